@@ -1,0 +1,15 @@
+/**
+ * The conditions of the three kinds: words that users see in `kubectl describe` and wait for. Each kind's reasons stand
+ * in dataset-reasons.ts, run-reasons.ts and release-reasons.ts.
+ */
+export const ConditionType = {
+  /** The object is what its spec asks for: a dataset is prepared, a run has succeeded, a release serves. Derived by readyFrom, never set. */
+  Ready: 'Ready',
+  /** On its way, or waiting for something that can still come by itself. Stands only while true. */
+  Reconciling: 'Reconciling',
+  /** Nothing that is watched can help: change the spec. Stands only while true. */
+  Stalled: 'Stalled',
+  /** Runs only. Unknown until the run has ended, then True or False for good. */
+  Succeeded: 'Succeeded',
+} as const
+export type ConditionType = (typeof ConditionType)[keyof typeof ConditionType]

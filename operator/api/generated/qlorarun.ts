@@ -1,0 +1,677 @@
+// Generated from crds/qlorarun.yaml by operator/api/generate.ts. Do not edit.
+import type { KubeObject } from '../../kube/cluster.ts'
+
+/** One training of one adapter on one dataset. Resumes after every disruption; once finished it never trains again. */
+export interface QLoRARun extends KubeObject {
+  apiVersion: 'humanizer.dev/v1alpha1'
+  kind: 'QLoRARun'
+  spec: QLoRARunSpec
+  status?: QLoRARunStatus
+}
+
+/**
+ * What is wanted.
+ */
+export interface QLoRARunSpec {
+  /**
+   * What the adapter is for, in words. Recorded with the run.
+   */
+  objective?: string
+  /**
+   * The HumanizerDataset of this namespace to train on. Its digest is pinned when the run starts.
+   */
+  datasetRef: {
+    /**
+     * Name of the dataset.
+     */
+    name: string
+  }
+  /**
+   * The model to adapt, a Llama in Hugging Face's or GGUF format.
+   */
+  baseModel: {
+    /**
+     * A model repository on the Hugging Face Hub.
+     */
+    huggingFace?: {
+      /**
+       * owner/name.
+       */
+      repo: string
+      /**
+       * Branch, tag or commit. The commit that it led to is in status.
+       */
+      revision: string
+      /**
+       * Secret with an access token, mounted by the fetching pod only. Absent means anonymous.
+       */
+      tokenSecretRef?: {
+        /**
+         * Name of the Secret in this namespace.
+         */
+        name: string
+        /**
+         * Key whose value is the token.
+         */
+        key: string
+      }
+    }
+    /**
+     * A model folder or .gguf file on a PersistentVolumeClaim.
+     */
+    volume?: {
+      /**
+       * PersistentVolumeClaim in this namespace.
+       */
+      claimName: string
+      /**
+       * Folder or file, relative to the root of the volume.
+       */
+      path: string
+    }
+    /**
+     * A .gguf file, or a .tar of a model folder, behind an address.
+     */
+    http?: {
+      /**
+       * Address of the file.
+       */
+      url: string
+      /**
+       * Sum that the bytes must have.
+       */
+      sha256: string
+    }
+  }
+  /**
+   * How the frozen base is held in memory.
+   */
+  quantization: {
+    /**
+     * 4-bit NormalFloat, or the base as it is.
+     */
+    type: 'NF4' | 'None'
+    /**
+     * Weights that share one scale.
+     */
+    blockSize: 64 | 128 | 256 | 512
+    /**
+     * Quantise the scales too.
+     */
+    doubleQuantization: boolean
+  }
+  /**
+   * The adapter.
+   */
+  lora: {
+    /**
+     * Rank of the update of each layer.
+     */
+    rank: number
+    /**
+     * The update is scaled by alpha / rank.
+     */
+    alpha: number
+    /**
+     * Share of the layer inputs that LoRA does not see in a step.
+     */
+    dropout: string
+    /**
+     * Names of the layers that get an adapter. Empty means every linear layer except the head. A name that matches nothing is an error.
+     */
+    targetModules: string[]
+    /**
+     * Scale by alpha / sqrt(rank) instead.
+     */
+    rankStabilized: boolean
+  }
+  /**
+   * The optimisation.
+   */
+  training: {
+    /**
+     * Passes over the training rows.
+     */
+    epochs: number
+    /**
+     * Optimizer steps. Wins over epochs when given.
+     */
+    maxSteps?: number
+    /**
+     * Highest learning rate.
+     */
+    learningRate: string
+    /**
+     * How the rate falls after the warmup.
+     */
+    learningRateSchedule: 'Cosine' | 'Linear' | 'Constant'
+    /**
+     * Share of the steps in which the rate rises from 0.
+     */
+    warmupRatio: string
+    /**
+     * Packed sequences computed at once. Halved once when memory runs out.
+     */
+    microBatchSize: number
+    /**
+     * Micro-batches of one step.
+     */
+    gradientAccumulation: number
+    /**
+     * Tokens of one packed sequence. Texts are cut at sentence ends to fit; never mid-sentence.
+     */
+    maxSequenceLength: number
+    /**
+     * Fill sequences with several examples that do not see each other.
+     */
+    packing: boolean
+    /**
+     * AdamW's decay of the adapter's weights.
+     */
+    weightDecay: string
+    /**
+     * Gradients are scaled down to this norm. "0" turns it off.
+     */
+    maxGradientNorm: string
+    /**
+     * Seed of the adapter, of the order and of dropout.
+     */
+    seed: number
+  }
+  /**
+   * Held-out loss. The untouched base is always measured first.
+   */
+  evaluation: {
+    /**
+     * Steps between evaluations; the last step is always evaluated.
+     */
+    everySteps: number
+    /**
+     * Size of the fixed subset.
+     */
+    maxExamples: number
+    /**
+     * Label tokens at most. Absent means 50,000 on a GPU and 5,000 on a CPU.
+     */
+    maxTokens?: number
+  }
+  /**
+   * What is kept to resume from and to release.
+   */
+  checkpoints: {
+    /**
+     * Steps between checkpoints; a new best is always saved.
+     */
+    everySteps: number
+    /**
+     * Checkpoints kept beside the best and the newest.
+     */
+    keep: number
+  }
+  /**
+   * When training ends before its last step.
+   */
+  earlyStopping: {
+    /**
+     * Evaluations in a row without improvement after which training ends. 0 turns it off.
+     */
+    patience: number
+    /**
+     * An improvement is a best loss lowered by more than this.
+     */
+    minImprovement: string
+  }
+  /**
+   * What the trainer tells while it works.
+   */
+  logging: {
+    /**
+     * Steps between log lines.
+     */
+    everySteps: number
+    /**
+     * Write event files into the run's folder.
+     */
+    tensorBoard: boolean
+  }
+  /**
+   * Where the arithmetic runs. Auto picks the CPU when no GPU was asked for and none is there.
+   */
+  backend: 'Auto' | 'CPU'
+  /**
+   * Seal a checkpoint and give the node back; training goes on from there when it is false again.
+   */
+  suspend: boolean
+  /**
+   * Failures after which the run has failed. Disruptions (eviction, preemption, a lost node, a deleted pod) do not count.
+   */
+  maxRetries: number
+  /**
+   * Any text. A failed run tries again when it changes.
+   */
+  retryToken?: string
+  /**
+   * A trainer that makes no progress for so long is stopped and counted as a failure.
+   */
+  progressDeadlineSeconds: number
+  /**
+   * What is decided about the pods beside their work. A change counts from the next attempt on.
+   */
+  pod: {
+    /**
+     * Requests and limits of the container.
+     */
+    resources?: {
+      /**
+       * Most that the container may use, by resource name.
+       */
+      limits?: {
+        [k: string]: number | string
+      }
+      /**
+       * What the scheduler sets aside for the container, by resource name.
+       */
+      requests?: {
+        [k: string]: number | string
+      }
+    }
+    /**
+     * Labels that a node must have.
+     */
+    nodeSelector?: {
+      [k: string]: string
+    }
+    /**
+     * Taints of nodes that the pod tolerates.
+     */
+    tolerations?: {
+      /**
+       * Key of the taint; absent means every key.
+       */
+      key?: string
+      /**
+       * How the value is compared.
+       */
+      operator?: 'Exists' | 'Equal'
+      /**
+       * Value of the taint.
+       */
+      value?: string
+      /**
+       * Effect of the taint; absent means every effect.
+       */
+      effect?: 'NoSchedule' | 'PreferNoSchedule' | 'NoExecute'
+      /**
+       * Seconds that a NoExecute taint is tolerated for.
+       */
+      tolerationSeconds?: number
+    }[]
+    /**
+     * Affinity as in a pod's spec; checked by Kubernetes when the pod is made.
+     */
+    affinity?: Record<string, unknown>
+    /**
+     * RuntimeClass of the pod.
+     */
+    runtimeClassName?: string
+    /**
+     * PriorityClass of the pod.
+     */
+    priorityClassName?: string
+    /**
+     * Secrets of this namespace with which the image is pulled.
+     */
+    imagePullSecrets?: {
+      /**
+       * Name of the Secret.
+       */
+      name: string
+    }[]
+    /**
+     * Labels added to the pods, such as kueue.x-k8s.io/queue-name. Keys of humanizer.dev and app.kubernetes.io/managed-by are the operator's own.
+     */
+    labels?: {
+      [k: string]: string
+    }
+  }
+  /**
+   * Where the files lie.
+   */
+  storage: {
+    /**
+     * PersistentVolumeClaim of this namespace. The default one is made when it is not there yet, and never deleted.
+     */
+    claimName: string
+    /**
+     * What becomes of the files once this object is deleted. Retain keeps them. Delete lets a later Job of the namespace remove its folder: checkpoints, reports and events, unless something that is left refers to them.
+     */
+    reclaimPolicy: 'Retain' | 'Delete'
+  }
+}
+
+/**
+ * What is. Written by the operator alone.
+ */
+export interface QLoRARunStatus {
+  /**
+   * metadata.generation that this status speaks of.
+   */
+  observedGeneration?: number
+  /**
+   * Ready always; Reconciling and Stalled only while true. In kstatus' terms.
+   */
+  conditions?: {
+    /**
+     * What the condition is about.
+     */
+    type: string
+    /**
+     * Whether it holds.
+     */
+    status: 'True' | 'False' | 'Unknown'
+    /**
+     * Why, in one word of operator/api.
+     */
+    reason: string
+    /**
+     * Why, in words.
+     */
+    message: string
+    /**
+     * Generation that the condition was computed from.
+     */
+    observedGeneration: number
+    /**
+     * When status last changed.
+     */
+    lastTransitionTime: string
+  }[]
+  /**
+   * When dataset and configuration were pinned.
+   */
+  startTime?: string
+  /**
+   * When the run succeeded, or failed for good.
+   */
+  completionTime?: string
+  /**
+   * What the run trains on.
+   */
+  datasetDigest?: string
+  /**
+   * Folder of it, relative to the root of the claim.
+   */
+  datasetLocation?: string
+  /**
+   * Prompts that the adapter is trained with.
+   */
+  format?: {
+    /**
+     * Kind of the examples.
+     */
+    sample: string
+    /**
+     * System prompt.
+     */
+    systemPrompt: string
+    /**
+     * User's turn, with {text}.
+     */
+    userTemplate: string
+  }
+  /**
+   * The fetched base model.
+   */
+  model?: {
+    /**
+     * Folder or file, relative to the root of the claim; below /models-source when it is on a claim of its own.
+     */
+    path: string
+    /**
+     * Claim that it is read from, when that is another than spec.storage.claimName.
+     */
+    claimName?: string
+    /**
+     * sha256 over the sums of its files.
+     */
+    digest: string
+    /**
+     * Commit of the Hub.
+     */
+    revision?: string
+    /**
+     * Name that the adapter gives its base.
+     */
+    name?: string
+  }
+  /**
+   * sha256 of the configuration that all attempts share.
+   */
+  configDigest?: string
+  /**
+   * spec.retryToken that the run heeds.
+   */
+  retryToken?: string
+  /**
+   * Attempts that count against maxRetries, since the last retryToken.
+   */
+  failures?: number
+  /**
+   * Number of the newest attempt of training.
+   */
+  attempt?: number
+  /**
+   * The newest attempt of fetching the base model.
+   */
+  fetch?: {
+    /**
+     * Number of the attempt; its Job is <name>-fetch-<number>.
+     */
+    number: number
+    /**
+     * When it was decided.
+     */
+    startTime: string
+    /**
+     * When its end was seen.
+     */
+    finishTime?: string
+    /**
+     * How it ended.
+     */
+    reason?: string
+    /**
+     * Failures in a row.
+     */
+    failures?: number
+  }
+  /**
+   * Newest last.
+   */
+  attempts?: {
+    /**
+     * Number of the attempt; its Job is <name>-train-<number>.
+     */
+    number: number
+    /**
+     * Packed sequences computed at once.
+     */
+    microBatchSize: number
+    /**
+     * Micro-batches of one step.
+     */
+    gradientAccumulation: number
+    /**
+     * When it was decided.
+     */
+    startTime: string
+    /**
+     * When its end was seen. Absent while it goes on.
+     */
+    finishTime?: string
+    /**
+     * How it ended.
+     */
+    reason?: string
+    /**
+     * uid of its newest pod.
+     */
+    podUID?: string
+    /**
+     * Step of the checkpoint that it went on from.
+     */
+    resumedFromStep?: number
+    /**
+     * Whether it went on bit for bit: same instructions, threads and libraries.
+     */
+    exact?: boolean
+  }[]
+  /**
+   * How far training is, as last heard. Losses are nats per label token.
+   */
+  progress?: {
+    /**
+     * Preparing, MeasuringBaseline, Training or Stopping.
+     */
+    phase?: string
+    /**
+     * Optimizer steps done.
+     */
+    step: number
+    /**
+     * Optimizer steps in all.
+     */
+    totalSteps: number
+    /**
+     * Share of the steps done, such as 42%.
+     */
+    percent: string
+    /**
+     * Passes over the rows so far.
+     */
+    epoch?: string
+    /**
+     * Loss of the newest step.
+     */
+    trainLoss?: string
+    /**
+     * Newest held-out loss.
+     */
+    evalLoss?: string
+    /**
+     * Speed of training.
+     */
+    tokensPerSecond?: string
+    /**
+     * Time to the last step, such as 1h32m.
+     */
+    remaining?: string
+    /**
+     * When this was heard.
+     */
+    updateTime: string
+  }
+  /**
+   * The untouched base, measured before the first step.
+   */
+  baseline?: {
+    /**
+     * Held-out loss.
+     */
+    loss?: string
+    /**
+     * Half width of its 95 % interval.
+     */
+    lossInterval?: string
+    /**
+     * Loss of held-out human text under the denoise prompt.
+     */
+    humanLoss?: string
+    /**
+     * Held-out loss of the base before quantisation.
+     */
+    unquantizedLoss?: string
+    /**
+     * Share of outputs nearly equal to their input.
+     */
+    copyRate?: string
+  }
+  /**
+   * Sealed ones, newest last: best, newest and kept.
+   */
+  checkpoints?: {
+    /**
+     * checkpoint-<step>.
+     */
+    name: string
+    /**
+     * Optimizer steps done.
+     */
+    step: number
+    /**
+     * Identity of the adapter.
+     */
+    digest: string
+    /**
+     * Folder, relative to the root of the claim.
+     */
+    path: string
+    /**
+     * Lowest held-out loss so far.
+     */
+    best?: boolean
+    /**
+     * Held-out loss.
+     */
+    evalLoss?: string
+    /**
+     * Half width of its 95 % interval.
+     */
+    evalLossInterval?: string
+    /**
+     * Loss of held-out human text under the denoise prompt.
+     */
+    humanLoss?: string
+    /**
+     * Share of outputs nearly equal to their input.
+     */
+    copyRate?: string
+  }[]
+  /**
+   * How the rows became tokens.
+   */
+  data?: {
+    /**
+     * Examples trained on.
+     */
+    examples?: number
+    /**
+     * Texts cut into pieces to fit.
+     */
+    chunked?: number
+    /**
+     * Sentences too long to fit.
+     */
+    dropped?: number
+    /**
+     * Tokens without loss.
+     */
+    promptTokens?: number
+    /**
+     * Tokens with loss.
+     */
+    labelTokens?: number
+    /**
+     * Share of the packed positions that hold a token.
+     */
+    packingEfficiency?: string
+  }
+  /**
+   * Whether training ended because the loss stopped improving.
+   */
+  stoppedEarly?: boolean
+  /**
+   * Advice in words.
+   */
+  warnings?: string[]
+}

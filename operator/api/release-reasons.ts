@@ -1,0 +1,47 @@
+/** Why an AdapterRelease is in the condition it is in. The words users see in `kubectl describe adapterrelease`. */
+export const ReleaseReason = {
+  /** Every serving pod answers with what spec.source asks for. */
+  Serving: 'Serving',
+
+  // Reconciling: on its way, or waiting for something that can still come.
+  /** The run that spec.source names does not exist yet. */
+  RunNotFound: 'RunNotFound',
+  /** The run has not ended yet; Best and Latest are resolved when it has succeeded. */
+  RunNotFinished: 'RunNotFinished',
+  /** The claim of spec.storage does not exist yet. */
+  ClaimNotFound: 'ClaimNotFound',
+  /** Pods are loading the candidate beside what serves. */
+  Switching: 'Switching',
+  /** Serving pods are being started or replaced. */
+  PodsStarting: 'PodsStarting',
+  /** No node has room for the serving pods; what served before keeps serving. */
+  NoCapacity: 'NoCapacity',
+  /** A pod says it has loaded something else than it was told to. It is never counted as serving the right thing. */
+  PodsDisagree: 'PodsDisagree',
+  /** An object of somebody else has the name of one that is to be made. */
+  NameConflict: 'NameConflict',
+
+  // Stalled: the spec, or the run it names, must change.
+  /** The run failed, so Best and Latest mean nothing. */
+  RunFailed: 'RunFailed',
+  /** The finished run has no checkpoint of this name. */
+  CheckpointNotFound: 'CheckpointNotFound',
+  /** Neither this release nor a run of the namespace knows the digest. */
+  DigestUnknown: 'DigestUnknown',
+  /** spec.source.base on a release that never served anything: there is no telling which base model is meant. */
+  BaseUnknown: 'BaseUnknown',
+  /** The claim can be used by one pod only, so nothing trained on it can be served from it. */
+  StorageNotShared: 'StorageNotShared',
+  /** Measured and bad: an enforced gate refused the candidate. */
+  GateFailed: 'GateFailed',
+  /** Evidence that an enforced gate needs was never measured, or is of another dataset. */
+  GateInconclusive: 'GateInconclusive',
+  /** Evidence that an enforced gate needs cannot be read as a number. */
+  GateError: 'GateError',
+  /** A serving pod could not load the candidate. */
+  LoadFailed: 'LoadFailed',
+} as const
+export type ReleaseReason = (typeof ReleaseReason)[keyof typeof ReleaseReason]
+
+/** Condition of releases only: True while requests are answered, by the active adapter, whatever spec.source asks for. */
+export const ServingCondition = 'Serving'

@@ -1,0 +1,27 @@
+import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
+import type { Cluster } from '../kube/cluster.ts'
+import { attemptState, remainsOf } from '../workload/attempt-state.ts'
+import { readClaim, readWork } from '../workload/children.ts'
+import { ownerOf } from '../workload/names.ts'
+import { lastAttempt, type Observed } from './decide.ts'
+import { prepareJobName } from './prepare-job.ts'
+
+/** Reads everything that a decision needs, live. */
+export async function observe(cluster: Cluster, dataset: HumanizerDataset, now: Date): Promise<Observed> {
+  const owner = ownerOf(dataset)
+  const [claim, { jobs, pods }] = await Promise.all([
+    readClaim(cluster, owner.namespace, dataset.spec.storage.claimName),
+    readWork(cluster, owner),
+  ])
+  const last = lastAttempt(dataset)
+  const jobName = last && prepareJobName(owner.name, last.number)
+  const current = last && (!last.finishTime || last.reason === 'Completed') ? jobName : undefined
+  return {
+    claim,
+    attempt:
+      last && jobName
+        ? attemptState({ jobName, attempt: last.number, ownerUid: owner.uid }, jobs, pods, now)
+        : { kind: 'absent' },
+    remains: remainsOf(jobs, pods, now, (name) => name !== current),
+  }
+}

@@ -1,0 +1,75 @@
+import type { PrepareConfig, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import type { Reclaim } from '#proto/humanizer/trainer/v1/storage.ts'
+import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
+import { digestOf } from '../workload/digest.ts'
+import { trainerPort } from '../workload/job.ts'
+import { tokenFile } from '../workload/pod.ts'
+
+type Spec = HumanizerDataset['spec']
+export type SpecSource = Spec['sources'][number]
+
+/** What decides the rows: two specs of equal hash need one preparation. Pods, storage and tokens do not count. */
+export function specHash({ sources, cleaning, deduplication, split, format, licensePolicy }: Spec): string {
+  return digestOf({ sources: sources.map(withoutToken), cleaning, deduplication, split, format, licensePolicy })
+}
+
+function withoutToken(source: SpecSource): unknown {
+  if (!source.huggingFace) return source
+  const { tokenSecretRef: _, ...huggingFace } = source.huggingFace
+  return { ...source, huggingFace }
+}
+
+/** Where the files of a volume or configMap source are mounted. */
+export const sourceFolder = (source: SpecSource): string => `/sources/${source.name}`
+
+/** Configuration of one attempt of `prepare`. */
+export function prepareConfig(
+  dataset: HumanizerDataset,
+  attempt: number,
+  publicKeyPem: string,
+  reclaim: Reclaim,
+): PrepareConfig {
+  const { metadata, spec } = dataset
+  return {
+    owner: { namespace: metadata.namespace ?? '', name: metadata.name, uid: metadata.uid ?? '' },
+    trust: { publicKey: publicKeyPem, port: trainerPort },
+    attempt,
+    sources: spec.sources.map(sourceOf),
+    cleaning: spec.cleaning,
+    deduplication: { ...spec.deduplication, nearThreshold: Number(spec.deduplication.nearThreshold) },
+    split: spec.split,
+    format: spec.format,
+    licensePolicy: spec.licensePolicy,
+    specHash: specHash(spec),
+    reclaim,
+  }
+}
+
+function sourceOf(source: SpecSource): Source {
+  return {
+    name: source.name,
+    huggingFace: source.huggingFace && {
+      repository: source.huggingFace.repo,
+      revision: source.huggingFace.revision,
+      files: source.huggingFace.files ?? [],
+      tokenFile: source.huggingFace.tokenSecretRef ? tokenFile(source.name) : '',
+    },
+    filePath: filePath(source),
+    http: source.http,
+    format: source.format ?? '',
+    textColumn: source.textColumn ?? '',
+    keep: source.keep && {
+      policy: source.keep.policy,
+      column: source.keep.column ?? '',
+      values: source.keep.values ?? [],
+    },
+    license: source.license ?? '',
+    limit: source.limit ?? 0,
+  }
+}
+
+function filePath(source: SpecSource): string | undefined {
+  if (source.volume) return `${sourceFolder(source)}/${source.volume.path}`
+  if (source.configMap) return `${sourceFolder(source)}/${source.configMap.key}`
+  return undefined
+}

@@ -1,0 +1,65 @@
+import { type DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import { ServingServiceService } from '#proto/humanizer/trainer/v1/serving_service.ts'
+import type { Trust } from '../trust/trust.ts'
+import { baseDigest } from './adapter.ts'
+import { callPort } from './serving.ts'
+
+export interface PodAddress {
+  readonly ip: string
+  readonly uid: string
+  /** uid of the release. */
+  readonly ownerUid: string
+}
+
+/** Talks to serving pods. Silence is an answer: nothing here throws because of a pod. */
+export interface PodCaller {
+  /** What the pod says it has loaded, by plain GET of its readiness page; undefined when it does not answer. */
+  state(pod: PodAddress, httpPort: number): Promise<ServingState | undefined>
+  /** Asks for a switch. The answer is not used as proof: what the pod then says of itself is read again. */
+  activate(pod: PodAddress, desired: DesiredAdapter): Promise<void>
+}
+
+/** A pod that does not say what it has within this time, in milliseconds, counts as silent. */
+const stateTimeoutMs = 2_000
+/** Copying, checking and loading an adapter. A pod that takes longer goes on by itself and is asked later. */
+const activateTimeoutMs = 20_000
+/** A readiness page is a few hundred bytes; more is not read. */
+const stateBytes = 16_384
+
+export function createPodCaller(trust: Trust): PodCaller {
+  return {
+    async state({ ip }, httpPort) {
+      const host = ip.includes(':') ? `[${ip}]` : ip
+      try {
+        // Not ready answers 503 with the same page: it says what failed.
+        const answer = await fetch(`http://${host}:${httpPort}/readyz`, {
+          signal: AbortSignal.timeout(stateTimeoutMs),
+          redirect: 'error',
+        })
+        return parseState(await answer.text())
+      } catch {
+        return undefined
+      }
+    },
+    async activate({ ip, uid, ownerUid }, desired) {
+      const { generation } = desired
+      const peer = trust.peer({ host: ip, port: callPort, podUid: uid, ownerUid, attempt: 0, generation })
+      const options = { timeoutMs: activateTimeoutMs }
+      if (desired.digest === baseDigest) await peer.call(ServingServiceService.deactivate, { generation }, options)
+      else await peer.call(ServingServiceService.activate, { desired }, options)
+    },
+  }
+}
+
+/** undefined for anything that is not a ServingState as JSON. */
+export function parseState(text: string): ServingState | undefined {
+  if (text.length > stateBytes) return undefined
+  try {
+    const state = ServingState.fromJSON(JSON.parse(text))
+    const sound = [state.generation, state.failedGeneration].every((each) => Number.isSafeInteger(each) && each >= 0)
+    const time = state.loadedTime === '' || !Number.isNaN(Date.parse(state.loadedTime))
+    return sound && time && /^(sha256:[0-9a-f]{64})?$/.test(state.digest) ? state : undefined
+  } catch {
+    return undefined
+  }
+}

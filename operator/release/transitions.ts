@@ -1,0 +1,122 @@
+import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
+import { ReleaseReason } from '../api/release-reasons.ts'
+import { kubeTime } from '../kube/conditions.ts'
+import { type Adapter, nameOf, type Status, sameAdapter, served, withinBounds } from './adapter.ts'
+import { judge, refusal } from './gates.ts'
+import type { ServingPod } from './observed.ts'
+import { shortHash } from './serving.ts'
+
+/** A step that is taken by writing it into status. A field set to undefined is dropped. */
+export interface Transition {
+  readonly changes: { readonly [Field in keyof Status]?: Status[Field] | undefined }
+  /** Told to people as an Event, once the status is written. */
+  readonly event?: { readonly type: 'Normal' | 'Warning'; readonly reason: string; readonly message: string }
+}
+
+/** A generation that a pod claims beyond this is nonsense, not a lost status. */
+const largestCredibleGeneration = 2 ** 40
+
+/**
+ * A pod was once given a generation that status does not know (an older status was restored): go on above it, since a
+ * pod never takes a lower one.
+ */
+export function repair(status: Status, pods: readonly ServingPod[]): Transition | undefined {
+  const known = status.switchGeneration ?? 0
+  const claimed = pods.flatMap(({ state }) => (state ? [state.generation, state.failedGeneration] : []))
+  const highest = Math.max(0, ...claimed.filter((generation) => generation < largestCredibleGeneration))
+  if (highest <= known) return undefined
+  const switchGeneration = highest + 1
+  const isSwitching = status.verdict?.state === 'Switching'
+  return {
+    changes: {
+      switchGeneration,
+      ...(isSwitching && status.candidate && { candidate: { ...status.candidate, generation: switchGeneration } }),
+      ...(!isSwitching && status.active && { active: { ...status.active, generation: switchGeneration } }),
+    },
+  }
+}
+
+/** The candidate is not wanted any more. Pods that may have it get the active one back. */
+export function withdrawal(status: Status): Transition | undefined {
+  if (!status.candidate && !status.verdict) return undefined
+  return { changes: { candidate: undefined, verdict: undefined, ...standDown(status) } }
+}
+
+/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to or refused. */
+export function proposal(release: AdapterRelease, adapter: Adapter): Transition | undefined {
+  const status = release.status ?? {}
+  const judged = fingerprint(release, adapter)
+  if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return undefined
+  const hasServed = served(status).some((each) => sameAdapter(each, adapter))
+  const gates = hasServed || release.spec.source.base ? [] : judge(release.spec.gates ?? [], adapter, status.active)
+  const refused = refusal(gates)
+  if (refused)
+    return {
+      changes: { candidate: adapter, verdict: { state: 'Refused', judged, gates, ...refused }, ...standDown(status) },
+      event: { type: 'Warning', reason: refused.reason, message: `${nameOf(adapter)} was refused: ${refused.message}` },
+    }
+  const generation = (status.switchGeneration ?? 0) + 1
+  return {
+    changes: {
+      switchGeneration: generation,
+      candidate: { ...adapter, generation },
+      verdict: { state: 'Switching', judged, gates },
+    },
+    event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
+  }
+}
+
+/** One pod that cannot load the candidate is enough: nobody is to get answers of two adapters for good. */
+export function refusalByPod(status: Status, pods: readonly ServingPod[]): Transition | undefined {
+  const { candidate, verdict } = status
+  if (verdict?.state !== 'Switching' || !candidate) return undefined
+  const failed = pods.find(
+    ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === candidate.generation,
+  )
+  if (!failed) return undefined
+  const message = `pod ${failed.name}: ${failed.state?.failure}`.slice(0, 700)
+  return {
+    changes: {
+      verdict: { ...verdict, state: 'Refused', reason: ReleaseReason.LoadFailed, message },
+      ...standDown(status),
+    },
+    event: { type: 'Warning', reason: ReleaseReason.LoadFailed, message },
+  }
+}
+
+/** Every pod has it: it is active, and what was becomes previous. Also a move to another Deployment of the same adapter. */
+export function promotion(status: Status, adapter: Adapter, deployment: string, now: Date): Transition {
+  const { active } = status
+  if (sameAdapter(adapter, active))
+    return { changes: { deployment, active: adapter, ...settledCandidate(status, adapter) } }
+  const activated = { ...adapter, activeSinceTime: kubeTime(now) }
+  return {
+    changes: {
+      active: activated,
+      ...(active && { previous: active }),
+      history: withinBounds([activated, ...served(status).filter((each) => !sameAdapter(each, adapter))]),
+      candidate: undefined,
+      verdict: undefined,
+      deployment,
+    },
+    event: { type: 'Normal', reason: ReleaseReason.Serving, message: `${nameOf(adapter)} serves` },
+  }
+}
+
+/** The candidate goes when it is what became active; one that was refused stays to be seen. */
+function settledCandidate(status: Status, adapter: Adapter): Transition['changes'] {
+  return sameAdapter(status.candidate, adapter) ? { candidate: undefined, verdict: undefined } : {}
+}
+
+/** Pods may have been told to load the candidate: the active adapter must outrank it. */
+function standDown(status: Status): Transition['changes'] {
+  if (status.verdict?.state !== 'Switching' || !status.active) return {}
+  const generation = (status.switchGeneration ?? 0) + 1
+  return { switchGeneration: generation, active: { ...status.active, generation } }
+}
+
+/** A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. */
+function fingerprint({ spec }: AdapterRelease, { digest, metrics }: Adapter): string {
+  const { replicas: _, ...serving } = spec.serving
+  return shortHash({ ...spec, serving, digest, metrics })
+}

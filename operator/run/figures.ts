@@ -1,0 +1,17 @@
+/** A decimal as status holds it. A number that is not finite is absent. */
+export const figure = (value: number | undefined, digits: number): string | undefined =>
+  value !== undefined && Number.isFinite(value) ? value.toFixed(digits) : undefined
+
+/** Whole percent, such as "42%"; 100% only when it is done. */
+export const percent = (done: number, total: number): string =>
+  total > 0 ? `${Math.floor((done * 100) / total)}%` : '0%'
+
+/** Such as "1h32m", "4m10s" or "9s". */
+export function duration(seconds: number | undefined): string | undefined {
+  if (seconds === undefined || !Number.isFinite(seconds) || seconds < 0) return undefined
+  const whole = Math.round(seconds)
+  const hours = Math.floor(whole / 3600)
+  const minutes = Math.floor((whole % 3600) / 60)
+  if (hours > 0) return `${hours}h${minutes}m`
+  return minutes > 0 ? `${minutes}m${whole % 60}s` : `${whole}s`
+}

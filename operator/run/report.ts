@@ -1,0 +1,110 @@
+import type { Checkpoint, EvaluationResult, RunReport, RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import { kubeTime } from '../kube/conditions.ts'
+import type { Status } from './decide.ts'
+import { duration, figure, percent } from './figures.ts'
+
+/** Progress is written at most this often; checkpoints and changes of phase at once. */
+const PROGRESS_SECONDS = 10
+const MAX_CHECKPOINTS = 24
+const MAX_WARNINGS = 16
+const WARNING_CHARACTERS = 512
+
+const phases: Readonly<Partial<Record<RunState, string>>> = {
+  RUN_STATE_PREPARING: 'Preparing',
+  RUN_STATE_MEASURING_BASELINE: 'MeasuringBaseline',
+  RUN_STATE_TRAINING: 'Training',
+  RUN_STATE_STOPPING: 'Stopping',
+}
+
+/** The status with what a trainer reported. What it does not speak of stays as it was heard before. */
+export function reported(status: Status, report: RunReport, now: Date, when: 'paced' | 'always' = 'paced'): Status {
+  const phase = phases[report.state]
+  const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map(checkpointOf)
+  const news =
+    when === 'always' || phase !== status.progress?.phase || names(checkpoints) !== names(status.checkpoints ?? [])
+  const fresh = now.getTime() - Date.parse(status.progress?.updateTime ?? '') < PROGRESS_SECONDS * 1000
+  if (!news && fresh) return status
+  const last = status.attempts?.at(-1)
+  const attempts = last && [
+    ...(status.attempts ?? []).slice(0, -1),
+    { ...last, resumedFromStep: report.resumedFromStep, exact: report.exact },
+  ]
+  return {
+    ...status,
+    ...(attempts && { attempts }),
+    ...(report.progress && { progress: progressOf(report, phase, now) }),
+    ...(report.baseline && { baseline: baselineOf(report.baseline) }),
+    ...(checkpoints.length > 0 && { checkpoints }),
+    ...(report.data && {
+      data: { ...report.data, packingEfficiency: figure(report.data.packingEfficiency, 3) ?? '' },
+    }),
+    ...(report.stoppedEarly && { stoppedEarly: true }),
+    ...(report.warnings.length > 0 && {
+      warnings: report.warnings.slice(0, MAX_WARNINGS).map((warning) => warning.slice(0, WARNING_CHARACTERS)),
+    }),
+  }
+}
+
+const names = (checkpoints: readonly { name: string; best?: boolean }[]): string =>
+  checkpoints.map(({ name, best }) => `${name}${best ? '*' : ''}`).join()
+
+function progressOf({ progress }: RunReport, phase: string | undefined, now: Date): NonNullable<Status['progress']> {
+  const { step = 0, totalSteps = 0, epoch, trainLoss, evalLoss, tokensPerSecond, remainingSeconds } = progress ?? {}
+  return present({
+    phase,
+    step,
+    totalSteps,
+    percent: percent(step, totalSteps),
+    epoch: figure(epoch, 2),
+    trainLoss: figure(trainLoss, 4),
+    evalLoss: figure(evalLoss, 4),
+    tokensPerSecond: figure(tokensPerSecond, 1),
+    remaining: duration(remainingSeconds),
+    updateTime: kubeTime(now),
+  })
+}
+
+function baselineOf({
+  loss,
+  lossInterval,
+  humanLoss,
+  unquantizedLoss,
+  copyRate,
+}: EvaluationResult): NonNullable<Status['baseline']> {
+  return present({
+    loss: figure(loss, 6),
+    lossInterval: figure(lossInterval, 6),
+    humanLoss: figure(humanLoss, 6),
+    unquantizedLoss: figure(unquantizedLoss, 6),
+    copyRate: figure(copyRate, 3),
+  })
+}
+
+function checkpointOf({
+  name,
+  step,
+  digest,
+  path,
+  best,
+  evaluation,
+}: Checkpoint): NonNullable<Status['checkpoints']>[number] {
+  return present({
+    name,
+    step,
+    digest,
+    path,
+    best,
+    evalLoss: figure(evaluation?.loss, 6),
+    evalLossInterval: figure(evaluation?.lossInterval, 6),
+    humanLoss: figure(evaluation?.humanLoss, 6),
+    copyRate: figure(evaluation?.copyRate, 3),
+  })
+}
+
+/** Without the fields that are undefined. */
+type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>
+}
+function present<T extends object>(value: T): Present<T> {
+  return Object.fromEntries(Object.entries(value).filter(([, field]) => field !== undefined)) as Present<T>
+}

@@ -1,0 +1,105 @@
+import { WorkloadReason } from '../api/workload-reasons.ts'
+import type { Cluster, KubeObject, ObjectRef } from '../kube/cluster.ts'
+import { Conflict, Forbidden, Invalid } from '../kube/errors.ts'
+import type { Job } from './attempt-state.ts'
+import type { ClaimState } from './claim.ts'
+import { newClaim, type StorageSettings } from './claim.ts'
+import { childSelector, isOwnedBy, type Owner } from './names.ts'
+import type { Pod } from './pod-state.ts'
+
+/** Why a child could not be made, as a decision that waits or stalls. */
+export type Refusal =
+  | { readonly kind: 'wait'; readonly reason: WorkloadReason; readonly message: string; readonly seconds: number }
+  | { readonly kind: 'stall'; readonly reason: WorkloadReason; readonly message: string }
+
+const CONFLICT_SECONDS = 30
+const FORBIDDEN_SECONDS = 60
+
+const refOf = ({ apiVersion, kind, metadata }: KubeObject): ObjectRef => ({
+  apiVersion,
+  kind,
+  namespace: metadata.namespace ?? '',
+  name: metadata.name,
+})
+
+/** Own Jobs and pods, read live: a cache could hide the pod that still writes. */
+export async function readWork(cluster: Cluster, owner: Owner): Promise<{ jobs: Job[]; pods: Pod[] }> {
+  const [jobs, pods] = await Promise.all([
+    cluster.list<Job>({ apiVersion: 'batch/v1', kind: 'Job' }, owner.namespace, childSelector(owner)),
+    cluster.list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, owner.namespace, childSelector(owner)),
+  ])
+  return { jobs, pods }
+}
+
+export async function readClaim(cluster: Cluster, namespace: string, name: string): Promise<ClaimState | undefined> {
+  const claim = await cluster.get<KubeObject & { spec?: { accessModes?: string[] } }>({
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    namespace,
+    name,
+  })
+  return claim && { name, accessModes: claim.spec?.accessModes ?? [] }
+}
+
+export async function makeClaim(
+  cluster: Cluster,
+  namespace: string,
+  name: string,
+  settings: StorageSettings,
+): Promise<void> {
+  await cluster.create(newClaim(namespace, name, settings))
+}
+
+/**
+ * Makes the children of one attempt, in order. A child that is there already is ours from before a crash, or somebody
+ * else's. `owner` must be the object as last written: anything newer means that the decision is stale, and nothing is made.
+ */
+export async function makeChildren(
+  cluster: Cluster,
+  owner: KubeObject,
+  children: readonly KubeObject[],
+): Promise<Refusal | undefined> {
+  const live = await cluster.get(refOf(owner))
+  if (live?.metadata.resourceVersion !== owner.metadata.resourceVersion || live?.metadata.deletionTimestamp)
+    throw new Conflict(409, `${owner.kind} ${owner.metadata.name} has changed since it was read; nothing was made`)
+  for (const child of children) {
+    const refusal = await make(cluster, owner, child)
+    if (refusal) return refusal
+  }
+  return undefined
+}
+
+async function make(cluster: Cluster, owner: KubeObject, child: KubeObject): Promise<Refusal | undefined> {
+  const name = `${child.kind} ${child.metadata.name}`
+  try {
+    if ((await cluster.create(child)) === 'created') return undefined
+  } catch (error) {
+    if (error instanceof Invalid)
+      return { kind: 'stall', reason: WorkloadReason.PodInvalid, message: `${name}: ${error.message}` }
+    if (error instanceof Forbidden)
+      return {
+        kind: 'wait',
+        reason: WorkloadReason.Forbidden,
+        message: `${name}: ${error.message}`,
+        seconds: FORBIDDEN_SECONDS,
+      }
+    throw error
+  }
+  const there = await cluster.get(refOf(child))
+  if (there && isOwnedBy(there, owner.metadata.uid) && !there.metadata.deletionTimestamp) return undefined
+  const message = `${name} exists and does not belong to this ${owner.kind}`
+  return { kind: 'wait', reason: WorkloadReason.NameConflict, message, seconds: CONFLICT_SECONDS }
+}
+
+/** Deletes Jobs; their pods get SIGTERM and the time of their grace period. */
+export async function deleteJobs(
+  cluster: Cluster,
+  namespace: string,
+  jobs: readonly { readonly name: string; readonly uid: string }[],
+): Promise<void> {
+  for (const { name, uid } of jobs)
+    await cluster.delete(
+      { apiVersion: 'batch/v1', kind: 'Job', namespace, name },
+      { uid, propagationPolicy: 'Background' },
+    )
+}

@@ -1,0 +1,113 @@
+import { WorkloadReason } from '../api/workload-reasons.ts'
+import type { KubeObject, ObjectMeta } from '../kube/cluster.ts'
+
+interface ContainerStatus {
+  readonly ready?: boolean
+  readonly state?: {
+    readonly waiting?: { readonly reason?: string; readonly message?: string }
+    readonly running?: { readonly startedAt?: string }
+    readonly terminated?: {
+      readonly exitCode: number
+      readonly reason?: string
+      readonly message?: string
+      readonly finishedAt?: string
+    }
+  }
+}
+
+interface PodCondition {
+  readonly type: string
+  readonly status: string
+  readonly reason?: string
+  readonly message?: string
+  readonly lastTransitionTime?: string
+}
+
+/** core/v1 Pod, as far as it is read. */
+export interface Pod extends KubeObject {
+  metadata: ObjectMeta
+  spec?: {
+    readonly volumes?: readonly {
+      readonly secret?: { readonly secretName: string; readonly items?: readonly { readonly key: string }[] }
+    }[]
+  }
+  status?: {
+    readonly phase?: string
+    readonly reason?: string
+    readonly message?: string
+    readonly podIP?: string
+    readonly conditions?: readonly PodCondition[]
+    readonly containerStatuses?: readonly ContainerStatus[]
+  }
+}
+
+export type PodState =
+  /** Not running yet; reason and message are for people. */
+  | { readonly kind: 'waiting'; readonly reason: WorkloadReason; readonly message: string }
+  | { readonly kind: 'running' }
+  | { readonly kind: 'ended' }
+
+/** Seconds that volumes may take to be mounted before the status speaks of it. */
+const MOUNT_SECONDS = 15
+
+/** Where the one container of a pod is. */
+export function podState(pod: Pod, now: Date): PodState {
+  const { phase, conditions = [], containerStatuses } = pod.status ?? {}
+  const state = containerStatuses?.[0]?.state
+  if (state?.terminated || phase === 'Failed' || phase === 'Succeeded') return { kind: 'ended' }
+  if (state?.running) return { kind: 'running' }
+  const scheduled = conditions.find(({ type }) => type === 'PodScheduled')
+  if (scheduled?.status !== 'True') return { kind: 'waiting', ...placement(pod, scheduled?.message) }
+  return { kind: 'waiting', ...startup(pod, state?.waiting, scheduled, now) }
+}
+
+/** The scheduler's words for a volume that lies on one node, and for pods that must stay together on it. */
+const bound = /pod affinity rules|volume node affinity conflict/
+
+function placement(pod: Pod, words: string | undefined): { reason: WorkloadReason; message: string } {
+  const reason = words && bound.test(words) ? WorkloadReason.StorageNotShared : WorkloadReason.Scheduling
+  return { reason, message: words ?? `pod ${pod.metadata.name} waits for a node` }
+}
+
+function startup(
+  pod: Pod,
+  waiting: { readonly reason?: string; readonly message?: string } | undefined,
+  scheduled: PodCondition,
+  now: Date,
+): { reason: WorkloadReason; message: string } {
+  const words = waiting?.message ?? ''
+  switch (waiting?.reason) {
+    case 'ErrImagePull':
+    case 'ImagePullBackOff':
+    case 'InvalidImageName':
+    case 'ErrImageNeverPull':
+      return { reason: WorkloadReason.ImageUnavailable, message: `${waiting.reason}: ${words}` }
+    case 'CreateContainerConfigError':
+    case 'CreateContainerError':
+    case 'RunContainerError':
+      return { reason: WorkloadReason.ContainerNotCreated, message: `${waiting.reason}: ${words}` }
+  }
+  if (waitsForVolumes(pod, scheduled, now)) return unmounted(pod)
+  return { reason: WorkloadReason.Starting, message: `pod ${pod.metadata.name} starts on its node` }
+}
+
+/** The sandbox is made only after every volume is mounted. */
+function waitsForVolumes(pod: Pod, scheduled: PodCondition, now: Date): boolean {
+  const sandbox = pod.status?.conditions?.find(({ type }) => type === 'PodReadyToStartContainers')
+  const since = Date.parse(scheduled.lastTransitionTime ?? '')
+  return sandbox?.status === 'False' && now.getTime() - since > MOUNT_SECONDS * 1000
+}
+
+function unmounted(pod: Pod): { reason: WorkloadReason; message: string } {
+  const secrets = (pod.spec?.volumes ?? []).flatMap(({ secret }) => (secret ? [secret] : []))
+  if (secrets.length === 0)
+    return {
+      reason: WorkloadReason.VolumeNotMounted,
+      message: `a volume of pod ${pod.metadata.name} is not mounted yet`,
+    }
+  const named = secrets.map(({ secretName, items }) => `${secretName} (key ${items?.[0]?.key})`).join(', ')
+  return {
+    reason: WorkloadReason.SecretMissing,
+    message: `a volume of pod ${pod.metadata.name} is not mounted yet; it needs Secret ${named}. It goes on by itself once that is there`,
+  }
+}

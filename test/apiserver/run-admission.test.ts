@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import type { KubeObject } from '../../operator/kube/cluster.ts'
+import { Invalid } from '../../operator/kube/errors.ts'
+import { type ApiServer, startApiServer } from './api-server.ts'
+import { datasetSpec, runSpec, User } from './run-objects.ts'
+
+let server: ApiServer
+let user: User
+let names = 0
+
+before(async () => {
+  server = await startApiServer()
+  user = new User(server.client(), await server.namespace())
+})
+after(() => server.stop())
+
+const source = (fields: object) => ({ sources: [{ ...datasetSpec.sources[0], ...fields }] })
+const dataset = (fields: object) => ({ ...datasetSpec, ...fields })
+const run = (fields: object) => ({ ...runSpec, ...fields })
+const http = { url: 'https://example.org/a.jsonl', sha256: 'a'.repeat(64) }
+
+const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegExp }[] = [
+  { kind: 'HumanizerDataset', spec: {}, says: /spec\.sources: Required/ },
+  { kind: 'HumanizerDataset', spec: { sources: [] }, says: /spec\.sources.*at least 1/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [...datasetSpec.sources, ...datasetSpec.sources] },
+    says: /spec\.sources\[1\]: Duplicate/,
+  },
+  { kind: 'HumanizerDataset', spec: source({ name: 'No' }), says: /spec\.sources\[0\]\.name/ },
+  { kind: 'HumanizerDataset', spec: source({ http }), says: /exactly one of huggingFace, volume, http and configMap/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a' }] },
+    says: /exactly one of huggingFace, volume, http and configMap/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', volume: { claimName: 'c', path: '../b' } }] },
+    says: /volume\.path.*without ".."/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', volume: { claimName: 'c', path: '/b' } }] },
+    says: /volume\.path.*relative/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', http: { ...http, url: 'ftp://x' } }] },
+    says: /http\.url/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', http: { ...http, sha256: 'abc' } }] },
+    says: /http\.sha256/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', huggingFace: { repo: 'only-a-name' } }] },
+    says: /huggingFace\.repo/,
+  },
+  { kind: 'HumanizerDataset', spec: source({ format: 'XML' }), says: /sources\[0\]\.format/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: source({ keep: { policy: 'Matching', column: 'label' } }),
+    says: /policy Matching needs column and values/,
+  },
+  { kind: 'HumanizerDataset', spec: source({ limit: 0 }), says: /sources\[0\]\.limit/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ cleaning: { minCharacters: 9000 } }),
+    says: /minCharacters must not exceed maxCharacters/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ deduplication: { nearThreshold: '1.5' } }),
+    says: /deduplication\.nearThreshold/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ deduplication: { nearThreshold: 0.85 } }),
+    says: /deduplication\.nearThreshold/,
+  },
+  { kind: 'HumanizerDataset', spec: dataset({ split: { trainPercent: 0 } }), says: /split\.trainPercent/ },
+  { kind: 'HumanizerDataset', spec: dataset({ format: { sample: 'Paired' } }), says: /format\.sample/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ format: { userTemplate: 'Rewrite it' } }),
+    says: /format\.userTemplate.*must contain \{text\}/,
+  },
+  { kind: 'HumanizerDataset', spec: dataset({ storage: { claimName: 'A_b' } }), says: /storage\.claimName/ },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ pod: { labels: { 'humanizer.dev/run': 'x' } } }),
+    says: /pod\.labels.*humanizer\.dev/,
+  },
+  { kind: 'QLoRARun', spec: { baseModel: runSpec.baseModel }, says: /spec\.datasetRef: Required/ },
+  { kind: 'QLoRARun', spec: run({ datasetRef: { name: 'Not a name' } }), says: /spec\.datasetRef\.name/ },
+  { kind: 'QLoRARun', spec: run({ baseModel: {} }), says: /exactly one of huggingFace, volume and http/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ baseModel: { ...runSpec.baseModel, http } }),
+    says: /exactly one of huggingFace, volume and http/,
+  },
+  { kind: 'QLoRARun', spec: run({ quantization: { type: 'FP4' } }), says: /quantization\.type/ },
+  { kind: 'QLoRARun', spec: run({ quantization: { blockSize: 63 } }), says: /quantization\.blockSize/ },
+  { kind: 'QLoRARun', spec: run({ lora: { rank: 0 } }), says: /lora\.rank/ },
+  { kind: 'QLoRARun', spec: run({ lora: { dropout: '1.0' } }), says: /lora\.dropout/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ lora: { targetModules: ['q_proj', 'q_proj'] } }),
+    says: /lora\.targetModules\[1\]: Duplicate/,
+  },
+  { kind: 'QLoRARun', spec: run({ training: { learningRate: 'fast' } }), says: /training\.learningRate/ },
+  { kind: 'QLoRARun', spec: run({ training: { learningRate: '0.0' } }), says: /training\.learningRate.*above 0/ },
+  { kind: 'QLoRARun', spec: run({ training: { learningRate: '20' } }), says: /training\.learningRate.*at most 1/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ training: { learningRateSchedule: 'Step' } }),
+    says: /training\.learningRateSchedule/,
+  },
+  { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1.5' } }), says: /training\.warmupRatio/ },
+  { kind: 'QLoRARun', spec: run({ training: { microBatchSize: 0 } }), says: /training\.microBatchSize/ },
+  { kind: 'QLoRARun', spec: run({ training: { maxSteps: -1 } }), says: /training\.maxSteps/ },
+  { kind: 'QLoRARun', spec: run({ checkpoints: { keep: 0 } }), says: /checkpoints\.keep/ },
+  { kind: 'QLoRARun', spec: run({ backend: 'TPU' }), says: /spec\.backend/ },
+  { kind: 'QLoRARun', spec: run({ maxRetries: -1 }), says: /spec\.maxRetries/ },
+  { kind: 'QLoRARun', spec: run({ progressDeadlineSeconds: 1 }), says: /progressDeadlineSeconds/ },
+  { kind: 'QLoRARun', spec: run({ pod: { resources: { limits: { memory: 'lots' } } } }), says: /resources\.limits/ },
+]
+for (const { kind, spec, says } of refused)
+  test(`${kind} ${JSON.stringify(spec).slice(0, 120)} is refused: ${says.source}`, async () => {
+    await assert.rejects(user.create(kind, `refused-${++names}`, spec), (error) => {
+      assert.ok(error instanceof Invalid, String(error))
+      assert.match(error.message, says)
+      return true
+    })
+  })
+
+for (const name of ['a'.repeat(41), 'with.dot', '1st'])
+  test(`the name ${name} is refused for both kinds`, async () => {
+    for (const [kind, spec] of [
+      ['HumanizerDataset', datasetSpec],
+      ['QLoRARun', runSpec],
+    ] as const)
+      await assert.rejects(user.create(kind, name, spec), /metadata\.name: at most 40 characters/)
+  })
+
+test('a misspelt field is refused when the user asks for strictness', async () => {
+  const body = {
+    apiVersion: 'humanizer.dev/v1alpha1',
+    kind: 'QLoRARun',
+    metadata: { name: 'strict' },
+    spec: run({ loraa: {} }),
+  }
+  const path = `/apis/humanizer.dev/v1alpha1/namespaces/${await server.namespace()}/qloraruns`
+  await assert.rejects(
+    server.client().request('POST', path, { body, query: { fieldValidation: 'Strict' } }),
+    /unknown field "spec\.loraa"/,
+  )
+})
+
+test("the documented defaults are the API server's", async () => {
+  await user.create('HumanizerDataset', 'defaults', datasetSpec)
+  await user.create('QLoRARun', 'defaults', runSpec)
+  const { spec: dataset } = await user.dataset('defaults')
+  assert.deepEqual(dataset.cleaning, {
+    minCharacters: 50,
+    maxCharacters: 8000,
+    minWords: 10,
+    removeUrls: true,
+    removeEmails: true,
+  })
+  assert.deepEqual(dataset.deduplication, { exact: true, nearThreshold: '0.85', shingleWords: 5 })
+  assert.deepEqual([dataset.split, dataset.format.sample], [{ trainPercent: 95, seed: 42 }, 'Identity'])
+  const { spec } = await user.run('defaults')
+  assert.deepEqual(spec.lora, { rank: 32, alpha: 16, dropout: '0.05', targetModules: [], rankStabilized: false })
+  const {
+    learningRate,
+    learningRateSchedule,
+    warmupRatio,
+    epochs,
+    microBatchSize,
+    gradientAccumulation,
+    maxSequenceLength,
+  } = spec.training
+  assert.deepEqual(
+    [learningRate, learningRateSchedule, warmupRatio, epochs, microBatchSize, gradientAccumulation, maxSequenceLength],
+    ['1.5e-4', 'Cosine', '0.03', 2, 4, 4, 1024],
+  )
+  assert.deepEqual(
+    [spec.evaluation.everySteps, spec.checkpoints, spec.logging.everySteps],
+    [200, { everySteps: 500, keep: 3 }, 25],
+  )
+})
+
+test('a run can be edited until it has started; then only what does not shape it', async () => {
+  await user.create('QLoRARun', 'started', runSpec)
+  await user.patch('qloraruns', 'started', { spec: { lora: { rank: 8 } } })
+  await user.patch('qloraruns', 'started', { status: { startTime: '2026-01-01T00:00:00Z' } }, '/status')
+  const frozen = [
+    { datasetRef: { name: 'other' } },
+    { baseModel: { volume: { path: 'other.gguf' } } },
+    { quantization: { type: 'None' } },
+    { lora: { rank: 16 } },
+    { training: { seed: 7 } },
+    { evaluation: { everySteps: 3 } },
+    { checkpoints: { keep: 9 } },
+    { earlyStopping: { patience: 9 } },
+    { backend: 'CPU' },
+    { storage: { claimName: 'other' } },
+    { storage: { reclaimPolicy: 'Delete' } },
+  ]
+  for (const spec of frozen)
+    await assert.rejects(
+      user.patch('qloraruns', 'started', { spec }),
+      /immutable once the run has started/,
+      JSON.stringify(spec),
+    )
+  const free = {
+    suspend: true,
+    retryToken: 'x',
+    maxRetries: 9,
+    logging: { everySteps: 1 },
+    objective: 'style',
+    progressDeadlineSeconds: 99,
+    pod: { nodeSelector: { a: 'b' } },
+  }
+  await user.patch('qloraruns', 'started', { spec: free })
+})
+
+for (const [kind, spec] of [
+  ['HumanizerDataset', datasetSpec],
+  ['QLoRARun', runSpec],
+] as const)
+  test(`the reclaim policy of a ${kind} is Retain, and never changes since files record it`, async () => {
+    const name = `policy-${kind.toLowerCase()}`
+    const plural = `${kind.toLowerCase()}s`
+    await user.create(kind, name, spec)
+    const { spec: made } = await user.get<KubeObject & { spec: { storage: object } }>(plural, name)
+    assert.deepEqual(made.storage, { claimName: 'humanizer', reclaimPolicy: 'Retain' })
+    await assert.rejects(
+      user.patch(plural, name, { spec: { storage: { reclaimPolicy: 'Delete' } } }),
+      /reclaimPolicy: Invalid value.*immutable, since the files record it/,
+    )
+    await user.create(kind, `${name}-delete`, { ...spec, storage: { reclaimPolicy: 'Delete' } })
+  })
+
+test('a dataset stays on its claim once it has been prepared', async () => {
+  await user.create('HumanizerDataset', 'prepared', datasetSpec)
+  await user.patch('humanizerdatasets', 'prepared', { status: { digest: 'sha256:x' } }, '/status')
+  await assert.rejects(
+    user.patch('humanizerdatasets', 'prepared', { spec: { storage: { claimName: 'other' } } }),
+    /spec\.storage: immutable/,
+  )
+  await user.patch('humanizerdatasets', 'prepared', { spec: { cleaning: { minWords: 3 } } })
+})

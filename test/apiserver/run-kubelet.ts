@@ -1,0 +1,193 @@
+/** Plays the kubelet and the trainer image for the pods of Jobs: what runs, how it ends and what it tells. */
+import type { ApiClient } from '../../operator/kube/client.ts'
+import type { KubeObject } from '../../operator/kube/cluster.ts'
+
+/** A pod that a Job's controller made. */
+export interface JobPod {
+  readonly name: string
+  readonly job: string
+  readonly command: string
+  readonly ownerUid: string
+  readonly attempt: number
+}
+
+export interface PodEnd {
+  readonly kind: 'end'
+  readonly exitCode: number
+  readonly reason?: string
+  readonly result?: object
+}
+
+/** What the pod's container does. */
+export type PodScript =
+  /** Runs on until the test does something. */
+  | { readonly kind: 'run' }
+  | PodEnd
+  /** Evicted by the eviction API: the Job replaces it. */
+  | { readonly kind: 'evict' }
+
+export const digestOf = (letter: string): string => `sha256:${letter.repeat(64)}`
+
+const results: Readonly<Record<string, object>> = {
+  prepare: {
+    digest: digestOf('d'),
+    location: `datasets/${'d'.repeat(64)}`,
+    counts: { read: 120, notHuman: 10, tooShort: 5, exactDuplicates: 3, nearDuplicates: 2, train: 95, validation: 5 },
+    sources: [{ name: 'prose', license: 'CC0-1.0', counts: { read: 120, train: 95, validation: 5 } }],
+    summary: '100 of 120 rows are left.',
+  },
+  fetch: { model: { path: 'models/tiny', digest: digestOf('b'), name: 'tiny' }, bytes: 1000 },
+  train: {
+    state: 'RUN_STATE_SUCCEEDED',
+    progress: { step: 30, totalSteps: 30, epoch: 2, trainLoss: 1.84, evalLoss: 1.9, tokensPerSecond: 120.5 },
+    baseline: { loss: 2.01 },
+    checkpoints: [
+      {
+        name: 'checkpoint-15',
+        step: 15,
+        digest: digestOf('1'),
+        path: 'runs/x/checkpoint-15',
+        evaluation: { step: 15, loss: 1.95 },
+      },
+      {
+        name: 'checkpoint-30',
+        step: 30,
+        digest: digestOf('2'),
+        path: 'runs/x/checkpoint-30',
+        evaluation: { step: 30, loss: 1.9 },
+        best: true,
+      },
+    ],
+    exact: true,
+  },
+}
+const fieldOf: Readonly<Record<string, string>> = { prepare: 'preparation', fetch: 'fetch', train: 'run' }
+
+/** The pod completes and tells so. `specHash` is what a preparation was asked for. */
+export const completes = ({ command, ownerUid, attempt }: JobPod, specHash = ''): PodEnd => ({
+  kind: 'end',
+  exitCode: 0,
+  result: {
+    ownerUid,
+    attempt,
+    reason: 'Completed',
+    [fieldOf[command]!]: { ...results[command], ...(command === 'prepare' && { specHash }) },
+  },
+})
+
+/** The pod fails with a typed reason of job_result.proto. */
+export const fails = ({ ownerUid, attempt }: JobPod, exitCode: number, reason: string, message = 'words'): PodEnd => ({
+  kind: 'end',
+  exitCode,
+  result: { ownerUid, attempt, reason, message },
+})
+
+interface Pod extends KubeObject {
+  spec: { containers: { command: string[] }[] }
+  status?: { phase?: string; containerStatuses?: unknown[] }
+}
+
+const PACE_MS = 100
+
+export class Kubelet implements AsyncDisposable {
+  /** Every pod that was ever seen, in order. */
+  readonly seen: JobPod[] = []
+  /** Most training pods that were alive at once. */
+  mostTrainers = 0
+  readonly #client: ApiClient
+  readonly #namespace: string
+  readonly #script: (pod: JobPod) => PodScript
+  readonly #stop = new AbortController()
+  readonly #running: Promise<void>
+
+  constructor(client: ApiClient, namespace: string, script: (pod: JobPod) => PodScript = (pod) => completes(pod)) {
+    this.#client = client
+    this.#namespace = namespace
+    this.#script = script
+    this.#running = this.#run()
+  }
+
+  jobsOf(command: string): string[] {
+    return this.seen.filter((pod) => pod.command === command).map(({ job }) => job)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#running
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      await this.#turn().catch(() => undefined) // the test kills API server and operator; the kubelet goes on
+      await new Promise((resolve) => setTimeout(resolve, PACE_MS))
+    }
+  }
+
+  async #turn(): Promise<void> {
+    const { items } = await this.#client.request<{ items: Pod[] }>('GET', `/api/v1/namespaces/${this.#namespace}/pods`)
+    const jobs = items.filter(({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-name'])
+    const alive = jobs.filter(({ status }) => status?.phase === 'Pending' || status?.phase === 'Running')
+    const trainers = alive.filter(({ spec }) => spec.containers[0]?.command.at(-1) === 'train')
+    this.mostTrainers = Math.max(this.mostTrainers, trainers.length)
+    for (const pod of alive)
+      if (!pod.status?.containerStatuses && !pod.metadata.deletionTimestamp) await this.#start(pod)
+  }
+
+  async #start(pod: Pod): Promise<void> {
+    const labels = pod.metadata.labels ?? {}
+    const seen: JobPod = {
+      name: pod.metadata.name,
+      job: labels['batch.kubernetes.io/job-name'] ?? '',
+      command: pod.spec.containers[0]?.command.at(-1) ?? '',
+      ownerUid: labels['humanizer.dev/uid'] ?? '',
+      attempt: Number(labels['humanizer.dev/attempt']),
+    }
+    this.seen.push(seen)
+    const startedAt = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
+    await this.#patch(seen.name, {
+      phase: 'Running',
+      podIP: '127.0.0.1',
+      containerStatuses: [containerStatus({ running: { startedAt } }, true)],
+    })
+    const script = this.#script(seen)
+    if (script.kind !== 'run') await this.end(seen.name, script)
+  }
+
+  /** Ends a running pod as told. */
+  end(name: string, script: Exclude<PodScript, { kind: 'run' }>): Promise<void> {
+    const { exitCode, reason, result } =
+      script.kind === 'evict' ? { exitCode: 143, reason: 'Error', result: undefined } : script
+    const terminated = {
+      exitCode,
+      reason: reason ?? (exitCode === 0 ? 'Completed' : 'Error'),
+      message: result ? JSON.stringify(result) : '',
+    }
+    const disruption = {
+      type: 'DisruptionTarget',
+      status: 'True',
+      reason: 'EvictionByEvictionAPI',
+      message: 'Eviction API: evicting',
+    }
+    return this.#patch(name, {
+      phase: exitCode === 0 ? 'Succeeded' : 'Failed',
+      ...(script.kind === 'evict' && { conditions: [disruption] }),
+      containerStatuses: [containerStatus({ terminated }, false)],
+    })
+  }
+
+  async #patch(name: string, status: object): Promise<void> {
+    await this.#client.request('PATCH', `/api/v1/namespaces/${this.#namespace}/pods/${name}/status`, {
+      contentType: 'application/merge-patch+json',
+      body: { status },
+    })
+  }
+}
+
+const containerStatus = (state: object, ready: boolean): object => ({
+  name: 'humanizer',
+  image: 'trainer:test',
+  imageID: '',
+  restartCount: 0,
+  ready,
+  state,
+})

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
+import { type ApiServer, startApiServer } from './api-server.ts'
+import { operatorIn, reaches, scene } from './run-scene.ts'
+
+let server: ApiServer
+
+before(async () => {
+  server = await startApiServer({ controllerManager: true })
+})
+after(() => server.stop())
+
+test('killed after every one of its writes, the operator comes to the same end and nothing trains twice', async () => {
+  const swept: number[] = []
+  const sweep = async (n: number): Promise<boolean> => {
+    const { namespace, user, kubelet, start } = await scene(server)
+    await using _ = kubelet
+    await start()
+    await using faulty = operatorIn(server, namespace, { FAULT_AFTER_MUTATION: String(n) })
+    const done = reaches(user, 'Succeeded').then(() => 'done' as const)
+    const first = await Promise.race([faulty.exited, done])
+    if (first === 'done') return false
+    assert.equal(first, FAULT_EXIT_CODE)
+    await using healthy = operatorIn(server, namespace)
+    await done
+    await healthy.ready()
+    assert.deepEqual(
+      kubelet.seen.map(({ job }) => job),
+      ['prose-prepare-1', 'prose-fetch-1', 'prose-train-1'],
+      `killed after write ${n}`,
+    )
+    const { status } = await user.run()
+    assert.deepEqual([status?.attempts?.length, status?.failures], [1, 0], `killed after write ${n}`)
+    swept.push(n)
+    return true
+  }
+  const workers = [1, 2, 3].map(async (first) => {
+    for (let n = first; await sweep(n); n += 3);
+  })
+  await Promise.all(workers)
+  console.log(`# killed after each of ${swept.length} writes`)
+  assert.ok(swept.length >= 20, `only ${swept.length} writes`)
+})

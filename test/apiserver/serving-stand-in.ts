@@ -1,0 +1,171 @@
+/**
+ * The kubelet and the serving pods of a release, for tests without nodes: every pod that the Deployment's controller makes
+ * gets an address of its own in 127.0.0.0/8 and a process-less stand-in there that answers GET /readyz and real signed gRPC
+ * calls, and that follows desired.json as the trainer does.
+ */
+import { createServer, type Server } from 'node:http'
+import { DesiredAdapter, ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import { type ServingServiceServer, ServingServiceService } from '#proto/humanizer/trainer/v1/serving_service.ts'
+import type { ApiClient } from '../../operator/kube/client.ts'
+import type { KubeObject } from '../../operator/kube/cluster.ts'
+import { type RunningServer, service, startServer } from '../../trainer-image/service/server.ts'
+
+interface Pod extends KubeObject {
+  spec: { volumes: { name: string; configMap?: { name: string } }[] }
+}
+
+interface StandIn {
+  readonly uid: string
+  readonly ip: string
+  readonly http: Server
+  readonly calls: RunningServer | undefined
+  state: ServingState
+  ready: boolean
+}
+
+export class ServingPods {
+  /** Digests that no pod can load. */
+  readonly broken = new Set<string>()
+  /** Pods made while this is true do not listen for gRPC. */
+  callsBlocked = false
+  /** What pods answer instead of the truth. */
+  lie: (state: ServingState) => ServingState = (state) => state
+  readonly #pods = new Map<string, StandIn>()
+  readonly #client: ApiClient
+  readonly #namespace: string
+  #nextAddress = 2
+  #stopped = false
+  #loop: Promise<void>
+
+  constructor(client: ApiClient, namespace: string) {
+    this.#client = client
+    this.#namespace = namespace
+    this.#loop = this.#run()
+  }
+
+  /** uids of the pods that live. */
+  get uids(): string[] {
+    return [...this.#pods.keys()]
+  }
+
+  get digests(): string[] {
+    return [...this.#pods.values()].map(({ state }) => state.digest)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    await this.#loop
+    for (const pod of this.#pods.values()) await close(pod)
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      await this.#pass().catch(() => undefined) // the API server may be away; the next pass sees the same
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { items } = await this.#client.request<{ items: Pod[] }>('GET', this.#path('pods'), {
+      query: { labelSelector: 'humanizer.dev/release' },
+    })
+    for (const [uid, pod] of this.#pods)
+      if (!items.some(({ metadata }) => metadata.uid === uid)) {
+        this.#pods.delete(uid)
+        await close(pod)
+      }
+    for (const item of items) {
+      const uid = item.metadata.uid ?? ''
+      const pod = this.#pods.get(uid) ?? (await this.#start(item))
+      this.#pods.set(uid, pod)
+      const desired = await this.#file(item, 'desired', 'desired.json')
+      this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
+      if (!pod.ready && pod.state.loadedTime !== '') {
+        pod.ready = true
+        await this.#report(item, pod, true)
+      }
+    }
+  }
+
+  async #start(item: Pod): Promise<StandIn> {
+    const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
+    const uid = item.metadata.uid ?? ''
+    const ip = `127.0.0.${this.#nextAddress++}`
+    const http = createServer((_, response) => {
+      const state = this.lie(pod.state)
+      response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
+    })
+    await new Promise<void>((resolve) => http.listen(config.httpPort, ip, resolve))
+    const handlers = service<ServingServiceServer>(ServingServiceService, {
+      activate: async ({ desired }) => ({ state: this.#want(pod, desired ?? DesiredAdapter.fromPartial({})) }),
+      deactivate: async ({ generation }) => ({ state: this.#want(pod, DesiredAdapter.fromPartial({ generation })) }),
+      getStatus: async () => ({ state: pod.state }),
+    })
+    const calls = this.callsBlocked
+      ? undefined
+      : await startServer({
+          trust: config.trust,
+          podUid: uid,
+          ownerUid: config.owner?.uid ?? '',
+          attempt: 0,
+          services: [handlers],
+          host: ip,
+        })
+    const pod: StandIn = { uid, ip, http, calls, ready: false, state: ServingState.fromPartial({ podUid: uid }) }
+    await this.#report(item, pod, false)
+    return pod
+  }
+
+  #want(pod: StandIn, { generation, digest }: DesiredAdapter): ServingState {
+    if (generation <= Math.max(pod.state.generation, pod.state.failedGeneration)) return pod.state
+    pod.state = this.broken.has(digest)
+      ? { ...pod.state, failure: 'adapter_model.safetensors differs from its manifest', failedGeneration: generation }
+      : ServingState.fromPartial({ digest, generation, loadedTime: new Date().toISOString(), podUid: pod.uid })
+    return pod.state
+  }
+
+  async #report({ metadata }: Pod, { ip }: StandIn, ready: boolean): Promise<void> {
+    const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' })
+    await this.#client.request('PATCH', `${this.#path('pods')}/${metadata.name}/status`, {
+      contentType: 'application/strategic-merge-patch+json',
+      body: {
+        status: {
+          phase: 'Running',
+          podIP: ip,
+          podIPs: [{ ip }],
+          conditions: [condition('Ready', ready), condition('ContainersReady', ready)],
+          containerStatuses: [
+            {
+              name: 'humanizer',
+              image: 'trainer',
+              imageID: 'trainer',
+              ready,
+              restartCount: 0,
+              state: { running: { startedAt: new Date().toISOString() } },
+            },
+          ],
+        },
+      },
+    })
+  }
+
+  /** Content of a file of the ConfigMap that the pod mounts as `volume`. */
+  async #file({ spec }: Pod, volume: string, file: string): Promise<string> {
+    const name = spec.volumes.find((each) => each.name === volume)?.configMap?.name
+    const { data } = await this.#client.request<{ data: Record<string, string> }>(
+      'GET',
+      `${this.#path('configmaps')}/${name}`,
+    )
+    return data[file] ?? ''
+  }
+
+  #path(resource: string): string {
+    return `/api/v1/namespaces/${this.#namespace}/${resource}`
+  }
+}
+
+async function close({ http, calls }: StandIn): Promise<void> {
+  http.closeAllConnections()
+  http.close()
+  await calls?.close(100)
+}

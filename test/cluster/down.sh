@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Stops the cluster named $CLUSTER by its recorded pids, then removes its state and cgroups.
+set -uo pipefail
+cd "$(dirname "$0")"; . ./env.sh
+[ -e "$RUN" ] || { echo "cluster $CLUSTER is not up"; exit 0; }
+is() { grep -qa "$2" "/proc/$1/cmdline" 2>/dev/null; } # is PID still the program named? (pids are reused)
+stop() { [ -e "$RUN/pid.$1" ] && is "$(cat "$RUN/pid.$1")" "$2" && kill "-$3" "$(cat "$RUN/pid.$1")"; }
+stop host-socat socat TERM
+stop init node-init.sh KILL # pid 1 of the namespaces: the kernel ends all the rest
+# a zombie has no cmdline, and whoever reaps it may be slow: look at the cmdline, not at /proc/PID
+if [ -e "$RUN/pid.unshare" ]; then for _ in $(seq 100); do is "$(cat "$RUN/pid.unshare")" node-init.sh || break; sleep 0.1; done; fi
+for _ in 1 2 3 4 5 6 7 8; do
+  left=
+  for c in /sys/fs/cgroup/*/"$CGROOT"; do
+    [ -d "$c" ] || continue
+    find "$c" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -d "$c" ] || left+=" $c"
+  done
+  [ -n "$left" ] || break; sleep 0.5
+done
+[ -z "$left" ] || echo "cgroups left:$left"
+rm -rf --one-file-system "$RUN"
+echo "cluster $CLUSTER is down"

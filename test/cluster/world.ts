@@ -1,0 +1,278 @@
+/**
+ * The cluster that test/cluster shares: started once, images loaded, the chart installed. Each test works in a namespace of its
+ * own whose claim already holds the tiny model and the prose, so that nothing has to be downloaded.
+ */
+import { execFile } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import {
+  buildImages,
+  type Cluster,
+  getJson,
+  installChart,
+  kubectl,
+  loadImages,
+  startCluster,
+  systemNamespace,
+  waitFor,
+} from './kubectl.ts'
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, '..', '..')
+const name = 'test'
+const operator = 'deployment/humanizer'
+
+export interface Condition {
+  readonly type: string
+  readonly status: string
+  readonly reason: string
+  readonly message: string
+}
+export interface CustomObject {
+  readonly metadata: { readonly name: string; readonly uid: string; readonly generation: number }
+  readonly spec: Readonly<Record<string, unknown>>
+  readonly status?: {
+    readonly conditions?: readonly Condition[]
+    readonly digest?: string
+    readonly location?: string
+    readonly counts?: Readonly<Record<string, number>>
+    readonly attempts?: readonly {
+      readonly number: number
+      readonly reason?: string
+      readonly resumedFromStep?: number
+    }[]
+    readonly failures?: number
+    readonly progress?: { readonly step: number; readonly totalSteps: number }
+    readonly baseline?: { readonly loss?: string }
+    readonly checkpoints?: readonly {
+      readonly name: string
+      readonly step: number
+      readonly digest: string
+      readonly path: string
+      readonly best?: boolean
+      readonly evalLoss?: string
+    }[]
+    readonly active?: { readonly digest?: string; readonly checkpoint?: string; readonly run?: string }
+    readonly pods?: readonly {
+      readonly name: string
+      readonly uid: string
+      readonly restarts: number
+      readonly digest?: string
+    }[]
+  }
+}
+export interface Pod {
+  readonly metadata: { readonly name: string; readonly uid: string; readonly deletionTimestamp?: string }
+  readonly status: {
+    readonly phase: string
+    readonly podIP?: string
+    readonly containerStatuses?: readonly {
+      readonly containerID?: string
+      readonly restartCount: number
+      readonly ready: boolean
+    }[]
+  }
+}
+
+/** Starts what is not there yet and resolves the shared cluster with its operator running. */
+export async function openWorld(): Promise<World> {
+  const cluster = await startCluster(name, 16444)
+  const images = await buildImages({})
+  const image = (component: string): string => images[`${component}_IMAGE`] ?? ''
+  const installed = await getJson<{
+    spec: { template: { spec: { containers: { image: string; env: { name: string; value?: string }[] }[] } } }
+  }>(cluster, ['-n', systemNamespace, operator])
+  const container = installed?.spec.template.spec.containers[0]
+  const trainer = container?.env.find((variable) => variable.name === 'TRAINER_IMAGE')?.value
+  if (container?.image !== image('OPERATOR') || trainer !== image('TRAINER')) {
+    await loadImages(name, [images['OPERATOR_ARCHIVE'] ?? '', images['TRAINER_ARCHIVE'] ?? ''])
+    await installChart(cluster, image('OPERATOR'), image('TRAINER'))
+  }
+  return new World(cluster)
+}
+
+export class World {
+  readonly cluster: Cluster
+  constructor(cluster: Cluster) {
+    this.cluster = cluster
+  }
+
+  get #runDir(): string {
+    return this.cluster.runDir!
+  }
+
+  /** Number of operator pods; 0 waits until none is left. */
+  async scaleOperator(replicas: number): Promise<void> {
+    await kubectl(this.cluster, ['-n', systemNamespace, 'scale', operator, `--replicas=${replicas}`])
+    if (replicas > 0) {
+      await kubectl(this.cluster, ['-n', systemNamespace, 'rollout', 'status', operator, '--timeout=120s'])
+      return
+    }
+    await waitFor('the operator to be gone', 60, async () => {
+      const pods = await kubectl(this.cluster, ['-n', systemNamespace, 'get', 'pods', '-o', 'name'])
+      return pods.includes('humanizer') ? undefined : true
+    })
+  }
+
+  /** Image that the operator starts its Jobs with. */
+  async trainerImage(): Promise<string> {
+    const path = '{.spec.template.spec.containers[0].env[?(@.name=="TRAINER_IMAGE")].value}'
+    return kubectl(this.cluster, ['-n', systemNamespace, 'get', operator, '-o', `jsonpath=${path}`])
+  }
+
+  /** Runs a program of the host inside the cluster's network, where pods and Services have their addresses. */
+  async inNetwork(program: string, args: readonly string[]): Promise<string> {
+    const init = (await run('cat', [join(this.#runDir, 'pid.init')])).stdout.trim()
+    return (await run('nsenter', ['-t', init, '-n', program, ...args], { maxBuffer: 16 << 20 })).stdout
+  }
+
+  /** Sends SIGKILL to the only container of a pod, as a crash of the process would. */
+  async killContainer(pod: Pod): Promise<void> {
+    const id = pod.status.containerStatuses?.[0]?.containerID?.replace('containerd://', '')
+    if (id === undefined) throw new Error(`pod ${pod.metadata.name} has no container yet`)
+    await run('ctr', [
+      '-a',
+      join(this.#runDir, 'containerd.sock'),
+      '-n',
+      'k8s.io',
+      'tasks',
+      'kill',
+      '-s',
+      'SIGKILL',
+      id,
+    ])
+  }
+
+  /** A fresh namespace whose claim "humanizer" holds fixtures/tiny-llama and fixtures/prose.jsonl. */
+  async openNamespace(namespace: string): Promise<Namespace> {
+    const taken = JSON.parse(await kubectl(this.cluster, ['get', 'pv', '-o', 'json'])) as {
+      items: { metadata: { name: string }; spec: { local: { path: string } }; status: { phase: string } }[]
+    }
+    const volume = taken.items.find(({ status }) => status.phase === 'Available')
+    if (!volume) throw new Error('no volume is free; start the cluster anew')
+    const folder = join(volume.spec.local.path, 'fixtures')
+    mkdirSync(folder, { recursive: true })
+    cpSync(join(root, 'test', 'fixtures', 'tiny-llama'), join(folder, 'tiny-llama'), { recursive: true })
+    cpSync(join(root, 'test', 'fixtures', 'prose.jsonl'), join(folder, 'prose.jsonl'))
+    await kubectl(
+      this.cluster,
+      ['apply', '-f', '-'],
+      `apiVersion: v1
+kind: Namespace
+metadata: {name: ${namespace}, labels: {pod-security.kubernetes.io/enforce: restricted}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: humanizer, namespace: ${namespace}}
+spec: {accessModes: [ReadWriteMany], storageClassName: local, volumeName: ${volume.metadata.name}, resources: {requests: {storage: 1Gi}}}
+`,
+    )
+    return new Namespace(this, namespace, volume.spec.local.path)
+  }
+}
+
+export class Namespace {
+  readonly world: World
+  readonly name: string
+  /** The claim's folder as this machine sees it. */
+  readonly folder: string
+  constructor(world: World, name: string, folder: string) {
+    this.world = world
+    this.name = name
+    this.folder = folder
+  }
+
+  kubectl(args: readonly string[], input?: string): Promise<string> {
+    return kubectl(this.world.cluster, ['-n', this.name, ...args], input)
+  }
+
+  apply(kind: string, name: string, spec: object): Promise<string> {
+    return this.kubectl(
+      ['apply', '-f', '-'],
+      JSON.stringify({ apiVersion: 'humanizer.dev/v1alpha1', kind, metadata: { name }, spec }),
+    )
+  }
+
+  patch(kind: string, name: string, spec: object): Promise<string> {
+    return this.kubectl(['patch', kind, name, '--type=merge', '-p', JSON.stringify({ spec })])
+  }
+
+  get(kind: string, name: string): Promise<CustomObject | undefined> {
+    return getJson<CustomObject>(this.world.cluster, ['-n', this.name, kind, name])
+  }
+
+  async pods(selector: string): Promise<readonly Pod[]> {
+    return (await getJson<{ items: Pod[] }>(this.world.cluster, ['-n', this.name, 'pods', '-l', selector]))?.items ?? []
+  }
+
+  /** Waits until `probe` holds of the object and resolves with it. */
+  until(
+    kind: string,
+    name: string,
+    what: string,
+    seconds: number,
+    probe: (object: CustomObject) => boolean,
+  ): Promise<CustomObject> {
+    let seen: CustomObject | undefined
+    return waitFor(`${kind}/${name} ${what}`, seconds, async () => {
+      seen = await this.get(kind, name)
+      return seen && probe(seen) ? seen : undefined
+    }).catch((error: Error) => {
+      throw new Error(`${error.message}; last status: ${JSON.stringify(seen?.status?.conditions)}`)
+    })
+  }
+
+  ready(kind: string, name: string, seconds = 120): Promise<CustomObject> {
+    return this.until(kind, name, 'to be Ready', seconds, (object) => holds(object, 'Ready'))
+  }
+
+  /** Names of the files below a folder of the claim; empty when it does not exist. */
+  files(path: string): readonly string[] {
+    try {
+      return readdirSync(join(this.folder, path))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return []
+      throw error
+    }
+  }
+}
+
+export const condition = (object: CustomObject, type: string): Condition | undefined =>
+  object.status?.conditions?.find((candidate) => candidate.type === type)
+
+export const holds = (object: CustomObject, type: string): boolean => condition(object, type)?.status === 'True'
+
+/** A small dataset of the prose on the claim. */
+export const datasetSpec = (limit = 200): object => ({
+  sources: [
+    {
+      name: 'prose',
+      volume: { claimName: 'humanizer', path: 'fixtures/prose.jsonl' },
+      textColumn: 'text',
+      license: 'CC0-1.0',
+      limit,
+    },
+  ],
+  format: { sample: 'Denoise' },
+})
+
+/** A run of the tiny model; some seconds long, so that there is time to disturb it. */
+export const runSpec = (steps: number, changes: object = {}): object => ({
+  datasetRef: { name: 'prose' },
+  baseModel: { volume: { claimName: 'humanizer', path: 'fixtures/tiny-llama' } },
+  backend: 'CPU',
+  lora: { rank: 4 },
+  training: {
+    maxSteps: steps,
+    maxSequenceLength: 256,
+    microBatchSize: 2,
+    gradientAccumulation: 2,
+    learningRate: '1e-3',
+  },
+  evaluation: { everySteps: 20, maxExamples: 8 },
+  checkpoints: { everySteps: 20, keep: 3 },
+  earlyStopping: { patience: 0 },
+  logging: { everySteps: 5 },
+  ...changes,
+})

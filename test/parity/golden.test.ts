@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { after, before, suite, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { readSafetensorsHeader, type SafetensorsFile } from '../../trainer-image/model/safetensors.ts'
+import {
+  type Adapter,
+  type AdapterTensor,
+  type Architecture,
+  type Batch,
+  loadModel,
+  type Model,
+  quantizeNf4,
+  readTensor,
+  type TensorSource,
+} from '../../trainer-image/native/index.ts'
+import { allLinear, relativeError } from './random-model.ts'
+
+// What make_golden.py wrote, and the settings it wrote it with.
+const path = fileURLToPath(new URL('golden/golden.safetensors', import.meta.url))
+const bytes = readFileSync(path)
+const file: SafetensorsFile = await readSafetensorsHeader(path)
+const settings = JSON.parse(file.metadata.settings!) as {
+  shape: Record<string, number>
+  rope: { rope_theta: number }
+  llama3: Record<string, number>
+  adamw: { lr: number; betas: [number, number]; eps: number; weight_decay: number }
+  maxGradientNorm: number
+  rank: number
+  alpha: number
+}
+
+function raw(name: string): Buffer {
+  const tensor = file.tensors.get(name)
+  assert.ok(tensor, `golden tensor ${name}`)
+  return Buffer.from(bytes.subarray(tensor.offset, tensor.offset + tensor.bytes)) // a copy, so that it is aligned
+}
+const aligned = (name: string): ArrayBuffer => new Uint8Array(raw(name)).buffer
+const floats = (name: string) => new Float32Array(aligned(name))
+const doubles = (name: string) => new Float64Array(aligned(name))
+const integers = (name: string) => new Int32Array(aligned(name))
+const namesUnder = (prefix: string) =>
+  [...file.tensors.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
+
+const adapterTensors = (prefix: string): AdapterTensor[] =>
+  namesUnder(prefix).map((name) => ({
+    name,
+    shape: file.tensors.get(prefix + name)!.shape as [number, number],
+    data: floats(prefix + name),
+  }))
+
+const base: TensorSource[] = namesUnder('base/').map((name) => {
+  const { shape, offset, bytes: size } = file.tensors.get(`base/${name}`)!
+  return { name, shape, offset, bytes: size, dtype: 'BF16', file: path }
+})
+
+const { shape } = settings
+const architecture: Architecture = {
+  family: 'llama',
+  hiddenSize: shape.hidden_size!,
+  intermediateSize: shape.intermediate_size!,
+  layers: shape.num_hidden_layers!,
+  heads: shape.num_attention_heads!,
+  keyValueHeads: shape.num_key_value_heads!,
+  headSize: shape.head_dim!,
+  vocabularySize: shape.vocab_size!,
+  rmsNormEpsilon: shape.rms_norm_eps!,
+  ropeTheta: settings.rope.rope_theta,
+  tiedEmbeddings: true,
+  maxPositions: shape.max_position_embeddings!,
+  attentionBias: false,
+}
+
+// The oracle ran every document alone; here they are packed into two sequences.
+const documents = integers('documents')
+const batch: Batch = {
+  tokens: integers('tokens'),
+  labels: integers('labels'),
+  documents,
+  sequences: Int32Array.of(0, documents[2]!, documents.at(-1)!),
+  sequenceOrdinals: Int32Array.of(0, 1),
+}
+const labelTokens = batch.labels.filter((label) => label >= 0).length
+
+const lora = {
+  rank: settings.rank,
+  alpha: settings.alpha,
+  dropout: 0,
+  targetModules: allLinear,
+  rankStabilized: false,
+  seed: 0,
+}
+
+/** f32 sums in another order: a few units in the last place of the largest value, times the depth of the network. */
+const ROUNDING = 2e-5
+/** Ten AdamW steps of 1e-2: where a gradient is near 0, m / sqrt(v) magnifies its rounding up to a part of one step. */
+const AFTER_TEN_STEPS = 2e-3
+
+function compare(actual: readonly AdapterTensor[], prefix: string, tolerance: number): void {
+  assert.deepEqual(actual.map(({ name }) => name).sort(), namesUnder(prefix).sort())
+  for (const { name, data, shape } of actual) {
+    assert.deepEqual(shape, file.tensors.get(prefix + name)!.shape, name)
+    const error = relativeError(data, floats(prefix + name))
+    assert.ok(error < tolerance, `${prefix}${name}: relative error ${error}`)
+  }
+}
+
+for (const type of ['none', 'nf4'] as const) {
+  suite(`PyTorch + PEFT${type === 'nf4' ? ' + bitsandbytes, NF4 with double quantisation' : ', unquantised base'}`, () => {
+    let model: Model
+    let adapter: Adapter
+    before(async () => {
+      model = await loadModel(architecture, base, {
+        quantization: { type: type === 'nf4' ? 'NF4' : 'None', blockSize: 64, doubleQuantization: true },
+        threads: 2,
+      })
+      adapter = await model.loadAdapter(lora, adapterTensors('adapter/'))
+    })
+    after(() => model.close())
+
+    test('the loss of the base model, per document', async () => {
+      const { nll } = await model.evaluate(undefined, batch)
+      assert.ok(relativeError(nll, doubles(`${type}/nll`)) < ROUNDING, String(nll))
+    })
+
+    test('the logits with the adapter, by way of the cache', async () => {
+      const sequence = model.openSequence(adapter, 200)
+      const tokens = batch.tokens.subarray(0, documents[1]!)
+      await model.forward([{ sequence, tokens: tokens.subarray(0, 20) }])
+      const [logits] = await model.forward([{ sequence, tokens: tokens.subarray(20) }])
+      const error = relativeError(logits!, floats(`${type}/logits`))
+      assert.ok(error < ROUNDING, `relative error ${error}`)
+    })
+
+    test('every gradient of the adapter', async () => {
+      const { nll, labelTokens: counted } = await model.accumulate(adapter, batch, 1)
+      assert.equal(counted, labelTokens)
+      assert.ok(Math.abs(nll / counted / doubles(`${type}/losses`)[0]! - 1) < ROUNDING)
+      compare(adapter.gradients(), `${type}/gradient/`, ROUNDING)
+      model.discardGradients(adapter)
+    })
+
+    test('ten AdamW steps: each loss, each gradient norm, and the adapter at the end', async () => {
+      const losses: number[] = []
+      const norms: number[] = []
+      for (let step = 1; step <= 10; step++) {
+        const { nll } = await model.accumulate(adapter, batch, step)
+        const { gradientNorm, finite } = await model.optimizerStep(adapter, {
+          step,
+          learningRate: settings.adamw.lr,
+          gradientScale: 1 / labelTokens,
+          maxGradientNorm: settings.maxGradientNorm,
+          beta1: settings.adamw.betas[0],
+          beta2: settings.adamw.betas[1],
+          epsilon: settings.adamw.eps,
+          weightDecay: settings.adamw.weight_decay,
+        })
+        assert.ok(finite)
+        losses.push(nll / labelTokens)
+        norms.push(gradientNorm)
+      }
+      assert.ok(relativeError(losses, doubles(`${type}/losses`)) < 10 * ROUNDING, String(losses))
+      assert.ok(relativeError(norms, doubles(`${type}/norms`)) < 100 * ROUNDING, String(norms))
+      compare(adapter.tensors(), `${type}/trained/`, AFTER_TEN_STEPS)
+    })
+  })
+}
+
+test('llama3 rope scaling gives transformers’ losses', async () => {
+  const { llama3 } = settings
+  const model = await loadModel(
+    {
+      ...architecture,
+      ropeScaling: {
+        type: 'llama3',
+        factor: llama3.factor!,
+        lowFrequencyFactor: llama3.low_freq_factor!,
+        highFrequencyFactor: llama3.high_freq_factor!,
+        originalMaxPositions: llama3.original_max_position_embeddings!,
+      },
+    },
+    base,
+    { quantization: { type: 'None', blockSize: 64, doubleQuantization: true }, threads: 2 },
+  )
+  const { nll } = await model.evaluate(undefined, batch)
+  model.close()
+  assert.ok(relativeError(nll, doubles('llama3/nll')) < ROUNDING, String(nll))
+  // and the scaling is not a small effect that rounding could hide
+  assert.ok(relativeError(nll, doubles('none/nll')) > 100 * ROUNDING)
+})
+
+suite('NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
+  for (const source of base.filter(({ name }) => name.endsWith('_proj.weight'))) {
+    test(source.name, () => {
+      const quantized = quantizeNf4(readTensor(source), 64)
+      const expected = `quantized/${source.name}`
+      assert.deepEqual(Buffer.from(quantized.codes), raw(`${expected}/codes`))
+      assert.deepEqual(quantized.absmax, floats(`${expected}/absmax`))
+      // The mean is summed in another order than torch's, so offset may differ in its last bit and a code by one step.
+      assert.ok(relativeError([quantized.offset], floats(`${expected}/offset`)) < 2e-7)
+      assert.ok(relativeError(quantized.absmaxScale, floats(`${expected}/absmax_scale`)) < 2e-6)
+      const codes = raw(`${expected}/absmax_code`)
+      const different = quantized.absmaxCode.filter((code, i) => code !== codes[i]).length
+      assert.ok(different <= codes.length / 10_000, `${different} of ${codes.length} scale codes differ`)
+    })
+  }
+})
+
+suite('GGUF blocks decode to gguf-py’s values', () => {
+  for (const dtype of ['Q8_0', 'Q4_0', 'Q4_1', 'Q6_K'] as const) {
+    test(dtype, () => {
+      const expected = floats(`format/${dtype}/values`)
+      const { offset, bytes: size } = file.tensors.get(`format/${dtype}/blocks`)!
+      const values = readTensor({ name: dtype, shape: [expected.length], dtype, file: path, offset, bytes: size })
+      // Every product has at most 24 significant bits but Q6_K's three factors: one rounding.
+      assert.ok(relativeError(values, expected) < 1e-7, String(relativeError(values, expected)))
+    })
+  }
+})

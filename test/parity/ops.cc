@@ -1,0 +1,415 @@
+// Every operation of the CPU tables that this processor runs: gradients against central differences, instruction paths
+// against each other, and constants against their publications. Sizes are odd; guard values surround every output.
+// Prints "ok NAME" or "not ok NAME: WHY" for each case, for ops.test.ts.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <span>
+#include <string>
+
+#include "backend.h"
+#include "philox.h"
+#include "vector_math.h"
+
+using namespace humanizer;
+
+namespace {
+
+// Central differences with step 1e-2 in f32: the rounding of the loss over the step, and its third derivative.
+constexpr double kDifference = 3e-3;
+// The same sums in vectors of another width.
+constexpr double kReordered = 2e-6;
+
+std::mt19937 generator(1);
+
+// Floats between two runs of guards that no operation may touch.
+class Guarded {
+ public:
+  explicit Guarded(int64_t count) : values_(static_cast<size_t>(count) + 2 * kGuard, kMark) {}
+  static Guarded random(int64_t count, float scale = 1) {
+    Guarded guarded(count);
+    std::uniform_real_distribution<float> uniform(-scale, scale);
+    for (float& value : guarded.span()) value = uniform(generator);
+    return guarded;
+  }
+  static Guarded zeros(int64_t count) {
+    Guarded guarded(count);
+    std::ranges::fill(guarded.span(), 0.0f);
+    return guarded;
+  }
+  float* data() { return values_.data() + kGuard; }
+  std::span<float> span() { return {data(), values_.size() - 2 * kGuard}; }
+  bool intact() const {
+    return std::all_of(values_.begin(), values_.begin() + kGuard, [](float v) { return v == kMark; }) &&
+           std::all_of(values_.end() - kGuard, values_.end(), [](float v) { return v == kMark; });
+  }
+
+ private:
+  static constexpr int kGuard = 16;
+  static constexpr float kMark = 12345.75f;
+  std::vector<float> values_;
+};
+
+void report(const std::string& name, double error, double bound, bool intact = true) {
+  if (!intact) {
+    std::printf("not ok %s: wrote outside its output\n", name.c_str());
+  } else if (error <= bound) {
+    std::printf("ok %s\n", name.c_str());
+  } else {
+    std::printf("not ok %s: error %g, bound %g\n", name.c_str(), error, bound);
+  }
+}
+
+// max |a - b| / max |b|
+double relative_error(std::span<const float> a, std::span<const float> b) {
+  double difference = 0, largest = 1e-30;
+  for (size_t i = 0; i < b.size(); ++i) {
+    difference = std::max(difference, std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i])));
+    largest = std::max(largest, std::fabs(static_cast<double>(b[i])));
+    if (!std::isfinite(a[i])) return INFINITY;
+  }
+  return difference / largest;
+}
+
+double weighted(std::span<const float> y, std::span<const float> weights) {
+  double sum = 0;
+  for (size_t i = 0; i < y.size(); ++i) sum += static_cast<double>(y[i]) * static_cast<double>(weights[i]);
+  return sum;
+}
+
+// The gradient of loss() with respect to each value of x.
+std::vector<float> differences(std::span<float> x, const std::function<double()>& loss) {
+  constexpr float step = 1e-2f;
+  std::vector<float> gradient;
+  for (float& value : x) {
+    const float centre = value;
+    value = centre + step;
+    const double above = loss();
+    value = centre - step;
+    const double below = loss();
+    value = centre;
+    gradient.push_back(static_cast<float>((above - below) / (2.0 * static_cast<double>(step))));
+  }
+  return gradient;
+}
+
+std::string named(const Backend& b, const char* op, std::initializer_list<int64_t> shape) {
+  std::string name = std::string(b.instruction_path) + " " + op;
+  for (const int64_t size : shape) name.append(" ").append(std::to_string(size));
+  return name;
+}
+
+void rmsnorm(const Backend& b, int64_t rows, int64_t cols) {
+  Guarded x = Guarded::random(rows * cols), w = Guarded::random(cols), dy = Guarded::random(rows * cols);
+  Guarded y(rows * cols), again(rows * cols), rstd(rows), dx = Guarded::zeros(rows * cols);
+  const auto forward = [&] {
+    b.rmsnorm_forward(dense(y.data(), rows, cols), rstd.data(), dense(x.data(), rows, cols), w.data(), 1e-5f);
+  };
+  forward();
+  b.rmsnorm_replay(dense(again.data(), rows, cols), rstd.data(), dense(x.data(), rows, cols), w.data());
+  report(named(b, "rmsnorm replay has forward's bits", {rows, cols}),
+         std::ranges::equal(y.span(), again.span()) ? 0 : 1, 0);
+  b.rmsnorm_backward(dense(dx.data(), rows, cols), dense(dy.data(), rows, cols), dense(x.data(), rows, cols),
+                     rstd.data(), w.data());
+  const auto expected = differences(x.span(), [&] {
+    forward();
+    return weighted(y.span(), dy.span());
+  });
+  report(named(b, "rmsnorm", {rows, cols}), relative_error(dx.span(), expected), 4 * kDifference,
+         y.intact() && dx.intact() && rstd.intact());
+}
+
+void swiglu(const Backend& b, int64_t rows, int64_t cols) {
+  Guarded gu = Guarded::random(rows * 2 * cols, 3), dy = Guarded::random(rows * cols), y(rows * cols),
+          dgu(rows * 2 * cols);
+  const auto forward = [&] { b.swiglu_forward(dense(y.data(), rows, cols), dense(gu.data(), rows, 2 * cols)); };
+  forward();
+  b.swiglu_backward(dense(dgu.data(), rows, 2 * cols), dense(dy.data(), rows, cols), dense(gu.data(), rows, 2 * cols));
+  const auto expected = differences(gu.span(), [&] {
+    forward();
+    return weighted(y.span(), dy.span());
+  });
+  report(named(b, "swiglu", {rows, cols}), relative_error(dgu.span(), expected), kDifference,
+         y.intact() && dgu.intact());
+}
+
+void rope(const Backend& b, int64_t rows, int64_t heads, int64_t size) {
+  Guarded x = Guarded::random(rows * heads * size), table(2 * rows * size);
+  rope_table(table.data(), rope_frequencies(size, 10000, {}), 2 * rows);
+  std::vector<int32_t> positions;
+  for (int64_t r = 0; r < rows; ++r) positions.push_back(static_cast<int32_t>(2 * rows - 1 - r));
+  const std::vector<float> before(x.span().begin(), x.span().end());
+  b.rope(dense(x.data(), rows, heads * size), positions.data(), table.data(), size, false);
+  const double moved = relative_error(x.span(), before);
+  b.rope(dense(x.data(), rows, heads * size), positions.data(), table.data(), size, true);
+  report(named(b, "rope turns, and its backward turns back", {rows, heads, size}),
+         moved > 0.1 ? relative_error(x.span(), before) : 1, 1e-6, x.intact());
+}
+
+void cross_entropy(const Backend& b, int64_t rows, int64_t vocabulary) {
+  Guarded z = Guarded::random(rows * vocabulary, 4), work(rows * vocabulary);
+  std::vector<int32_t> labels;
+  for (int64_t r = 0; r < rows; ++r)
+    labels.push_back(static_cast<int32_t>(generator() % static_cast<uint32_t>(vocabulary)));
+  std::vector<double> nll(static_cast<size_t>(rows));
+  const auto loss = [&](bool gradient) {
+    std::ranges::copy(z.span(), work.data());
+    b.cross_entropy(nll.data(), dense(work.data(), rows, vocabulary), labels.data(), gradient);
+    double sum = 0;
+    for (const double value : nll) sum += value;
+    return sum;
+  };
+  const auto expected = differences(z.span(), [&] { return loss(false); });
+  loss(true);
+  report(named(b, "cross entropy", {rows, vocabulary}), relative_error(work.span(), expected), kDifference,
+         work.intact());
+}
+
+void attention(const Backend& b, int threads, int64_t rows, AttentionShape s) {
+  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
+  Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
+  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, rows, s));
+  const auto span_of = [&] {
+    const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
+    return AttentionSpan{dense(out.data(), rows, q), lse.data(), columns(all, 0, q), columns(all, q, kv),
+                         columns(all, q + kv, kv)};
+  };
+  const auto forward = [&] {
+    const AttentionSpan span = span_of();
+    b.attention_forward(&span, 1, s, scratch.data());
+  };
+  forward();
+  const AttentionSpan span = span_of();
+  const Rows d = dense(dqkv.data(), rows, stride);
+  const AttentionGradients gradients{columns(d, 0, q), columns(d, q, kv), columns(d, q + kv, kv),
+                                     dense(dout.data(), rows, q)};
+  b.attention_backward(&span, &gradients, 1, s, scratch.data());
+  const auto expected = differences(qkv.span(), [&] {
+    forward();
+    return weighted(out.span(), dout.span());
+  });
+  report(named(b, "attention", {rows, s.heads, s.kv_heads, s.head_size}), relative_error(dqkv.span(), expected),
+         kDifference, out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
+}
+
+void lora(const Backend& b, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
+  Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
+          dy = Guarded::random(rows * out);
+  Guarded y(rows * out), h(rows * rank), da = Guarded::zeros(rank * in), db = Guarded::zeros(out * rank),
+                                         dx = Guarded::zeros(rows * in);
+  Guarded scratch(rows * (in + rank));
+  std::vector<uint32_t> mask(static_cast<size_t>(mask_words(rows, in))), ordinal, position;
+  for (int64_t r = 0; r < rows; ++r) {
+    ordinal.push_back(3);
+    position.push_back(static_cast<uint32_t>(r));
+  }
+  const Dropout dropout{rate, philox_key(42, 2, 5), 9, ordinal.data(), position.data()};
+  const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
+  const auto forward = [&] {
+    std::ranges::fill(y.span(), 0.0f);
+    b.lora_forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), mask.data(), dense(x.data(), rows, in), w,
+                   dropout, scratch.data());
+    return weighted(y.span(), dy.span());
+  };
+  forward();
+  b.lora_backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out),
+                  dense(x.data(), rows, in), dense(h.data(), rows, rank), mask.data(), w, dropout, scratch.data());
+  const bool intact = y.intact() && h.intact() && da.intact() && db.intact() && dx.intact() && scratch.intact();
+  const std::string name = named(b, rate > 0 ? "lora with dropout" : "lora", {rows, in, out, rank});
+  report(name + ": dx", relative_error(dx.span(), differences(x.span(), forward)), kDifference, intact);
+  report(name + ": dA", relative_error(da.span(), differences(a.span(), forward)), kDifference);
+  report(name + ": dB", relative_error(db.span(), differences(bb.span(), forward)), kDifference);
+}
+
+void nf4(const Backend& b) {
+  const int64_t count = 64 * 300 + 22;  // past one group of scales, and a ragged block
+  Guarded x = Guarded::random(count), decoded(count);
+  std::fill(x.data() + 64, x.data() + 128, 0.0f);
+  for (int i = 0; i < 64; ++i) x.data()[i] = 3 * kNf4Code[i % 16];
+  const int64_t blocks = (count + 63) / 64;
+  std::vector<uint8_t> codes(static_cast<size_t>((count + 1) / 2)), absmax_code(static_cast<size_t>(blocks));
+  Guarded absmax(blocks), scale((blocks + kAbsmaxGroup - 1) / kAbsmaxGroup);
+  b.nf4_quantize(codes.data(), absmax.data(), x.data(), count, 64);
+  Nf4Tensor plain{codes.data(), absmax.data(), nullptr, nullptr, 0, count, 64};
+  b.nf4_dequantize(decoded.data(), plain, 0, count);
+  double levels = 0, zeros = 0, worst = 0;
+  for (int i = 0; i < 64; ++i)
+    levels = std::max(levels, std::fabs(static_cast<double>(decoded.data()[i] - x.data()[i])));
+  for (int i = 64; i < 128; ++i) zeros = std::max(zeros, std::fabs(static_cast<double>(decoded.data()[i])));
+  for (int64_t i = 128; i < count; ++i) {
+    worst = std::max(worst, static_cast<double>(std::fabs(decoded.data()[i] - x.data()[i]) / absmax.data()[i / 64]));
+  }
+  report(named(b, "NF4 keeps its own sixteen levels", {}), levels, 0, decoded.intact() && absmax.intact());
+  report(named(b, "NF4 keeps a block of zeros", {}), zeros, 0);
+  report(named(b, "NF4 errs by at most half its widest gap", {}), worst, 0.5 * (1.0 - 0.6961928) + 1e-6);
+  const float offset = b.nf4_quantize_absmax(absmax_code.data(), scale.data(), absmax.data(), blocks);
+  Nf4Tensor nested{codes.data(), nullptr, absmax_code.data(), scale.data(), offset, count, 64};
+  Guarded twice(count);
+  b.nf4_dequantize(twice.data(), nested, 0, count);
+  // Neighbouring codes of the dynamic map differ by at most 1/64 of the group's scale.
+  const float largest = *std::ranges::max_element(scale.span());
+  double off = 0;
+  for (int64_t i = 0; i < count; ++i)
+    off = std::max(off, std::fabs(static_cast<double>(twice.data()[i] - decoded.data()[i])));
+  report(named(b, "NF4 double quantisation moves scales by half a code", {}), off, static_cast<double>(largest) / 64,
+         twice.intact() && scale.intact());
+}
+
+void few_rows(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, bool nf4) {
+  Guarded w = Guarded::random(out * in), x = Guarded::random(rows * in), y = Guarded::random(rows * out),
+          decoded(out * in);
+  std::vector<uint8_t> codes(static_cast<size_t>((out * in + 1) / 2));
+  Guarded absmax((out * in + 63) / 64);
+  HeldMatrix held{reinterpret_cast<const uint8_t*>(w.data()), Format::kF32, {}, out, in};
+  std::ranges::copy(w.span(), decoded.data());
+  if (nf4) {
+    b.nf4_quantize(codes.data(), absmax.data(), w.data(), out * in, 64);
+    held.nf4 = {codes.data(), absmax.data(), nullptr, nullptr, 0, out * in, 64};
+    b.nf4_dequantize(decoded.data(), held.nf4, 0, out * in);
+  }
+  Guarded expected(rows * out), scratch(threads * few_rows_tile(held) * in);
+  std::ranges::copy(y.span(), expected.data());
+  matmul(dense(expected.data(), rows, out), dense(x.data(), rows, in), dense(decoded.data(), out, in), Transpose::kNT,
+         1, 1);
+  b.few_rows_matmul(dense(y.data(), rows, out), dense(x.data(), rows, in), held, 1, scratch.data());
+  report(named(b, nf4 ? "a few rows by NF4" : "a few rows by F32", {rows, in, out}),
+         relative_error(y.span(), expected.span()), kReordered, y.intact() && scratch.intact());
+}
+
+void adamw(const Backend& b) {
+  const int64_t count = 4099;
+  Guarded p = Guarded::random(count), g = Guarded::random(count), m = Guarded::zeros(count), v = Guarded::zeros(count);
+  const std::vector<float> start(p.span().begin(), p.span().end());
+  GradientNorm norm{};
+  double squares = 0;
+  for (const float value : g.span()) squares += static_cast<double>(value) * static_cast<double>(value);
+  b.gradient_norm(&norm, g.data(), count, 0.5);
+  report(named(b, "gradient norm", {count}), std::fabs(norm.norm / (0.5 * std::sqrt(squares)) - 1), 1e-12);
+  const AdamwOptions options{1e-2, 0.5, 0, 0.9, 0.999, 1e-8, 0.1, 1};
+  const std::vector<float> gradient(g.span().begin(), g.span().end());
+  b.adamw_update(p.data(), g.data(), m.data(), v.data(), count, &norm, options);
+  // The first step moves by the learning rate against the gradient's sign, whatever its size.
+  std::vector<float> expected;
+  for (size_t i = 0; i < start.size(); ++i) {
+    expected.push_back(start[i] * (1 - 1e-3f) - 1e-2f * (gradient[i] > 0 ? 1.0f : -1.0f));
+  }
+  report(named(b, "AdamW's first step", {count}), relative_error(p.span(), expected), 1e-4,
+         p.intact() && g.intact() && m.intact() && v.intact());
+}
+
+// What the widest path computes elementwise has the bits of the baseline; sums may differ in order.
+void paths_agree(const Backend& base, const Backend& wide) {
+  const int64_t rows = 5, cols = 77;
+  Guarded gu = Guarded::random(rows * 2 * cols, 20), y0(rows * cols), y1(rows * cols);
+  base.swiglu_forward(dense(y0.data(), rows, cols), dense(gu.data(), rows, 2 * cols));
+  wide.swiglu_forward(dense(y1.data(), rows, cols), dense(gu.data(), rows, 2 * cols));
+  report(named(wide, "swiglu has the baseline's bits", {}), std::ranges::equal(y0.span(), y1.span()) ? 0 : 1, 0);
+
+  const int64_t count = 64 * 9 + 10;
+  Guarded x = Guarded::random(count), absmax(10), d0(count), d1(count);
+  std::vector<uint8_t> c0(static_cast<size_t>(count / 2)), c1(c0.size());
+  base.nf4_quantize(c0.data(), absmax.data(), x.data(), count, 64);
+  wide.nf4_quantize(c1.data(), absmax.data(), x.data(), count, 64);
+  const Nf4Tensor tensor{c0.data(), absmax.data(), nullptr, nullptr, 0, count, 64};
+  base.nf4_dequantize(d0.data(), tensor, 0, count);
+  wide.nf4_dequantize(d1.data(), tensor, 0, count);
+  report(named(wide, "NF4 has the baseline's bits", {}), c0 == c1 && std::ranges::equal(d0.span(), d1.span()) ? 0 : 1,
+         0);
+
+  const int64_t in = 133, rank = 3;
+  Guarded lx = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(rank * cols);
+  Guarded h(rows * rank), scratch(rows * (in + rank));
+  std::vector<uint32_t> m0(static_cast<size_t>(mask_words(rows, in))), m1(m0.size()), ordinal(rows, 7),
+      position = {0, 1, 2, 3, 1000000};
+  const Dropout dropout{0.3f, philox_key(7, 1, 3), 12, ordinal.data(), position.data()};
+  const LoraWeights w{a.data(), bb.data(), rank, 1};
+  base.lora_forward(dense(y0.data(), rows, cols), dense(h.data(), rows, rank), m0.data(), dense(lx.data(), rows, in), w,
+                    dropout, scratch.data());
+  wide.lora_forward(dense(y1.data(), rows, cols), dense(h.data(), rows, rank), m1.data(), dense(lx.data(), rows, in), w,
+                    dropout, scratch.data());
+  report(named(wide, "dropout masks have the baseline's bits", {}), m0 == m1 ? 0 : 1, 0);
+
+  Guarded n0(rows * cols), n1(rows * cols), rstd(rows), weight = Guarded::random(cols);
+  base.rmsnorm_forward(dense(n0.data(), rows, cols), rstd.data(), dense(gu.data(), rows, cols), weight.data(), 1e-5f);
+  wide.rmsnorm_forward(dense(n1.data(), rows, cols), rstd.data(), dense(gu.data(), rows, cols), weight.data(), 1e-5f);
+  report(named(wide, "rmsnorm agrees with the baseline", {}), relative_error(n1.span(), n0.span()), kReordered);
+}
+
+void philox() {
+  // Random123's known answers for philox4x32-10: counter, key, words.
+  const uint32_t known[3][10] = {{0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
+                                 {0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0x408f276d,
+                                  0x41c83b0e, 0xa20bc7c6, 0x6d5451fd},
+                                 {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344, 0xa4093822, 0x299f31d0, 0xd16cfe09,
+                                  0x94fdcceb, 0x5001e420, 0x24126ea1}};
+  int wrong = 0;
+  for (const auto& k : known) {
+    uint32_t words[32];
+    philox_group(words, {k[4], k[5]}, k[0], k[1], k[2], k[3] / 8);
+    for (uint32_t i = 0; i < 4; ++i) wrong += words[8 * i + k[3] % 8] != k[6 + i];
+  }
+  report("Philox4x32-10 gives Random123's known answers", wrong, 0);
+}
+
+void dropout_rate(const Backend& b) {
+  const int64_t rows = 500, in = 576, rank = 1;
+  Guarded x = Guarded::zeros(rows * in), a = Guarded::zeros(in), bb = Guarded::zeros(1), y(rows), h(rows),
+          scratch(rows * (in + 1));
+  std::vector<uint32_t> mask(static_cast<size_t>(mask_words(rows, in))), ordinal(rows, 0), position;
+  for (uint32_t r = 0; r < rows; ++r) position.push_back(r);
+  const Dropout dropout{0.05f, philox_key(42, 0, 0), 1, ordinal.data(), position.data()};
+  b.lora_forward(dense(y.data(), rows, 1), dense(h.data(), rows, rank), mask.data(), dense(x.data(), rows, in),
+                 {a.data(), bb.data(), rank, 1}, dropout, scratch.data());
+  int64_t kept = 0;
+  for (const uint32_t word : mask) kept += std::popcount(word);
+  // Five standard deviations of 288,000 draws.
+  report(named(b, "dropout drops its share", {}), std::fabs(1 - static_cast<double>(kept) / (rows * in) - 0.05),
+         0.0021);
+}
+
+void exponential() {
+  double worst = 0;
+  for (float x = -87; x < 88; x += 0.0137f) {
+    worst = std::max(worst, std::fabs(static_cast<double>(exp_approx(x)) / std::exp(static_cast<double>(x)) - 1));
+  }
+  report("exp errs by at most 2e-7", worst, 2e-7);
+  report("exp of a NaN is a NaN", std::isnan(exp_approx(NAN)) ? 0 : 1, 0);
+}
+
+}  // namespace
+
+int main() {
+  constexpr int kThreads = 2;
+  philox();
+  exponential();
+  for (const Backend* b : cpu_backends()) {
+    b->open_stream(kThreads);
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 33}, {5, 64}, {2, 71}}) {
+      rmsnorm(*b, rows, cols + 1);
+      swiglu(*b, rows, cols);
+      cross_entropy(*b, rows, cols + 1);
+    }
+    rope(*b, 7, 3, 10);
+    rope(*b, 5, 1, 64);
+    attention(*b, kThreads, 1, {1, 1, 2});
+    attention(*b, kThreads, 19, {6, 2, 5});
+    attention(*b, kThreads, 131, {2, 1, 3});  // past a tile of keys
+    lora(*b, 5, 33, 17, 3, 0);
+    lora(*b, 7, 70, 9, 4, 0.3f);
+    lora(*b, 1, 1, 1, 1, 0);
+    nf4(*b);
+    for (const bool held_as_nf4 : {false, true}) {
+      few_rows(*b, kThreads, 1, 576, 200, held_as_nf4);
+      few_rows(*b, kThreads, 3, 38, 701, held_as_nf4);
+      few_rows(*b, kThreads, 8, 2, 5, held_as_nf4);
+    }
+    adamw(*b);
+    dropout_rate(*b);
+    paths_agree(*cpu_backends().front(), *b);
+  }
+  return 0;
+}

@@ -1,0 +1,180 @@
+/** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+import { type RunReport, TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
+import { corrupt } from '../../trainer-image/dataset/denoise.ts'
+import { digestOf, hexOf } from '../../trainer-image/storage/digest.ts'
+import { seal, sumsOnly } from '../../trainer-image/storage/sealed.ts'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const uid = '3e1f0c2a-7d0b-4a51-9a55-0d6a1c2b3e4f'
+
+const people = ['The baker', 'A young nurse', 'My neighbour', 'The old ferryman', 'Our teacher', 'The night porter']
+const deeds = [
+  'walked slowly to the harbour',
+  'wrote a long letter',
+  'mended the broken gate',
+  'waited for the last train',
+]
+const ends = [
+  ', and nobody asked why.',
+  ' while the rain kept falling.',
+  '; it was, after all, a Sunday.',
+  ' before the shop opened.',
+]
+
+/** Human text enough for a tiny model: the same few turns of phrase in every combination. */
+const texts: readonly string[] = people.flatMap((who, i) =>
+  deeds.flatMap((deed, j) =>
+    ends.map(
+      (end, k) => `${who} ${deed}${end} ${people[(i + j + k + 1) % 6]} ${deeds[(j + k) % 4]}${ends[(i + k) % 4]}`,
+    ),
+  ),
+)
+
+export interface Claim {
+  readonly dataDir: string
+  readonly config: TrainConfig
+  readonly runDirectory: string
+  remove(): void
+}
+
+/** Each claim has the tiny base, a sealed Denoise dataset and nothing else. */
+export async function makeClaim(change: (config: TrainConfig) => TrainConfig = (config) => config): Promise<Claim> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'train-'))
+  cpSync(join(root, 'test/fixtures/tiny-llama'), join(dataDir, 'models/tiny'), { recursive: true })
+  const datasetDigest = await writeDataset(dataDir)
+  const config = change(
+    TrainConfig.fromPartial({
+      owner: { namespace: 'writers', name: 'first', uid },
+      attempt: 1,
+      model: { path: 'models/tiny', digest: digestOf('tiny'), name: 'tiny-llama' },
+      datasetDigest,
+      datasetPath: `datasets/${hexOf(datasetDigest)}`,
+      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDtype: 'Auto' },
+      lora: { rank: 8, alpha: 16, dropout: 0.1 },
+      training: {
+        maxSteps: 24,
+        epochs: 1,
+        learningRate: 5e-3,
+        learningRateSchedule: 'Cosine',
+        warmupRatio: 0.1,
+        microBatchSize: 2,
+        gradientAccumulation: 2,
+        maxSequenceLength: 256,
+        packing: true,
+        optimizer: 'AdamW',
+        weightDecay: 0.01,
+        maxGradientNorm: 1,
+        seed: 42,
+      },
+      evaluation: { everySteps: 8, maxExamples: 8, maxTokens: 400 },
+      checkpoints: { everySteps: 5, keep: 2 },
+      earlyStopping: { patience: 0 },
+      logging: { everySteps: 2, tensorBoard: true },
+      backend: 'CPU',
+    }),
+  )
+  return {
+    dataDir,
+    config,
+    runDirectory: join(dataDir, 'runs/writers/first', uid),
+    remove: () => rmSync(dataDir, { recursive: true, force: true }),
+  }
+}
+
+async function writeDataset(dataDir: string): Promise<string> {
+  const staging = join(dataDir, 'datasets/staging')
+  mkdirSync(staging, { recursive: true })
+  const instance = await DuckDBInstance.create(':memory:')
+  const connection = await instance.connect()
+  const columns = 'id, source, revision, license, cluster, kind, input, target'
+  await connection.run(`CREATE TABLE rows (part VARCHAR, ${columns.replaceAll(/(\w+)/g, '$1 VARCHAR')})`)
+  const appender = await connection.createAppender('rows')
+  texts.forEach((target, index) => {
+    const part = index % 12 === 0 ? 'validation' : 'train'
+    const id = `text-${index}`
+    const row = [part, id, 'fixture', '1', 'CC0-1.0', id, 'Denoise', corrupt(target, 42, id), target]
+    for (const value of row) appender.appendVarchar(value)
+    appender.endRow()
+  })
+  appender.closeSync()
+  for (const part of ['train', 'validation'])
+    await connection.run(
+      `COPY (SELECT ${columns} FROM rows WHERE part = '${part}') TO '${staging}/${part}.parquet' (FORMAT parquet)`,
+    )
+  connection.closeSync()
+  instance.closeSync()
+  const format = { sample: 'Denoise', systemPrompt: 'Rewrite.', userTemplate: 'Text: {text}' }
+  writeFileSync(join(staging, 'dataset.json'), JSON.stringify({ version: 1, format }))
+  const { digest } = await seal(staging, (files) => digestOf(sumsOnly(files)))
+  cpSync(staging, join(dataDir, 'datasets', hexOf(digest)), { recursive: true })
+  rmSync(staging, { recursive: true })
+  return digest
+}
+
+export interface Ended {
+  /** Exit code, or the signal that ended the process. */
+  readonly code: number | NodeJS.Signals
+  /** Undefined when the process left no termination message. */
+  readonly result: JobResult | undefined
+  readonly output: string
+}
+
+export interface Pod {
+  readonly process: ChildProcess
+  readonly ended: Promise<Ended>
+}
+
+/** Starts `main.ts train`; `podUid` is the audience of every call. */
+export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod {
+  const work = mkdtempSync(join(tmpdir(), 'pod-'))
+  const termination = join(work, 'termination-log')
+  writeFileSync(join(work, 'config.json'), JSON.stringify(TrainConfig.toJSON(config)))
+  const flags = ['--config', join(work, 'config.json'), '--data', claim.dataDir, '--termination-log', termination]
+  const child = spawn(process.execPath, [join(root, 'trainer-image/main.ts'), 'train', ...flags], {
+    env: { PATH: dirname(process.execPath), POD_UID: podUid, POD_NAME: podUid, ...nativeOf(process.env) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let output = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+  const ended = new Promise<Ended>((resolve) =>
+    child.once('close', (code, signal) => {
+      let result: JobResult | undefined
+      try {
+        const text = readFileSync(termination, 'utf8')
+        if (Buffer.byteLength(text) <= 4096) result = JobResult.fromJSON(JSON.parse(text))
+      } catch {} // a killed process leaves none
+      rmSync(work, { recursive: true, force: true })
+      resolve({ code: code ?? signal!, result, output })
+    }),
+  )
+  return { process: child, ended }
+}
+
+const nativeOf = ({ HUMANIZER_NATIVE }: NodeJS.ProcessEnv): Record<string, string> =>
+  HUMANIZER_NATIVE === undefined ? {} : { HUMANIZER_NATIVE }
+
+/** Runs a pod to its end and answers with its report; anything but exit 0 throws with the pod's output. */
+export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string): Promise<RunReport> {
+  const { code, result, output } = await startPod(claim, config, podUid).ended
+  if (code !== 0 || result?.run === undefined) throw new Error(`exit ${code}\n${output}`)
+  return result.run
+}
+
+/** A TCP port of this machine that is free now. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
+    })
+  })

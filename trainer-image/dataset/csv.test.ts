@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { CsvInvalid, parseCsv } from './csv.ts'
+import { randomOf } from './random.ts'
+
+async function parse(pieces: readonly string[], maxRecord = 1_000_000) {
+  async function* stream() {
+    yield* pieces
+  }
+  let columns: readonly string[] = []
+  const records: (readonly string[])[] = []
+  for await (const found of parseCsv(stream(), maxRecord)) {
+    columns = found.columns
+    records.push(...found.records)
+  }
+  return { columns, records }
+}
+
+const read = [
+  {
+    csv: 'plain',
+    text: 'a,b\n1,2\n3,4\n',
+    columns: ['a', 'b'],
+    records: [
+      ['1', '2'],
+      ['3', '4'],
+    ],
+  },
+  { csv: 'no line break at its end', text: 'a,b\n1,2', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'a quoted field last, no line break', text: 'a,b\n1,"2"', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'an empty last field', text: 'a,b\n1,\n', columns: ['a', 'b'], records: [['1', '']] },
+  { csv: 'an empty last field at the end of the text', text: 'a,b\n1,', columns: ['a', 'b'], records: [['1', '']] },
+  { csv: 'doubled quotes', text: 'a\n"say ""hi"""\n""""\n""\n', columns: ['a'], records: [['say "hi"'], ['"'], ['']] },
+  {
+    csv: 'line breaks and delimiters in quotes',
+    text: 'a,b\n"1\r\n\n2,3",x\n',
+    columns: ['a', 'b'],
+    records: [['1\r\n\n2,3', 'x']],
+  },
+  { csv: 'CRLF', text: 'a,b\r\n1,2\r\n', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'old Mac line breaks', text: 'a,b\r1,2\r', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'a byte order mark', text: '\ufeffa,b\n1,2\n', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'blank lines', text: 'a,b\n\n1,2\n  \n\n', columns: ['a', 'b'], records: [['1', '2']] },
+  { csv: 'semicolons alone', text: 'a;b\n1,5;2\n', columns: ['a', 'b'], records: [['1,5', '2']] },
+  { csv: 'tabs', text: 'a\tb\n1,5\t2\n', columns: ['a', 'b'], records: [['1,5', '2']] },
+  { csv: 'one column with commas inside quotes', text: 'text\n"a, b"\n', columns: ['text'], records: [['a, b']] },
+  {
+    csv: 'a quote within an unquoted field',
+    text: 'a,b\n5" nail,x\n',
+    columns: ['a', 'b'],
+    records: [['5" nail', 'x']],
+  },
+  { csv: 'row numbers under an empty name', text: ',b\n0,x\n', columns: ['column0', 'b'], records: [['0', 'x']] },
+  { csv: 'nothing', text: '', columns: [], records: [] },
+] as const
+for (const { csv, text, columns, records } of read)
+  test(`${csv}: the same however it is divided`, async () => {
+    for (let size = 1; size <= text.length + 1; size++) {
+      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, i) =>
+        text.slice(i * size, i * size + size),
+      )
+      assert.deepEqual(await parse(pieces), { columns, records }, `pieces of ${size}`)
+    }
+  })
+
+const refused = [
+  { csv: 'too many fields', text: 'a,b\n1,2\n1,2,3\n', message: 'line 3 has 3 fields; expected 2: a, b' },
+  { csv: 'too few fields', text: 'a,b\n"1\n1",2\n1\n', message: 'line 4 has 1 fields; expected 2: a, b' },
+  { csv: 'a quote never closed', text: 'a,b\n1,2\n1,"2\n3,4\n', message: 'line 3 opens a quote that is never closed' },
+  { csv: 'text after a quote', text: 'a,b\n"1"x,2\n', message: 'line 2 goes on after a closing quote: "x,2\\n"' },
+  { csv: 'a column twice', text: 'a,a\n1,2\n', message: 'the header has column "a" twice; expected different names' },
+  { csv: 'a blank header', text: '\n1\n', message: 'line 1 is blank; expected a header' },
+  {
+    csv: 'a decimal comma under semicolons and commas',
+    text: 'a;b,c\n1,5;2,3\n',
+    message: 'line 2 has 3 fields; expected 2: a;b, c',
+  },
+]
+for (const { csv, text, message } of refused)
+  test(`${csv}: refused with the line`, async () => {
+    await assert.rejects(parse([text]), new CsvInvalid(message))
+    await assert.rejects(parse([...text]), { message: /./ })
+  })
+
+test('a record longer than allowed is refused while it is read', () =>
+  assert.rejects(parse(['a\n"', ...Array<string>(100).fill('x'.repeat(100))], 5000), {
+    message: /the record at line 2 is longer than 5000/,
+  }))
+
+test('whatever is written with all fields quoted is read back', async () => {
+  const random = randomOf(7, 'csv')
+  const alphabet = ['a', '"', ',', '\n', '\r', ';', '\t', ' ', 'é', '""', '\r\n']
+  for (let round = 0; round < 200; round++) {
+    const rows = Array.from({ length: 5 }, () =>
+      Array.from({ length: 3 }, () =>
+        Array.from({ length: Math.floor(random() * 8) }, () => alphabet[Math.floor(random() * alphabet.length)]).join(
+          '',
+        ),
+      ),
+    )
+    const text = `x,y,z\n${rows.map((row) => row.map((field) => `"${field.replaceAll('"', '""')}"`).join(',')).join('\n')}\n`
+    const cut = Math.floor(random() * text.length)
+    assert.deepEqual((await parse([text.slice(0, cut), text.slice(cut)])).records, rows)
+  }
+})

@@ -1,0 +1,56 @@
+import { join } from 'node:path'
+import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { JobFailure } from '../job/failure.ts'
+
+/** A string as an SQL literal. */
+export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`
+/** A column or table name as SQL. */
+export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+/** One file as SQL, also when its name holds characters of a glob pattern. */
+export const fileLiteral = (path: string): string => literal(path.replace(/[[*?]/g, '[$&]'))
+
+/** Of DuckDB alone, in megabytes (10^6 bytes); what does not fit goes to the work folder. */
+const MEMORY_MEGABYTES = 400
+
+export interface Database {
+  connect(): Promise<DuckDBConnection>
+  close(): void
+}
+
+/** A database in `folder` (which exists), that never loads an extension and spills into the same folder. */
+export async function openDatabase(folder: string, threads: number): Promise<Database> {
+  const instance = await DuckDBInstance.create(join(folder, 'spool.duckdb'), {
+    threads: String(threads),
+    memory_limit: `${MEMORY_MEGABYTES}MB`,
+    temp_directory: join(folder, 'spill'),
+    autoinstall_known_extensions: 'false',
+    autoload_known_extensions: 'false',
+    preserve_insertion_order: 'true',
+  })
+  return { connect: () => instance.connect(), close: () => instance.closeSync() }
+}
+
+/** What an error of DuckDB means while `doing` something: `otherwise`, unless the machine or a bug is at fault. Others pass. */
+export function databaseFailure(error: unknown, doing: string, otherwise: 'SourceInvalid' | 'StorageFailed'): unknown {
+  if (!(error instanceof Error) || !/^[A-Z][A-Za-z ]+ Error: /.test(error.message)) return error
+  const text = error.message
+  const reason = /No space left|Disk quota|not enough disk/i.test(text)
+    ? 'StorageFull'
+    : /^(INTERNAL|FATAL|TransactionContext|Out of Memory) Error/.test(text)
+      ? 'Internal'
+      : otherwise
+  return new JobFailure(reason, `${doing}: ${brief(text)}`, { cause: error })
+}
+
+/** The sentences of an error without the settings, hints and the query that DuckDB lists after them. */
+function brief(message: string): string {
+  const lines = message
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && line !== '^')
+  const end = lines.findIndex((line) => /^(Possible|LINE \d|file =|\* )/.test(line))
+  const kept = (end > 0 ? lines.slice(0, end) : lines).map((line) =>
+    line.length > 240 ? `${line.slice(0, 240)}…` : line,
+  )
+  return kept.join('; ').slice(0, 700)
+}

@@ -1,0 +1,148 @@
+import { readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { JobFailure } from '../job/failure.ts'
+import { downloadHttp, getJson } from '../model/http-download.ts'
+import { downloadHubFiles, type HubFile, type HubRepository, listHubFiles, matching } from '../model/hub.ts'
+import { sha256 } from '../storage/digest.ts'
+import { formatOf, type TextFile } from './read.ts'
+import type { License, PlannedSource } from './source.ts'
+
+/** A source whose bytes are on this machine. */
+export interface LocatedSource extends PlannedSource {
+  /** In the order in which rows are numbered. */
+  readonly texts: readonly TextFile[]
+  /** Commit of a repository, sha256 of a download, or empty for files, which have neither. */
+  readonly revision: string
+  /** What differs between what was declared and what the repository says; for the report. */
+  readonly remarks: readonly string[]
+}
+
+export interface Downloads {
+  /** Kept from attempt to attempt, so that a download goes on where the last one ended. */
+  readonly folder: string
+  readonly hubEndpoint: string
+  readonly signal: AbortSignal
+  readonly onBytes: (bytes: number, total: number | undefined) => void
+}
+
+/**
+ * Brings a source's files here and pins what they are. `permit` is asked as soon as the licence is known, before anything is
+ * downloaded; it throws to refuse.
+ */
+export async function locate(
+  source: PlannedSource,
+  downloads: Downloads,
+  permit: (license: License) => void,
+): Promise<LocatedSource> {
+  const { huggingFace, http, filePath } = source.location
+  if (huggingFace) return locateInRepository(source, huggingFace, downloads, permit)
+  permit(source.license)
+  if (http) {
+    const name = decodeURIComponent(new URL(http.url).pathname.split('/').at(-1) ?? '').replace(/[^\w.-]/g, '_')
+    const file = join(downloads.folder, source.name, sha256(http.url).slice(0, 16), name || 'download')
+    const done = await downloadHttp({
+      url: http.url,
+      file,
+      expected: { sha256: http.sha256 },
+      signal: downloads.signal,
+      onProgress: downloads.onBytes,
+    })
+    return { ...source, texts: [textFile(source, file)], revision: `sha256:${done.sha256}`, remarks: [] }
+  }
+  return { ...source, texts: await filesBelow(source, filePath ?? ''), revision: '', remarks: [] }
+}
+
+async function locateInRepository(
+  source: PlannedSource,
+  location: NonNullable<PlannedSource['location']['huggingFace']>,
+  downloads: Downloads,
+  permit: (license: License) => void,
+): Promise<LocatedSource> {
+  const repository: HubRepository = {
+    kind: 'dataset',
+    repository: location.repository,
+    revision: location.revision,
+    endpoint: downloads.hubEndpoint,
+    tokenFile: location.tokenFile,
+    signal: downloads.signal,
+  }
+  if (source.license.expression !== '') permit(source.license)
+  const { commit } = await listHubFiles(repository)
+  const onCard = await licenseOnCard(repository, commit)
+  const license: License =
+    source.license.expression === '' && onCard ? { expression: onCard, evidence: 'repository card' } : source.license
+  permit(license)
+  const wanted = (files: readonly HubFile[]) =>
+    (source.files.length > 0 ? matching(source.files)(files) : files).filter(
+      ({ path }) => source.format !== undefined || formatOf(path) !== undefined,
+    )
+  const done = await downloadHubFiles({
+    ...repository,
+    revision: commit,
+    directory: join(downloads.folder, source.name, commit),
+    select: wanted,
+    onProgress: (_path, bytes, total) => downloads.onBytes(bytes, total),
+  })
+  const differs = onCard && onCard.toLowerCase() !== license.expression.toLowerCase()
+  return {
+    ...source,
+    license,
+    texts: done.files.map(({ file }) => textFile(source, file)).sort(byPath),
+    revision: commit,
+    remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
+  }
+}
+
+/** The licence that a repository's card declares; empty when it declares none. */
+async function licenseOnCard(source: HubRepository, commit: string): Promise<string> {
+  const token = source.tokenFile === '' ? '' : (await readFile(source.tokenFile, 'utf8')).trim()
+  const { body } = await getJson({
+    url: `${source.endpoint}/api/datasets/${source.repository}/revision/${commit}`,
+    signal: source.signal,
+    ...(token && { bearerToken: token }),
+  })
+  const { license } = (body as { cardData?: { license?: unknown } | null } | null)?.cardData ?? {}
+  if (Array.isArray(license)) return license.join(' AND ')
+  return typeof license === 'string' && license !== 'unknown' && license !== 'other' ? license : ''
+}
+
+/** The files of a path in a mounted volume: itself, or what lies below it in the order of the names. */
+async function filesBelow(source: PlannedSource, root: string): Promise<TextFile[]> {
+  const entry = await stat(root).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
+    throw new JobFailure('NotFound', `source ${source.name}: ${root} does not exist`, { cause: error })
+  })
+  if (!entry.isDirectory()) return [textFile(source, root)]
+  const inside = `${await realpath(root)}/`
+  const found: string[] = []
+  const walk = async (folder: string): Promise<void> => {
+    // Names with a dot in front are bookkeeping: ConfigMap mounts keep their generations under "..data", git its objects.
+    const names = (await readdir(folder)).filter((name) => !name.startsWith('.'))
+    for (const name of names) {
+      const path = join(folder, name)
+      if (!(await realpath(path)).startsWith(inside))
+        throw new JobFailure('SourceInvalid', `source ${source.name}: ${path} is a link that leads out of ${root}`)
+      if ((await stat(path)).isDirectory()) await walk(path)
+      else if (source.format !== undefined || formatOf(path) !== undefined) found.push(path)
+    }
+  }
+  await walk(root)
+  if (found.length === 0)
+    throw new JobFailure(
+      'NotFound',
+      `source ${source.name}: no file below ${root} ends in .csv, .tsv, .jsonl, .ndjson, .json, .parquet, .txt or .text`,
+    )
+  return found.map((path) => textFile(source, path)).sort(byPath)
+}
+
+function textFile(source: PlannedSource, path: string): TextFile {
+  const format = source.format ?? formatOf(path)
+  if (format === undefined)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${source.name}: the name of ${path} does not tell its format; set sources[].format to CSV, JSONL, Parquet or Text`,
+    )
+  return { path, format }
+}
+
+const byPath = (a: TextFile, b: TextFile): number => (a.path < b.path ? -1 : a.path > b.path ? 1 : 0)

@@ -1,0 +1,60 @@
+import { join } from 'node:path'
+import type { Database } from './database.ts'
+import { literal } from './database.ts'
+
+/** One training example; the columns of train.parquet and validation.parquet in their order. */
+export interface Example {
+  readonly id: string
+  readonly source: string
+  readonly revision: string
+  readonly license: string
+  readonly cluster: string
+  readonly kind: 'Identity' | 'Denoise'
+  readonly input: string
+  readonly target: string
+}
+
+export const columns = [
+  'id',
+  'source',
+  'revision',
+  'license',
+  'cluster',
+  'kind',
+  'input',
+  'target',
+] as const satisfies readonly (keyof Example)[]
+
+export type Side = 'train' | 'validation'
+
+/** Rows of one row group. Fixed, as are order and compression: equal examples give equal bytes. */
+const ROWS_PER_GROUP = 8192
+
+export interface ExampleWriter {
+  append(side: Side, examples: readonly Example[]): Promise<void>
+  /** Writes both files into the folder; a side without examples is a file without rows. */
+  finish(folder: string): Promise<void>
+}
+
+export async function exampleWriter(database: Database): Promise<ExampleWriter> {
+  const connection = await database.connect()
+  for (const side of ['train', 'validation'])
+    await connection.run(`CREATE TABLE ${side} (${columns.map((name) => `${name} VARCHAR`).join(', ')})`)
+  return {
+    async append(side, examples) {
+      if (examples.length === 0) return
+      const appender = await connection.createAppender(side)
+      for (const example of examples) {
+        for (const name of columns) appender.appendVarchar(example[name])
+        appender.endRow()
+      }
+      appender.closeSync()
+    },
+    async finish(folder) {
+      for (const side of ['train', 'validation'])
+        await connection.run(
+          `COPY (SELECT * FROM ${side}) TO ${literal(join(folder, `${side}.parquet`))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROWS_PER_GROUP})`,
+        )
+    },
+  }
+}

@@ -1,0 +1,51 @@
+import { cp, mkdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { syncDirectory } from '../storage/atomic.ts'
+import { digestOf, hexOf } from '../storage/digest.ts'
+import { claimFolder, type OwnerRecord, ownersName } from '../storage/owners.ts'
+import { SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
+
+/** What the digest of a dataset covers: what training reads. The reports beside it are about how it came to be. */
+const covered = ['dataset.json', 'train.parquet', 'validation.parquet'] as const
+
+/**
+ * Seals a finished folder and moves it to datasets/<hex of its digest>. Equal content that already lies there whole is left as it is;
+ * a damaged one is replaced, and keeps its other owners.
+ */
+export async function publish(
+  folder: string,
+  dataDir: string,
+  owner?: OwnerRecord,
+): Promise<{ digest: string; location: string }> {
+  const { digest } = await seal(folder, (files) => digestOf(sumsOnly(files, covered)))
+  const location = `datasets/${hexOf(digest)}`
+  const target = join(dataDir, location)
+  await claimFolder(target, owner)
+  if (await isWhole(target, digest)) await rm(folder, { recursive: true })
+  else {
+    await keepOwners(target, folder)
+    await claimFolder(folder, owner)
+    await rm(target, { recursive: true, force: true })
+    await mkdir(join(dataDir, 'datasets'), { recursive: true })
+    await rename(folder, target)
+    await syncDirectory(join(dataDir, 'datasets'))
+  }
+  return { digest, location }
+}
+
+async function isWhole(folder: string, digest: string): Promise<boolean> {
+  try {
+    return (await verifySealed(folder)).digest === digest
+  } catch (error) {
+    if (error instanceof SealBroken || (error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+async function keepOwners(from: string, to: string): Promise<void> {
+  try {
+    await cp(join(from, ownersName), join(to, ownersName), { recursive: true })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+}

@@ -1,0 +1,72 @@
+import type {
+  Cleaning,
+  Deduplication,
+  LicensePolicy,
+  PrepareConfig,
+  SampleFormat,
+  Split,
+} from '#proto/humanizer/trainer/v1/preparation.ts'
+import { JobFailure } from '../job/failure.ts'
+import { type PlannedSource, planSource } from './source.ts'
+
+/** A PrepareConfig whose every field was checked. */
+export interface Settings {
+  /** Of the HumanizerDataset; "local" when nobody owns the work. */
+  readonly ownerUid: string
+  readonly specHash: string
+  readonly sources: readonly PlannedSource[]
+  readonly cleaning: Cleaning
+  readonly deduplication: Deduplication
+  readonly split: Split
+  readonly format: SampleFormat & { readonly sample: 'Identity' | 'Denoise' }
+  readonly licensePolicy: LicensePolicy
+}
+
+/** Throws ConfigurationInvalid that names the field, its value and what was expected. */
+export function settingsOf(config: PrepareConfig): Settings {
+  const { cleaning, deduplication, split, format } = config
+  if (!cleaning || !deduplication || !split || !format)
+    throw invalid('cleaning, deduplication, split and format', 'incomplete', 'all four')
+  const ownerUid = config.owner?.uid || 'local'
+  // These three become names of files.
+  check(/^[\w-]{1,64}$/.test(ownerUid), 'owner.uid', ownerUid, 'letters, digits and "-"')
+  check(/^(sha256:)?[\w-]{1,128}$/.test(config.specHash), 'specHash', config.specHash, 'a sha256')
+  for (const { name } of config.sources)
+    check(/^[a-z]([-a-z0-9]*[a-z0-9])?$/.test(name), 'sources[].name', name, 'lower-case letters, digits and "-"')
+  check(config.sources.length > 0, 'sources', '[]', 'at least one')
+  const names = config.sources.map(({ name }) => name)
+  check(new Set(names).size === names.length, 'sources[].name', names.join(', '), 'different names')
+
+  const { minCharacters, maxCharacters, minWords } = cleaning
+  check(
+    minCharacters >= 0 && minCharacters <= maxCharacters,
+    'cleaning.minCharacters',
+    minCharacters,
+    `0 to ${maxCharacters}`,
+  )
+  check(minWords >= 0, 'cleaning.minWords', minWords, 'at least 0')
+  const { nearThreshold, shingleWords } = deduplication
+  check(nearThreshold >= 0 && nearThreshold <= 1, 'deduplication.nearThreshold', nearThreshold, '0 to 1')
+  check(nearThreshold === 0 || shingleWords >= 1, 'deduplication.shingleWords', shingleWords, 'at least 1')
+  check(split.trainPercent >= 1 && split.trainPercent <= 100, 'split.trainPercent', split.trainPercent, '1 to 100')
+  check(format.userTemplate.includes('{text}'), 'format.userTemplate', format.userTemplate, 'a text with {text}')
+  const { sample } = format
+  if (sample !== 'Identity' && sample !== 'Denoise') throw invalid('format.sample', sample, 'Identity or Denoise')
+  return {
+    ownerUid,
+    specHash: config.specHash,
+    sources: config.sources.map(planSource),
+    cleaning,
+    deduplication,
+    split,
+    format: { ...format, sample },
+    licensePolicy: config.licensePolicy ?? { requireDeclared: false, allowed: [] },
+  }
+}
+
+const invalid = (field: string, value: string | number, expected: string): JobFailure =>
+  new JobFailure('ConfigurationInvalid', `${field} is ${JSON.stringify(value)}; expected ${expected}`)
+
+function check(holds: boolean, field: string, value: string | number, expected: string): void {
+  if (!holds) throw invalid(field, value, expected)
+}

@@ -1,0 +1,105 @@
+import type { LicensePolicy, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { JobFailure } from '../job/failure.ts'
+import { satisfies } from './license.ts'
+import { presets } from './presets.ts'
+
+/** A row is kept when the column holds one of the values; numbers are compared as numbers, so "0" is also 0.0. */
+export interface Condition {
+  readonly column: string
+  readonly values: readonly string[]
+}
+
+export type Format = 'CSV' | 'JSONL' | 'Parquet' | 'Text'
+
+/** Who says under which licence a source stands. */
+export type LicenseEvidence = 'spec' | 'known repository' | 'repository card' | 'none'
+
+export interface License {
+  /** SPDX expression, or empty when undeclared. */
+  readonly expression: string
+  readonly evidence: LicenseEvidence
+}
+
+/** A source with everything that was left to us filled in. */
+export interface PlannedSource {
+  readonly name: string
+  readonly location: Source
+  /** Absent: by the ending of each file. */
+  readonly format: Format | undefined
+  readonly textColumn: string
+  readonly human: readonly Condition[]
+  /** Glob patterns of the repository's files; empty means every file of a known format. */
+  readonly files: readonly string[]
+  readonly license: License
+  readonly cautions: readonly string[]
+  /** Rows read at most. */
+  readonly limit: number
+}
+
+const formats: readonly Format[] = ['CSV', 'JSONL', 'Parquet', 'Text']
+
+/** Fills in what the source leaves open: from the repository's preset, else text column "text" and every row human. */
+export function planSource(source: Source): PlannedSource {
+  const preset = source.huggingFace && presets[source.huggingFace.repository]
+  const format = formats.find((known) => known === source.format)
+  if (source.format !== '' && format === undefined)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${source.name}: format is "${source.format}"; expected ${formats.join(', ')}`,
+    )
+  if ([source.huggingFace, source.filePath, source.http].filter((location) => location !== undefined).length !== 1)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${source.name}: expected exactly one of huggingFace, filePath and http`,
+    )
+  const files = source.huggingFace?.files ?? []
+  return {
+    name: source.name,
+    location: source,
+    format,
+    textColumn: source.textColumn || preset?.textColumn || 'text',
+    human: humanRows(source) ?? preset?.human ?? [],
+    files: files.length > 0 ? files : (preset?.files ?? []),
+    license: source.license
+      ? { expression: source.license, evidence: 'spec' }
+      : preset?.license
+        ? { expression: preset.license, evidence: 'known repository' }
+        : { expression: '', evidence: 'none' },
+    cautions: preset?.cautions ?? [],
+    limit: source.limit > 0 ? source.limit : Number.POSITIVE_INFINITY,
+  }
+}
+
+function humanRows({ name, keep }: Source): readonly Condition[] | undefined {
+  if (keep === undefined || keep.policy === '') return undefined
+  if (keep.policy === 'All') return []
+  if (keep.policy !== 'Matching')
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${name}: keep.policy is "${keep.policy}"; expected All or Matching`,
+    )
+  if (keep.column === '' || keep.values.length === 0)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${name}: keep.policy Matching needs keep.column and keep.values`,
+    )
+  return [{ column: keep.column, values: keep.values }]
+}
+
+/** Throws SourceInvalid when the policy does not allow the licence. */
+export function requireLicense(name: string, license: License, policy: LicensePolicy | undefined): void {
+  if (policy === undefined) return
+  if (license.expression === '') {
+    if (policy.requireDeclared || policy.allowed.length > 0)
+      throw new JobFailure(
+        'SourceInvalid',
+        `source ${name}: license is undeclared; expected ${policy.allowed.length > 0 ? `one of ${policy.allowed.join(', ')}` : 'a declared one'} (set sources[].license when you have checked it)`,
+      )
+    return
+  }
+  if (policy.allowed.length > 0 && !satisfies(license.expression, policy.allowed))
+    throw new JobFailure(
+      'SourceInvalid',
+      `source ${name}: license "${license.expression}" (from ${license.evidence}) is not allowed; licensePolicy.allowed has ${policy.allowed.join(', ')}`,
+    )
+}

@@ -1,0 +1,59 @@
+import type { DuckDBConnection } from '@duckdb/node-api'
+import type { Database } from './database.ts'
+
+/** A text that is kept until the near-duplicate search has seen all of them. Its ordinal is its place in the spool. */
+export interface SpooledText {
+  readonly id: string
+  readonly text: string
+}
+
+/** Cleaned texts on disk, in the order in which they came. */
+export interface Spool {
+  append(texts: readonly SpooledText[]): Promise<void>
+  /** All texts in order, some thousands at a time; only after the last append. */
+  read(): AsyncGenerator<readonly SpooledText[]>
+  /** The texts at the given ordinals, in ascending order of the ordinals; absent ones are left out. */
+  pick(ordinals: readonly number[]): Promise<ReadonlyMap<number, SpooledText>>
+}
+
+export async function openSpool(database: Database): Promise<Spool> {
+  const writer = await database.connect()
+  await writer.run('CREATE TABLE spool (ordinal UINTEGER, id VARCHAR, text VARCHAR)')
+  let count = 0
+  return {
+    async append(texts) {
+      const appender = await writer.createAppender('spool')
+      for (const { id, text } of texts) {
+        appender.appendUInteger(count++)
+        appender.appendVarchar(id)
+        appender.appendVarchar(text)
+        appender.endRow()
+      }
+      appender.closeSync()
+    },
+    async *read() {
+      const reader: DuckDBConnection = await database.connect()
+      try {
+        // Insertion order is the order of the ordinals.
+        const result = await reader.stream('SELECT id, text FROM spool')
+        for (;;) {
+          const chunk = await result.fetchChunk()
+          if (!chunk || chunk.rowCount === 0) return
+          const [ids = [], texts = []] = chunk.getColumns()
+          yield texts.map((text, i) => ({ id: String(ids[i]), text: String(text) }))
+        }
+      } finally {
+        reader.closeSync()
+      }
+    },
+    async pick(ordinals) {
+      if (ordinals.length === 0) return new Map()
+      const reader = await writer.runAndReadAll(
+        `SELECT ordinal, id, text FROM spool WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
+      )
+      return new Map(
+        reader.getRows().map(([ordinal, id, text]) => [Number(ordinal), { id: String(id), text: String(text) }]),
+      )
+    },
+  }
+}

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+import { FolderLocked } from '../storage/lock.ts'
+import { SealBroken } from '../storage/sealed.ts'
+import { exitCodes, failureOf, JobFailure } from './failure.ts'
+import { fitResult, shorten, terminationBytes, writeTerminationMessage } from './result.ts'
+
+const size = (result: JobResult): number => Buffer.byteLength(JSON.stringify(JobResult.toJSON(result)))
+const checkpoint = (step: number, best: boolean) => ({
+  name: `checkpoint-${step}`,
+  step,
+  digest: `sha256:${'c'.repeat(64)}`,
+  path: `runs/${'n'.repeat(60)}/${'r'.repeat(40)}/3e1f0c2a-7d0b-4a51-9a55-0d6a1c2b3e4f/checkpoint-${step}`,
+  evaluation: {
+    step,
+    loss: 1.2345678901234567,
+    lossInterval: 0.1234567890123456,
+    humanLoss: 1.2345678901234567,
+    labelTokens: 5000,
+  },
+  best,
+})
+const run = (checkpoints: number, warnings: string[]) => ({
+  state: 'RUN_STATE_SUCCEEDED' as const,
+  checkpoints: Array.from({ length: checkpoints }, (_, i) => checkpoint(i + 1, i === 2)),
+  warnings,
+})
+
+const cases = [
+  { given: 'little', result: { message: 'ok', run: run(2, ['w']) }, keeps: [1, 2] },
+  { given: 'thirty checkpoints', result: { message: 'ok', run: run(30, []) }, keeps: [3, 28, 29, 30] },
+  { given: 'a long message', result: { message: 'é'.repeat(5000), run: run(3, []) }, keeps: [1, 2, 3] },
+  {
+    given: 'long warnings',
+    result: {
+      message: '',
+      run: run(
+        5,
+        Array.from({ length: 40 }, () => '警告'.repeat(100)),
+      ),
+    },
+    keeps: [1, 2, 3, 4, 5],
+  },
+  {
+    given: 'quotes that JSON doubles',
+    result: { message: '"\\\n'.repeat(3000), run: run(30, ['"'.repeat(4000)]) },
+    keeps: [3, 30],
+  },
+]
+for (const { given, result, keeps } of cases)
+  test(`a result with ${given} fits a termination message with best and newest checkpoint`, () => {
+    const fitted = fitResult(JobResult.fromPartial({ ownerUid: 'u', attempt: 1, reason: 'Completed', ...result }))
+    assert.ok(size(fitted) <= terminationBytes, `${size(fitted)} bytes`)
+    assert.deepEqual(
+      fitted.run?.checkpoints.map(({ step }) => step),
+      keeps,
+    )
+    assert.deepEqual(JobResult.fromJSON(JSON.parse(JSON.stringify(JobResult.toJSON(fitted)))), fitted)
+  })
+
+test('text is cut between characters, never inside one', () => {
+  assert.equal(shorten('ab😀cd', 7), 'ab…')
+  assert.equal(shorten('ab😀cd', 8), 'ab😀cd')
+  assert.equal(shorten('ab😀cdefgh', 9), 'ab😀…')
+  for (let bytes = 3; bytes < 40; bytes++)
+    assert.ok(Buffer.byteLength(shorten('naïve 😀 日本語 text and more', bytes)) <= bytes)
+})
+
+test('the termination message is proto3 JSON', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'result-'))
+  const path = join(folder, 'termination-log')
+  await writeTerminationMessage(
+    path,
+    JobResult.fromPartial({ ownerUid: 'u', attempt: 2, reason: 'NotFound', message: 'gone' }),
+  )
+  assert.deepEqual(JSON.parse(readFileSync(path, 'utf8')), {
+    ownerUid: 'u',
+    attempt: 2,
+    reason: 'NotFound',
+    message: 'gone',
+  })
+  rmSync(folder, { recursive: true })
+})
+
+const coded = (code: string, message = 'words') => Object.assign(new Error(message), { code })
+const failures = [
+  { error: coded('ENOSPC'), reason: 'StorageFull' },
+  { error: coded('EDQUOT'), reason: 'StorageFull' },
+  { error: coded('EIO'), reason: 'StorageFailed' },
+  { error: coded('EROFS'), reason: 'StorageFailed' },
+  { error: coded('OUT_OF_MEMORY'), reason: 'DeviceOutOfMemory' },
+  { error: coded('DATA_INVALID'), reason: 'SourceInvalid' },
+  { error: new FolderLocked('x'), reason: 'Locked' },
+  { error: new SealBroken('x'), reason: 'SourceInvalid' },
+  { error: new JobFailure('NotFound', 'x'), reason: 'NotFound' },
+  { error: new Error('while saving', { cause: coded('ENOSPC') }), reason: 'StorageFull' },
+  { error: new TypeError('undefined is not a function'), reason: 'Internal' },
+  { error: 'a string', reason: 'Internal' },
+] as const
+for (const { error, reason } of failures)
+  test(`${error instanceof Error ? `${error.name} ${error.message}` : error} ends a job as ${reason}`, () =>
+    assert.equal(failureOf(error).reason, reason))
+
+test('every exit code stands for one reason', () => {
+  assert.equal(new Set(Object.values(exitCodes)).size, Object.keys(exitCodes).length)
+})

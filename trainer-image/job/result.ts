@@ -1,0 +1,70 @@
+import { writeFile } from 'node:fs/promises'
+import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+
+/** The kubelet keeps this many bytes of a termination message. */
+export const terminationBytes = 4096
+
+const bytesOf = (result: JobResult): number => Buffer.byteLength(JSON.stringify(JobResult.toJSON(result)))
+
+/** At most `bytes` of UTF-8, cut between characters, with "…" where something was left out. */
+export function shorten(text: string, bytes: number): string {
+  if (Buffer.byteLength(text) <= bytes) return text
+  let kept = ''
+  let size = Buffer.byteLength('…')
+  for (const character of text) {
+    size += Buffer.byteLength(character)
+    if (size > bytes) break
+    kept += character
+  }
+  return `${kept}…`
+}
+
+type Shortening = (result: JobResult) => JobResult
+
+const withRun = (result: JobResult, change: (run: NonNullable<JobResult['run']>) => object): JobResult =>
+  result.run === undefined ? result : { ...result, run: { ...result.run, ...change(result.run) } }
+
+const withPreparation = (
+  result: JobResult,
+  change: (preparation: NonNullable<JobResult['preparation']>) => object,
+): JobResult =>
+  result.preparation === undefined
+    ? result
+    : { ...result, preparation: { ...result.preparation, ...change(result.preparation) } }
+
+/** In the order in which they are given up: what the operator can find elsewhere first, digests last. */
+const shortenings: readonly Shortening[] = [
+  (result) =>
+    withRun(result, (run) => ({ warnings: run.warnings.slice(0, 8).map((warning) => shorten(warning, 160)) })),
+  (result) => withPreparation(result, (preparation) => ({ summary: shorten(preparation.summary, 400) })),
+  (result) => ({ ...result, message: shorten(result.message, 1024) }),
+  (result) => withPreparation(result, (preparation) => ({ sources: preparation.sources.slice(0, 4) })),
+  (result) =>
+    withRun(result, (run) => ({
+      checkpoints: run.checkpoints.filter((each, index) => each.best || index >= run.checkpoints.length - 3),
+    })),
+  (result) =>
+    withRun(result, (run) => ({
+      checkpoints: run.checkpoints.filter((each, index) => each.best || index === run.checkpoints.length - 1),
+    })),
+  (result) => withRun(result, () => ({ warnings: [] })),
+  (result) => withPreparation(result, (preparation) => ({ sources: [], summary: shorten(preparation.summary, 160) })),
+  (result) => ({ ...result, message: shorten(result.message, 256) }),
+]
+
+/** The result within `limit` bytes of JSON: facts that stand elsewhere too are dropped step by step until it fits. */
+export function fitResult(result: JobResult, limit: number = terminationBytes): JobResult {
+  let fitted = result
+  for (const shortening of shortenings) {
+    if (bytesOf(fitted) <= limit) return fitted
+    fitted = shortening(fitted)
+  }
+  if (bytesOf(fitted) <= limit) return fitted
+  const { ownerUid, attempt, reason, message } = fitted
+  return JobResult.fromPartial({ ownerUid, attempt, reason, message })
+}
+
+/** Not by rename: the kubelet has this very file bound into the container. */
+export async function writeTerminationMessage(path: string, result: JobResult): Promise<void> {
+  await writeFile(path, JSON.stringify(JobResult.toJSON(fitResult(result))))
+}

@@ -1,0 +1,179 @@
+/** A Llama in a GGUF file: its architecture from llama.* metadata, its tensors under their Hugging Face names. */
+import { open } from 'node:fs/promises'
+import { JobFailure } from '../job/failure.ts'
+import type { Architecture, TensorSource } from '../native/index.ts'
+import type { GgufFile, GgufTensor, GgufValue } from './gguf.ts'
+import { checkArchitecture } from './llama.ts'
+import { readFully } from './safetensors.ts'
+
+/** Reads metadata by key; an error names the file, the key, its value and what was expected. */
+export function metadataOf({ path, metadata }: GgufFile) {
+  const read = <T extends GgufValue>(
+    key: string,
+    fallback: T | undefined,
+    is: (v: unknown) => v is T,
+    expected: string,
+  ): T => {
+    const value = metadata.get(key) ?? fallback
+    if (!is(value)) {
+      const found = value === undefined ? 'absent' : String(value).slice(0, 80)
+      throw new JobFailure('SourceInvalid', `${path}: metadata ${key} is ${found}; expected ${expected}`)
+    }
+    return value
+  }
+  const isNumber = (v: unknown): v is number => typeof v === 'number'
+  const isString = (v: unknown): v is string => typeof v === 'string'
+  const isList = (v: unknown): v is readonly GgufValue[] => Array.isArray(v)
+  return {
+    has: (key: string): boolean => metadata.has(key),
+    number: (key: string, fallback?: number): number => read(key, fallback, isNumber, 'a number'),
+    string: (key: string, fallback?: string): string => read(key, fallback, isString, 'a string'),
+    boolean: (key: string, fallback?: boolean): boolean =>
+      read(key, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),
+    numbers: (key: string): readonly number[] =>
+      read(key, undefined, (v): v is readonly number[] => isList(v) && v.every(isNumber), 'a list of numbers'),
+    strings: (key: string): readonly string[] =>
+      read(key, undefined, (v): v is readonly string[] => isList(v) && v.every(isString), 'a list of strings'),
+  }
+}
+
+export type Metadata = ReturnType<typeof metadataOf>
+
+const TOP_LEVEL: Readonly<Record<string, string>> = {
+  'token_embd.weight': 'model.embed_tokens.weight',
+  'output_norm.weight': 'model.norm.weight',
+  'output.weight': 'lm_head.weight',
+}
+
+const IN_LAYER: Readonly<Record<string, string>> = {
+  attn_norm: 'input_layernorm',
+  attn_q: 'self_attn.q_proj',
+  attn_k: 'self_attn.k_proj',
+  attn_v: 'self_attn.v_proj',
+  attn_output: 'self_attn.o_proj',
+  ffn_norm: 'post_attention_layernorm',
+  ffn_gate: 'mlp.gate_proj',
+  ffn_up: 'mlp.up_proj',
+  ffn_down: 'mlp.down_proj',
+}
+
+/** Factors by which llama.cpp divides the rotary frequencies of a Llama 3; stands for rope_scaling of config.json. */
+const ROPE_FACTORS = 'rope_freqs.weight'
+
+/** The Hugging Face name of a ggml tensor, or undefined for one that a plain Llama does not have. */
+export function huggingFaceName(ggml: string): string | undefined {
+  const top = Object.hasOwn(TOP_LEVEL, ggml) ? TOP_LEVEL[ggml] : undefined
+  if (top) return top
+  const [, layer, part, kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(ggml) ?? []
+  if (layer === undefined || part === undefined || !Object.hasOwn(IN_LAYER, part)) return undefined
+  return `model.layers.${layer}.${IN_LAYER[part]}.${kind}`
+}
+
+/** Reads the architecture; refuses what merely calls itself "llama", such as a mixture of experts. */
+export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
+  const { path, tensors } = file
+  const metadata = metadataOf(file)
+  const bad = (message: string) => new JobFailure('SourceInvalid', `${path}: ${message}`)
+  const name = metadata.string('general.architecture')
+  if (name !== 'llama') throw bad(`architecture "${name}" is not supported; supported is "llama"`)
+  if (metadata.number('llama.expert_count', 0) > 0)
+    throw bad('a mixture of experts is not supported; expected a dense Llama')
+  const scaling = metadata.string('llama.rope.scaling.type', 'none')
+  if (scaling !== 'none') throw bad(`llama.rope.scaling.type "${scaling}" is not supported; expected "none"`)
+  const hiddenSize = metadata.number('llama.embedding_length')
+  const heads = metadata.number('llama.attention.head_count')
+  const headSize = metadata.number('llama.attention.key_length', hiddenSize / heads)
+  const rotated = metadata.number('llama.rope.dimension_count', headSize)
+  if (rotated !== headSize) throw bad(`llama.rope.dimension_count is ${rotated}; expected the head size ${headSize}`)
+  const ropeTheta = metadata.number('llama.rope.freq_base', 10_000)
+  const ropeScaling = await ropeScalingOf(file, headSize, ropeTheta)
+  return checkArchitecture(
+    {
+      family: 'llama',
+      hiddenSize,
+      intermediateSize: metadata.number('llama.feed_forward_length'),
+      layers: metadata.number('llama.block_count'),
+      heads,
+      keyValueHeads: metadata.number('llama.attention.head_count_kv', heads),
+      headSize,
+      vocabularySize: tensors.get('token_embd.weight')?.shape[0] ?? metadata.number('llama.vocab_size'),
+      rmsNormEpsilon: metadata.number('llama.attention.layer_norm_rms_epsilon'),
+      ropeTheta,
+      ...(ropeScaling && { ropeScaling }),
+      tiedEmbeddings: !tensors.has('output.weight'),
+      maxPositions: metadata.number('llama.context_length'),
+      attentionBias: tensors.has('blk.0.attn_q.bias'),
+    },
+    path,
+  )
+}
+
+/** The file's tensors with Hugging Face's names; a tensor that a plain Llama does not have is refused. */
+export function ggufTensors({ path, tensors }: GgufFile, { heads, keyValueHeads }: Architecture): TensorSource[] {
+  const sources: TensorSource[] = []
+  for (const tensor of tensors.values()) {
+    if (tensor.name === ROPE_FACTORS) continue
+    const name = huggingFaceName(tensor.name)
+    if (!name) throw new JobFailure('SourceInvalid', `${path}: tensor ${tensor.name} is not part of a Llama`)
+    // llama.cpp stores the rows of q and k interleaved for its rotary kernel; Hugging Face and we rotate halves.
+    const permuted = name.includes('.q_proj.') ? heads : name.includes('.k_proj.') ? keyValueHeads : undefined
+    sources.push({ ...tensor, name, file: path, ...(permuted && { unpermuteHeads: permuted }) })
+  }
+  return sources
+}
+
+/** By what each rotary frequency is divided under llama3 scaling, as transformers computes it. */
+export function llama3Factors(
+  scaling: NonNullable<Architecture['ropeScaling']>,
+  headSize: number,
+  theta: number,
+): number[] {
+  const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalMaxPositions } = scaling
+  return Array.from({ length: headSize / 2 }, (_, i) => {
+    const turns = originalMaxPositions / (2 * Math.PI * theta ** ((2 * i) / headSize))
+    if (turns > high) return 1
+    if (turns < low) return factor
+    const smooth = (turns - low) / (high - low)
+    return 1 / ((1 - smooth) / factor + smooth)
+  })
+}
+
+/**
+ * GGUF keeps only the factors of llama3 scaling. All Llama 3 models were made with 1, 4 and 8192, so the one unknown is the largest factor;
+ * the result is taken only if it gives every factor of the file.
+ */
+async function ropeScalingOf(file: GgufFile, headSize: number, theta: number): Promise<Architecture['ropeScaling']> {
+  const tensor = file.tensors.get(ROPE_FACTORS)
+  if (!tensor) return undefined
+  const factors = await readFactors(file.path, tensor)
+  const scaling = {
+    type: 'llama3',
+    factor: Math.max(...factors),
+    lowFrequencyFactor: 1,
+    highFrequencyFactor: 4,
+    originalMaxPositions: 8192,
+  } as const
+  const expected = llama3Factors(scaling, headSize, theta)
+  if (factors.length !== expected.length || !factors.every((f, i) => Math.abs(f / expected[i]! - 1) < 1e-4))
+    throw new JobFailure(
+      'SourceInvalid',
+      `${file.path}: tensor ${ROPE_FACTORS} [${factors.length}] is not the llama3 rope scaling with low 1, high 4, 8192 positions`,
+    )
+  return scaling
+}
+
+async function readFactors(path: string, tensor: GgufTensor): Promise<Float32Array> {
+  if (tensor.dtype !== 'F32' || tensor.bytes > 4096)
+    throw new JobFailure(
+      'SourceInvalid',
+      `${path}: tensor ${tensor.name} is ${tensor.dtype} [${tensor.shape}]; expected F32 [head size / 2]`,
+    )
+  const bytes = new Uint8Array(tensor.bytes)
+  const file = await open(path)
+  try {
+    await readFully(file, bytes, tensor.offset, path)
+  } finally {
+    await file.close()
+  }
+  return new Float32Array(bytes.buffer)
+}

@@ -1,0 +1,91 @@
+/** The tokenizer inside a GGUF file, written as the tokenizer.json that it was made from. */
+import { JobFailure } from '../job/failure.ts'
+import type { GgufFile } from './gguf.ts'
+import { metadataOf } from './gguf-llama.ts'
+import type { JsonObject } from './json.ts'
+
+/** ggml's token types. */
+const CONTROL = 3
+const USER_DEFINED = 4
+
+const byteLevel = (useRegex: boolean) => ({
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: useRegex,
+})
+
+const LLAMA_3_WORDS =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+
+const llama3 = {
+  ignoreMerges: true,
+  preTokenizer: {
+    type: 'Sequence',
+    pretokenizers: [
+      { type: 'Split', pattern: { Regex: LLAMA_3_WORDS }, behavior: 'Isolated', invert: false },
+      byteLevel(false),
+    ],
+  },
+}
+
+/** What tokenizer.ggml.pre stands for: how text is cut into words before merging. */
+const PRE_TOKENIZERS: Readonly<Record<string, { readonly ignoreMerges: boolean; readonly preTokenizer: JsonObject }>> =
+  {
+    'gpt-2': { ignoreMerges: false, preTokenizer: byteLevel(true) },
+    smollm: {
+      ignoreMerges: false,
+      preTokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
+    },
+    'llama-bpe': llama3,
+    'llama-v3': llama3,
+    llama3,
+  }
+
+/** tokenizer.json's content for a file with a byte-level BPE ("gpt2") tokenizer. */
+export function ggufTokenizerJson(file: GgufFile): JsonObject {
+  const { path } = file
+  const metadata = metadataOf(file)
+  const bad = (message: string) => new JobFailure('SourceInvalid', `${path}: ${message}`)
+  const kind = metadata.string('tokenizer.ggml.model')
+  if (kind !== 'gpt2')
+    throw bad(`tokenizer.ggml.model "${kind}" is not supported; supported is "gpt2" (byte-level BPE)`)
+  const name = metadata.string('tokenizer.ggml.pre', 'default')
+  const pre = Object.hasOwn(PRE_TOKENIZERS, name) ? PRE_TOKENIZERS[name] : undefined
+  if (!pre)
+    throw bad(`tokenizer.ggml.pre "${name}" is not supported; supported are ${Object.keys(PRE_TOKENIZERS).join(', ')}`)
+  const tokens = metadata.strings('tokenizer.ggml.tokens')
+  const types = metadata.numbers('tokenizer.ggml.token_type')
+  if (types.length !== tokens.length)
+    throw bad(`tokenizer.ggml.token_type has ${types.length} entries; expected one for each of ${tokens.length} tokens`)
+  const added = tokens.flatMap((content, id) =>
+    types[id] === CONTROL || types[id] === USER_DEFINED
+      ? [
+          {
+            id,
+            content,
+            single_word: false,
+            lstrip: false,
+            rstrip: false,
+            normalized: false,
+            special: types[id] === CONTROL,
+          },
+        ]
+      : [],
+  )
+  return {
+    version: '1.0',
+    added_tokens: added,
+    normalizer: null,
+    pre_tokenizer: pre.preTokenizer,
+    post_processor: null,
+    decoder: byteLevel(true),
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
+      merges: metadata.strings('tokenizer.ggml.merges'),
+      ignore_merges: pre.ignoreMerges,
+      byte_fallback: false,
+    },
+  }
+}

@@ -1,0 +1,189 @@
+import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { downloadHttp, type HttpDownload } from './http-download.ts'
+
+const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7919) % 251))
+const sha256 = createHash('sha256').update(content).digest('hex')
+const gitBlob = createHash('sha1').update(`blob ${content.byteLength}\0`).update(content).digest('hex')
+const retry = { attempts: 3, baseMilliseconds: 1, idleMilliseconds: 300 }
+
+type Handler = (request: IncomingMessage, response: ServerResponse, count: number) => void
+let handler: Handler
+let requests: { range: string | undefined; authorization: string | undefined }[] = []
+const server = createServer((request, response) => {
+  requests.push({ range: request.headers.range, authorization: request.headers.authorization })
+  handler(request, response, requests.length)
+})
+const root = mkdtempSync(join(tmpdir(), 'download-'))
+let url = ''
+let files = 0
+before(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/file`
+})
+after(() => {
+  server.closeAllConnections()
+  server.close()
+  rmSync(root, { recursive: true })
+})
+
+function attempt(serve: Handler, options: Partial<HttpDownload> = {}) {
+  handler = serve
+  requests = []
+  const file = join(root, `file-${files++}`)
+  return { file, done: () => downloadHttp({ url, file, signal: new AbortController().signal, retry, ...options }) }
+}
+
+/** Answers like a plain file server. */
+const whole: Handler = (request, response) => {
+  const from = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1] ?? Number.NaN)
+  if (Number.isNaN(from)) return void response.end(content)
+  if (from >= content.byteLength)
+    return void response.writeHead(416, { 'content-range': `bytes */${content.byteLength}` }).end()
+  const range = `bytes ${from}-${content.byteLength - 1}/${content.byteLength}`
+  response.writeHead(206, { 'content-range': range, 'content-length': content.byteLength - from })
+  response.end(content.subarray(from))
+}
+
+/** Says the whole length, sends a part and breaks the connection. */
+const broken: Handler = (_, response) => {
+  response.writeHead(200, { 'content-length': content.byteLength })
+  response.write(content.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 20))
+}
+const status =
+  (code: number, headers: Record<string, string> = {}): Handler =>
+  (_, response) =>
+    void response.writeHead(code, headers).end('no')
+
+test('a whole file is written, summed and left without a .part', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  assert.deepEqual(await done(), { sha256, bytes: content.byteLength })
+  assert.deepEqual(readFileSync(file), content)
+  assert.equal(existsSync(`${file}.part`), false)
+})
+
+test('a broken connection is resumed from the byte where it broke', async () => {
+  const { file, done } = attempt((q, r, n) => (n === 1 ? broken : whole)(q, r, n), {
+    expected: { gitBlob, bytes: 300_000 },
+  })
+  await done()
+  assert.deepEqual(
+    requests.map(({ range }) => range),
+    [undefined, 'bytes=100000-'],
+  )
+  assert.deepEqual(readFileSync(file), content)
+})
+
+test('what an earlier process left is continued', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  writeFileSync(`${file}.part`, content.subarray(0, 1234))
+  assert.equal((await done()).sha256, sha256)
+  assert.deepEqual(
+    requests.map(({ range }) => range),
+    ['bytes=1234-'],
+  )
+})
+
+test('a .part that is already whole needs no more bytes', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  writeFileSync(`${file}.part`, content)
+  assert.equal((await done()).sha256, sha256)
+})
+
+test('a .part longer than the file is thrown away', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  writeFileSync(`${file}.part`, Buffer.concat([content, content]))
+  assert.equal((await done()).sha256, sha256)
+})
+
+test('a server without ranges starts the file over', async () => {
+  const { file, done } = attempt((_, response) => void response.end(content), { expected: { sha256 } })
+  writeFileSync(`${file}.part`, Buffer.alloc(500, 'x'))
+  assert.equal((await done()).sha256, sha256)
+})
+
+test('a finished file with the right sum is not fetched again', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  writeFileSync(file, content)
+  await done()
+  assert.equal(requests.length, 0)
+})
+
+test('a connection that goes silent is given up and resumed', async () => {
+  const silent: Handler = (_, response) => {
+    response.writeHead(200, { 'content-length': content.byteLength })
+    response.write(content.subarray(0, 5000))
+  }
+  const { done } = attempt((q, r, n) => (n === 1 ? silent : whole)(q, r, n), { expected: { sha256 } })
+  assert.equal((await done()).sha256, sha256)
+  assert.equal(requests.length, 2)
+})
+
+test('a token goes to the server that was named and not to the one it redirects to', async () => {
+  const other = createServer((request, response) => {
+    requests.push({ range: undefined, authorization: request.headers.authorization })
+    response.end(content)
+  })
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve))
+  const location = `http://127.0.0.1:${(other.address() as AddressInfo).port}/`
+  const { done } = attempt(status(302, { location }), { bearerToken: 'secret', expected: { sha256 } })
+  await done().finally(() => other.close())
+  assert.deepEqual(
+    requests.map(({ authorization }) => authorization),
+    ['Bearer secret', undefined],
+  )
+})
+
+const failures = [
+  { status: 401, reason: 'AccessDenied', requests: 1 },
+  { status: 403, reason: 'AccessDenied', requests: 1 },
+  { status: 404, reason: 'NotFound', requests: 1 },
+  { status: 410, reason: 'NotFound', requests: 1 },
+  { status: 400, reason: 'SourceInvalid', requests: 1 },
+  { status: 429, reason: 'Unavailable', requests: 3 },
+  { status: 503, reason: 'Unavailable', requests: 3 },
+]
+for (const want of failures)
+  test(`an answer of ${want.status} is ${want.reason} after ${want.requests} requests`, async () => {
+    const { done } = attempt(status(want.status))
+    await assert.rejects(done, (error: Error & { reason: string }) => {
+      assert.equal(error.reason, want.reason)
+      assert.match(error.message, new RegExp(`/file.*${want.status}`))
+      return true
+    })
+    assert.equal(requests.length, want.requests)
+  })
+
+test('wrong bytes are SourceInvalid, name both sums and are not kept', async () => {
+  const { file, done } = attempt((_, response) => void response.end('other'), { expected: { sha256 } })
+  await assert.rejects(done, { reason: 'SourceInvalid', message: new RegExp(`expected ${sha256}`) })
+  assert.equal(existsSync(file) || existsSync(`${file}.part`), false)
+})
+
+test('a host that refuses connections is Unavailable', async () => {
+  const { done } = attempt(whole, { url: 'http://127.0.0.1:1/file' })
+  await assert.rejects(done, { reason: 'Unavailable' })
+})
+
+test('an abort ends the waiting at once and keeps the .part', async () => {
+  const stop = new AbortController()
+  const { file, done } = attempt(broken, { signal: stop.signal, retry: { ...retry, baseMilliseconds: 60_000 } })
+  setTimeout(() => stop.abort(new Error('SIGTERM')), 150)
+  await assert.rejects(done, { message: /SIGTERM|abort/ })
+  assert.equal(readFileSync(`${file}.part`).byteLength, 100_000)
+})
+
+test('more bytes than the volume has free is StorageFull before the first is written', async () => {
+  const { file, done } = attempt((_, response) => {
+    response.writeHead(200, { 'content-length': 2 ** 52 })
+    response.write('x')
+  })
+  await assert.rejects(done, { reason: 'StorageFull', message: /needs 4503599627370496 bytes/ })
+  assert.equal(existsSync(`${file}.part`), false)
+})

@@ -1,0 +1,250 @@
+/**
+ * One HTTP download into one file: resumed by Range after any break, checked against a sum, retried with jitter when the network or the
+ * server is at fault. The bytes lie in `<file>.part` until they are whole and right, so `file` exists only when it is.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { JobFailure } from '../job/failure.ts'
+
+/** How often and how patiently to try again; every field has a default that suits a Job. */
+export interface RetryPolicy {
+  /** Tries in a row without a single new byte before giving up; default 6. */
+  readonly attempts?: number
+  /** Longest wait before the second try, doubled each time up to 30 s; the wait itself is random. Default 1000. */
+  readonly baseMilliseconds?: number
+  /** A connection that brings nothing for this long is given up; default 60000. */
+  readonly idleMilliseconds?: number
+}
+
+/** The sum the bytes must have. `gitBlob` is git's object id of a file: sha1 over "blob <size>\0" and the bytes. */
+export type ExpectedSum = { readonly sha256: string } | { readonly gitBlob: string; readonly bytes: number }
+
+export interface HttpDownload {
+  readonly url: string
+  /** Where the finished file goes; its folder is made when missing. */
+  readonly file: string
+  readonly expected?: ExpectedSum
+  /** Never sent to another origin that the server redirects to. */
+  readonly bearerToken?: string
+  readonly signal: AbortSignal
+  /** Called after each chunk with the bytes present so far and, when the server said it, the size of the whole. */
+  readonly onProgress?: (bytes: number, total: number | undefined) => void
+  readonly retry?: RetryPolicy
+}
+
+export interface Downloaded {
+  /** Lower-case hex over the whole file. */
+  readonly sha256: string
+  readonly bytes: number
+}
+
+/** Network or server trouble: the next try may do better. `afterMilliseconds` is what the server asked for. */
+class Transient extends Error {
+  readonly afterMilliseconds: number
+  constructor(message: string, afterMilliseconds = 0, options?: ErrorOptions) {
+    super(message, options)
+    this.afterMilliseconds = afterMilliseconds
+  }
+}
+
+const MAX_WAIT_MILLISECONDS = 30_000
+const MAX_RETRY_AFTER_MILLISECONDS = 60_000
+
+/**
+ * Downloads `url` to `file`. Idempotent: what an earlier call or process left in `<file>.part` is continued, and a `file` that already has the
+ * expected sum is not fetched again. Failures: AccessDenied (401,
+ * 403), NotFound (404, 410), SourceInvalid (wrong bytes, other 4xx), Unavailable (network, 429, 5xx, after all tries), StorageFull; errors of the file system keep their codes, which job/failure.ts knows.
+ */
+export async function downloadHttp(download: HttpDownload): Promise<Downloaded> {
+  const part = `${download.file}.part`
+  await mkdir(dirname(download.file), { recursive: true })
+  if (download.expected && (await sizeOf(download.file)) > 0) {
+    const present = await sumFile(download.file, download.signal)
+    if (!mismatch(present, download.expected)) return { sha256: present.sha256, bytes: present.bytes }
+  }
+  await retrying(
+    download,
+    () => sizeOf(part),
+    () => fetchInto(part, download),
+  )
+  const sums = await sumFile(part, download.signal)
+  const wrong = download.expected && mismatch(sums, download.expected)
+  if (wrong) {
+    await rm(part, { force: true })
+    throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
+  }
+  await rename(part, download.file)
+  return { sha256: sums.sha256, bytes: sums.bytes }
+}
+
+/** A small JSON answer, with the same errors and retries. `headers` are the answer's. */
+export async function getJson(
+  request: Pick<HttpDownload, 'url' | 'bearerToken' | 'signal' | 'retry'>,
+): Promise<{ body: unknown; headers: Headers }> {
+  return retrying(
+    request,
+    async () => 0,
+    async () => {
+      const response = await send(request, {}, request.signal)
+      try {
+        return { body: (await response.json()) as unknown, headers: response.headers }
+      } catch (error) {
+        throw new Transient(`${request.url}: the answer is not JSON: ${(error as Error).message}`, 0, { cause: error })
+      }
+    },
+  )
+}
+
+/** Runs `attempt` until it succeeds; a try after which `position` grew does not count. */
+async function retrying<T>(
+  { url, signal, retry }: Pick<HttpDownload, 'url' | 'signal' | 'retry'>,
+  position: () => Promise<number>,
+  attempt: () => Promise<T>,
+): Promise<T> {
+  const attempts = retry?.attempts ?? 6
+  for (let failures = 0; ; ) {
+    const before = await position()
+    try {
+      return await attempt()
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!(error instanceof Transient)) throw error
+      failures = (await position()) > before ? 1 : failures + 1
+      if (failures >= attempts)
+        throw new JobFailure('Unavailable', `${url}: ${error.message} (${attempts} tries)`, { cause: error })
+      const backoff = Math.min((retry?.baseMilliseconds ?? 1000) * 2 ** (failures - 1), MAX_WAIT_MILLISECONDS)
+      await sleep(Math.max(Math.random() * backoff, error.afterMilliseconds), undefined, { signal })
+    }
+  }
+}
+
+/** One request; resolves only with a 2xx or 416 answer. */
+async function send(
+  { url, bearerToken }: Pick<HttpDownload, 'url' | 'bearerToken'>,
+  headers: Record<string, string>,
+  signal: AbortSignal,
+): Promise<Response> {
+  const authorization: Record<string, string> = bearerToken ? { authorization: `Bearer ${bearerToken}` } : {}
+  let response: Response
+  try {
+    response = await fetch(url, { headers: { 'user-agent': 'humanizer', ...headers, ...authorization }, signal })
+  } catch (error) {
+    const cause = (error as Error).cause
+    throw new Transient(cause instanceof Error ? cause.message : (error as Error).message, 0, { cause: error })
+  }
+  if (response.ok || response.status === 416) return response
+  await response.body?.cancel().catch(() => undefined)
+  throw statusFailure(url, response)
+}
+
+function statusFailure(url: string, { status, statusText, headers }: Response): Error {
+  // The Hub says in this header which of repository, revision or file is missing or gated.
+  const detail = headers.get('x-error-message') ?? statusText
+  const message = `${url} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
+  if (status === 401 || status === 403) return new JobFailure('AccessDenied', message)
+  if (status === 404 || status === 410) return new JobFailure('NotFound', message)
+  if (status < 500 && ![408, 425, 429].includes(status)) return new JobFailure('SourceInvalid', message)
+  const seconds = Number(headers.get('retry-after') ?? 0)
+  return new Transient(`answered ${status}`, Math.min((seconds || 0) * 1000, MAX_RETRY_AFTER_MILLISECONDS))
+}
+
+/** Brings `part` from what it holds to the whole, or throws. */
+async function fetchInto(part: string, download: HttpDownload): Promise<void> {
+  const held = await sizeOf(part)
+  const idle = new AbortController()
+  const timer = setTimeout(() => idle.abort(new Error('no data arrived')), download.retry?.idleMilliseconds ?? 60_000)
+  const signal = AbortSignal.any([download.signal, idle.signal])
+  try {
+    // Without "identity" a server may compress, and then neither lengths nor ranges mean bytes of the file.
+    const range: Record<string, string> = held > 0 ? { range: `bytes=${held}-` } : {}
+    const response = await send(download, { 'accept-encoding': 'identity', ...range }, signal)
+    const [, begin, total] = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? []
+    if (response.status === 416) {
+      await response.body?.cancel()
+      if (Number(total) === held) return
+      await rm(part, { force: true })
+      throw new Transient(`the server has no bytes from ${held}; starting over`)
+    }
+    const resumed = response.status === 206
+    if (resumed && Number(begin) !== held) throw new Transient(`asked for bytes from ${held}, got them from ${begin}`)
+    const length = response.headers.get('content-length')
+    const size = resumed ? Number(total) : length === null ? undefined : Number(length)
+    await requireSpace(part, size === undefined ? 0 : size - (resumed ? held : 0))
+    const written = await append(part, resumed, response, download, timer, size)
+    if (size !== undefined && written !== size)
+      throw new Transient(`the connection ended at byte ${written} of ${size}`)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+async function append(
+  part: string,
+  resumed: boolean,
+  response: Response,
+  { onProgress }: HttpDownload,
+  timer: NodeJS.Timeout,
+  size: number | undefined,
+): Promise<number> {
+  const file = await open(part, resumed ? 'a' : 'w')
+  try {
+    let position = (await file.stat()).size
+    const body = response.body?.getReader()
+    for (;;) {
+      const chunk = await body?.read().catch((error: unknown) => {
+        throw new Transient(`the connection broke at byte ${position}`, 0, { cause: error })
+      })
+      if (!chunk || chunk.done) break
+      timer.refresh()
+      await file.appendFile(chunk.value)
+      position += chunk.value.byteLength
+      onProgress?.(position, size)
+    }
+    await file.sync()
+    return position
+  } finally {
+    await file.close()
+  }
+}
+
+async function requireSpace(part: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dirname(part))
+  if (bytes > bavail * bsize)
+    throw new JobFailure('StorageFull', `${basename(part)} needs ${bytes} bytes; the volume has ${bavail * bsize} free`)
+}
+
+const sizeOf = async (path: string): Promise<number> => {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return { size: 0 }
+    throw error
+  })
+  return found.size
+}
+
+interface Sums extends Downloaded {
+  readonly gitBlob: string
+}
+
+async function sumFile(path: string, signal: AbortSignal): Promise<Sums> {
+  const bytes = await sizeOf(path)
+  const sha256 = createHash('sha256')
+  const blob: Hash = createHash('sha1').update(`blob ${bytes}\0`)
+  for await (const chunk of createReadStream(path, { signal, highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    sha256.update(chunk)
+    blob.update(chunk)
+  }
+  return { sha256: sha256.digest('hex'), gitBlob: blob.digest('hex'), bytes }
+}
+
+function mismatch(sums: Sums, expected: ExpectedSum): string | undefined {
+  if ('sha256' in expected)
+    return sums.sha256 === expected.sha256.toLowerCase()
+      ? undefined
+      : `${sums.bytes} bytes with sha256 ${sums.sha256}; expected ${expected.sha256}`
+  return sums.gitBlob === expected.gitBlob
+    ? undefined
+    : `${sums.bytes} bytes with git object id ${sums.gitBlob}; expected ${expected.bytes} bytes and ${expected.gitBlob}`
+}

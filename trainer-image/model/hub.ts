@@ -1,0 +1,160 @@
+/** Files of a Hugging Face repository, at one commit, each checked against the sum that the repository records for it. */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { JobFailure } from '../job/failure.ts'
+import { type Downloaded, downloadHttp, getJson, type RetryPolicy } from './http-download.ts'
+
+export interface HubRepository {
+  readonly kind: 'model' | 'dataset'
+  /** "owner/name". */
+  readonly repository: string
+  /** Branch, tag or commit; empty means "main". */
+  readonly revision: string
+  /** What HF_ENDPOINT holds, such as "https://huggingface.co": the composition root reads the environment, nobody here. */
+  readonly endpoint: string
+  /** Absolute path of a mounted token; empty means anonymous. Read anew for each call, so a rotated Secret is seen. */
+  readonly tokenFile: string
+  readonly signal: AbortSignal
+  readonly retry?: RetryPolicy
+}
+
+/** A file as the repository lists it. */
+export interface HubFile {
+  /** Relative path with "/" between folders; never absolute, never with "..". */
+  readonly path: string
+  readonly bytes: number
+  /** Present for files in large file storage. */
+  readonly sha256?: string
+  /** git's object id; of the pointer, not the bytes, when sha256 is present. */
+  readonly gitBlob: string
+}
+
+export interface HubListing {
+  /** The commit that `revision` stands for now. */
+  readonly commit: string
+  readonly files: readonly HubFile[]
+}
+
+export interface HubDownload {
+  readonly commit: string
+  /** In the order of the listing; `file` is the path on disk. */
+  readonly files: readonly (Downloaded & { readonly path: string; readonly file: string })[]
+}
+
+const repositoryUrl = ({ endpoint, kind, repository }: HubRepository, api: boolean): string =>
+  `${endpoint.replace(/\/+$/, '')}/${api ? `api/${kind}s/` : kind === 'dataset' ? 'datasets/' : ''}${repository}`
+
+/** Resolves the revision to a commit and lists its files. */
+export async function listHubFiles(source: HubRepository): Promise<HubListing> {
+  if (!/^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(source.repository))
+    throw new JobFailure('ConfigurationInvalid', `repository "${source.repository}"; expected "owner/name"`)
+  const bearerToken = await readToken(source.tokenFile)
+  const api = repositoryUrl(source, true)
+  const get = (url: string) => getJson({ ...source, url, ...(bearerToken && { bearerToken }) })
+  const { body } = await get(`${api}/revision/${encodeURIComponent(source.revision || 'main')}`)
+  const commit = (body as { sha?: unknown } | null)?.sha
+  if (typeof commit !== 'string' || !/^[0-9a-f]{40}$/.test(commit))
+    throw new JobFailure('SourceInvalid', `${api}: the answer has no commit in "sha"`)
+  const files: HubFile[] = []
+  for (let query: string | undefined = '?recursive=true'; query !== undefined; ) {
+    const page = await get(`${api}/tree/${commit}${query}`)
+    if (!Array.isArray(page.body)) throw new JobFailure('SourceInvalid', `${api}: the file list is not an array`)
+    for (const entry of page.body) {
+      const file = hubFile(entry, api)
+      if (file) files.push(file)
+    }
+    query = nextQuery(page.headers.get('link'))
+  }
+  return { commit, files }
+}
+
+/**
+ * Downloads what `select` chooses from the listing into `directory`, keeping the folders. A file that is already whole there is only
+ * checked again, so a broken-off call continues. Nothing selected is NotFound.
+ */
+export async function downloadHubFiles(
+  source: HubRepository & {
+    readonly directory: string
+    readonly select: (files: readonly HubFile[]) => readonly HubFile[]
+    readonly onProgress?: (path: string, bytes: number, total: number | undefined) => void
+  },
+): Promise<HubDownload> {
+  const { commit, files: listed } = await listHubFiles(source)
+  const selected = source.select(listed)
+  if (selected.length === 0)
+    throw new JobFailure(
+      'NotFound',
+      `${source.repository}@${commit} has none of the files wanted; it has ${nameSome(listed)}`,
+    )
+  const bearerToken = await readToken(source.tokenFile)
+  const files = []
+  for (const { path, sha256, gitBlob, bytes } of selected) {
+    const file = join(source.directory, path)
+    const done = await downloadHttp({
+      url: `${repositoryUrl(source, false)}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
+      file,
+      expected: sha256 ? { sha256 } : { gitBlob, bytes },
+      signal: source.signal,
+      ...(bearerToken && { bearerToken }),
+      ...(source.retry && { retry: source.retry }),
+      onProgress: (held, total) => source.onProgress?.(path, held, total ?? bytes),
+    })
+    files.push({ ...done, path, file })
+  }
+  return { commit, files }
+}
+
+/** Chooses files by the Hub's own patterns: "*" and "?" also match "/", as in huggingface_hub's allow_patterns. */
+export function matching(patterns: readonly string[]): (files: readonly HubFile[]) => readonly HubFile[] {
+  const tests = patterns.map((pattern) => {
+    const source = pattern
+      .replace(/[.+^${}()|[\]\\]/g, '\\$&')
+      .replaceAll('*', '.*')
+      .replaceAll('?', '.')
+    return new RegExp(`^${source}$`, 's')
+  })
+  return (files) => files.filter(({ path }) => tests.some((test) => test.test(path)))
+}
+
+const nameSome = (files: readonly HubFile[]): string =>
+  files.length === 0
+    ? 'no files'
+    : files
+        .slice(0, 12)
+        .map(({ path }) => path)
+        .join(', ') + (files.length > 12 ? ', …' : '')
+
+function hubFile(entry: unknown, api: string): HubFile | undefined {
+  const { type, path, size, oid, lfs } = (entry ?? {}) as Record<string, unknown>
+  if (type !== 'file') return undefined
+  const bytes = (lfs as { size?: unknown } | undefined)?.size ?? size
+  if (typeof path !== 'string' || typeof oid !== 'string' || !Number.isSafeInteger(bytes))
+    throw new JobFailure(
+      'SourceInvalid',
+      `${api}: a file entry lacks path, oid or size: ${JSON.stringify(entry).slice(0, 200)}`,
+    )
+  if (
+    path.startsWith('/') ||
+    path.includes('\\') ||
+    path.split('/').some((part) => part === '' || part === '.' || part === '..')
+  )
+    throw new JobFailure('SourceInvalid', `${api}: file path "${path}" leaves the folder`)
+  const sha256 = (lfs as { oid?: unknown } | undefined)?.oid
+  return { path, bytes: bytes as number, gitBlob: oid, ...(typeof sha256 === 'string' && { sha256 }) }
+}
+
+/** The query of the next page. Only the query is taken: a mirror's links may name another host, and our token must not go there. */
+function nextQuery(link: string | null): string | undefined {
+  const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(link ?? '')?.[1]
+  return next ? new URL(next, 'http://mirror.invalid').search : undefined
+}
+
+async function readToken(file: string): Promise<string | undefined> {
+  if (file === '') return undefined
+  const token = await readFile(file, 'utf8').catch((error: Error) => {
+    throw new JobFailure('ConfigurationInvalid', `token file ${file} cannot be read: ${error.message}`, {
+      cause: error,
+    })
+  })
+  return token.trim() || undefined
+}

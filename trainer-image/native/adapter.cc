@@ -1,0 +1,112 @@
+#include "adapter.h"
+
+#include <cmath>
+#include <cstring>
+#include <unordered_map>
+
+#include "error.h"
+
+namespace humanizer {
+
+Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraConfig config, int64_t layers,
+                 const std::array<ModuleShape, kModules>& shapes)
+    : backend_(backend), account_(std::move(account)), config_(std::move(config)) {
+  for (const std::string& target : config_.targets) {
+    bool matched = false;
+    for (size_t m = 0; m < kModules; ++m) {
+      const std::string name = kModuleNames[m];
+      if (name != target && name.substr(name.find('.') + 1) != target) continue;
+      present_[m] = matched = true;
+    }
+    if (!matched) {
+      throw Error(Code::kInvalidArgument,
+                  "targetModules: '" + target +
+                      "' matches no linear layer; there are q_proj, k_proj, v_proj, o_proj, gate_proj, "
+                      "up_proj, down_proj");
+    }
+  }
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    for (size_t m = 0; m < kModules; ++m) {
+      if (!present_[m]) continue;
+      if (layer == 0) first_[m] = slots_.size();
+      const std::string name =
+          "base_model.model.model.layers." + std::to_string(layer) + "." + kModuleNames[m] + ".lora_";
+      slots_.push_back({name + "A.weight", config_.rank, shapes[m].in, count_});
+      count_ += config_.rank * shapes[m].in;
+      slots_.push_back({name + "B.weight", shapes[m].out, config_.rank, count_});
+      count_ += config_.rank * shapes[m].out;
+    }
+    if (layer == 0) per_layer_ = slots_.size();
+  }
+  if (count_ == 0) throw Error(Code::kInvalidArgument, "targetModules: at least one is needed");
+  parameters_ = Buffer(*account_, static_cast<size_t>(count_) * sizeof(float));
+  initialise(layers);
+}
+
+void Adapter::initialise(int64_t layers) {
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    for (size_t m = 0; m < kModules; ++m) {
+      if (!present_[m]) continue;
+      const Slot& slot = a_slot(layer, static_cast<Module>(m));
+      const float bound = 1.0f / std::sqrt(static_cast<float>(slot.cols));
+      const PhiloxKey key = philox_key(config_.seed, static_cast<int>(layer), static_cast<int>(m));
+      uint32_t words[32];
+      for (int64_t i = 0; i < slot.rows * slot.cols; ++i) {
+        const int64_t row = i / slot.cols, column = i % slot.cols;
+        if (column % 32 == 0) {
+          philox_group(words, key, kInitialisationStep, 0, static_cast<uint32_t>(row),
+                       static_cast<uint32_t>(column / 32));
+        }
+        const float unit = static_cast<float>(words[column % 32] >> 8) * 0x1p-24f;  // [0, 1), 24 bits
+        parameters()[slot.offset + i] = (2 * unit - 1) * bound;
+      }
+    }
+  }
+}
+
+float* Adapter::lazily(Buffer& buffer) {
+  if (buffer.bytes() == 0) buffer = Buffer(*account_, static_cast<size_t>(count_) * sizeof(float));
+  return buffer.as();
+}
+float* Adapter::gradients() { return lazily(gradients_); }
+float* Adapter::first_moment() { return lazily(first_moment_); }
+float* Adapter::second_moment() { return lazily(second_moment_); }
+
+LoraWeights Adapter::weights(int64_t layer, Module module) const {
+  const size_t a = a_index(layer, module);
+  return {parameters() + slots_[a].offset, parameters() + slots_[a + 1].offset, config_.rank, config_.scale};
+}
+
+void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) const {
+  std::unordered_map<std::string, const NamedTensor*> by_name;
+  for (const NamedTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
+  for (const Slot& slot : slots_) {
+    const auto found = by_name.find(slot.name);
+    if (found == by_name.end()) throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " is missing");
+    const NamedTensor& tensor = *found->second;
+    if (tensor.rows != slot.rows || tensor.cols != slot.cols ||
+        static_cast<int64_t>(tensor.data.size()) != slot.rows * slot.cols) {
+      throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " is [" + std::to_string(tensor.rows) + ", " +
+                                          std::to_string(tensor.cols) + "], this model and rank need [" +
+                                          std::to_string(slot.rows) + ", " + std::to_string(slot.cols) + "]");
+    }
+    std::copy(tensor.data.begin(), tensor.data.end(), array + slot.offset);
+    by_name.erase(found);
+  }
+  if (!by_name.empty()) {
+    throw Error(Code::kDataInvalid,
+                "adapter tensor " + by_name.begin()->first + " belongs to no target module of this model");
+  }
+}
+
+void Adapter::discard_gradients() { std::memset(gradients(), 0, static_cast<size_t>(count_) * sizeof(float)); }
+
+GradientNorm Adapter::update(const AdamwOptions& options) {
+  GradientNorm norm{};
+  backend_.gradient_norm(&norm, gradients(), count_, options.gradient_scale);
+  backend_.adamw_update(parameters(), gradients(), first_moment(), second_moment(), count_, &norm, options);
+  backend_.synchronize();
+  return norm;
+}
+
+}  // namespace humanizer

@@ -1,0 +1,58 @@
+// The operations of the engine, one table per way of computing them. llama.cc calls through the table and knows no
+// device.
+//
+// Every operation goes to the stream that the calling thread chose with open_stream: on the CPU it has finished when
+// the call returns, on a device it has when synchronize() returns. What one operation decides for the next (a
+// non-finite step skips its update) therefore passes through memory, never through the host.
+#pragma once
+
+#include <vector>
+
+#include "adamw.h"
+#include "attention.h"
+#include "cross_entropy.h"
+#include "few_rows.h"
+#include "formats.h"
+#include "lora.h"
+#include "matmul.h"
+#include "nf4.h"
+#include "rmsnorm.h"
+#include "rope.h"
+#include "swiglu.h"
+
+namespace humanizer {
+
+using AddBias = void(Rows y, const float* bias);  // y[r,:] += bias
+
+struct Backend {
+  const char* instruction_path;  // "baseline", "avx2", "avx512"
+
+  void (*open_stream)(int threads);  // for the calling thread, which then calls the operations below
+  void (*synchronize)();
+
+  DecodeOp* decode;
+  Nf4QuantizeOp* nf4_quantize;
+  Nf4QuantizeAbsmaxOp* nf4_quantize_absmax;
+  Nf4DequantizeOp* nf4_dequantize;
+  RmsnormForward* rmsnorm_forward;
+  RmsnormReplay* rmsnorm_replay;
+  RmsnormBackward* rmsnorm_backward;
+  Rope* rope;
+  SwigluForward* swiglu_forward;
+  SwigluBackward* swiglu_backward;
+  AttentionForward* attention_forward;
+  AttentionBackward* attention_backward;
+  LoraForward* lora_forward;
+  LoraBackward* lora_backward;
+  CrossEntropyOp* cross_entropy;
+  GradientNormOp* gradient_norm;
+  AdamwUpdate* adamw_update;
+  FewRowsMatmul* few_rows_matmul;
+  AddBias* add_bias;
+};
+
+// The CPU tables that this processor runs, the narrowest first; and the widest, which the engine takes.
+std::vector<const Backend*> cpu_backends();
+const Backend& cpu_backend();
+
+}  // namespace humanizer

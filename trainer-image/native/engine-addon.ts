@@ -1,0 +1,66 @@
+import { loadAddon } from './addon.ts'
+import type {
+  AdapterTensor,
+  Architecture,
+  Batch,
+  EngineInfo,
+  LoraConfig,
+  Nf4Tensor,
+  OptimizerOptions,
+  TensorSource,
+} from './contract.ts'
+
+export type ModelHandle = { readonly native: 'model' }
+export type AdapterHandle = { readonly native: 'adapter' }
+export type SequenceHandle = { readonly native: 'sequence' }
+export type AdapterArray = 'parameters' | 'gradients' | 'firstMoment' | 'secondMoment'
+
+/** What addon.cc exports; it trusts its arguments. */
+export interface Addon {
+  loadModel(
+    architecture: Architecture,
+    tensors: readonly TensorSource[],
+    quantization: { nf4: boolean; blockSize: number; doubleQuantization: boolean },
+    threads: number,
+    onProgress: (fraction: number) => void,
+  ): Promise<ModelHandle>
+  createAdapter(
+    model: ModelHandle,
+    config: LoraConfig,
+    tensors: readonly AdapterTensor[] | null,
+  ): Promise<AdapterHandle>
+  accumulate(
+    model: ModelHandle,
+    adapter: AdapterHandle,
+    batch: Batch,
+    step: number,
+  ): Promise<{ nll: number; labelTokens: number }>
+  optimizerStep(
+    model: ModelHandle,
+    adapter: AdapterHandle,
+    options: OptimizerOptions,
+  ): Promise<{ gradientNorm: number; finite: boolean }>
+  evaluate(
+    model: ModelHandle,
+    adapter: AdapterHandle | undefined,
+    batch: Batch,
+  ): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
+  openSequence(model: ModelHandle, adapter: AdapterHandle | undefined, maxTokens: number): SequenceHandle
+  forward(
+    model: ModelHandle,
+    sequences: readonly SequenceHandle[],
+    tokens: readonly Int32Array[],
+  ): Promise<Float32Array[]>
+  readAdapter(model: ModelHandle, adapter: AdapterHandle, array: AdapterArray): AdapterTensor[]
+  writeAdapter(model: ModelHandle, adapter: AdapterHandle, array: AdapterArray, tensors: readonly AdapterTensor[]): void
+  discardGradients(model: ModelHandle, adapter: AdapterHandle): void
+  memory(model: ModelHandle): { residentBytes: number; peakBytes: number }
+  closeModel(model: ModelHandle): void
+  closeAdapter(adapter: AdapterHandle): void
+  closeSequence(sequence: SequenceHandle): void
+  readTensor(tensor: TensorSource): Float32Array
+  quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor
+  engineInfo(): EngineInfo
+}
+
+export const addon = (): Addon => loadAddon() as Addon

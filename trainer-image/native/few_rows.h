@@ -1,0 +1,35 @@
+// y = beta y + x W^T for the few rows of a decoding step, where a product is as slow as reading its weight: W is
+// decoded a tile at a time, small enough for the nearest cache, and multiplied from there. Never the whole of W in f32.
+//   x (R, in)   y (R, out)   W (out, in) as it is held   beta 0 or 1
+#pragma once
+
+#include <cstdint>
+#include <numeric>
+
+#include "formats.h"
+#include "nf4.h"
+#include "tensor.h"
+
+namespace humanizer {
+
+// More rows than this are quicker by a decoded W and matmul.
+inline constexpr int64_t kFewRows = 8;
+
+// A matrix as it is held: NF4 when nf4.codes is set, else stored in a format of formats.h.
+struct HeldMatrix {
+  const uint8_t* stored;
+  Format format;
+  Nf4Tensor nf4;
+  int64_t rows, cols;
+};
+
+// Rows of W in a tile: at least 8192 values, and a whole number of NF4 blocks.
+static inline int64_t few_rows_tile(const HeldMatrix& w) {
+  const int64_t step = w.nf4.codes ? w.nf4.block / std::gcd(w.nf4.block, w.cols) : 1;
+  return (8192 / w.cols / step + 1) * step;
+}
+
+// scratch: threads * few_rows_tile * in floats.
+using FewRowsMatmul = void(Rows y, ConstRows x, const HeldMatrix& w, float beta, float* scratch);
+
+}  // namespace humanizer

@@ -1,0 +1,29 @@
+// The output layer: logits = hidden W^T, with W (V, C) decoded a block of the vocabulary at a time.
+#pragma once
+
+#include <cstdint>
+
+#include "weight.h"
+
+namespace humanizer {
+
+inline constexpr int64_t kVocabularyBlock = 4096;  // rows of W in f32 at once
+
+// Most rows whose logits exist at once: 64 MiB of them, and at least a few so that the product is one.
+inline int64_t head_rows(int64_t vocabulary) {
+  const int64_t rows = (int64_t{64} << 20) / (vocabulary * 4) / 16 * 16;
+  return rows < 16 ? 16 : rows;
+}
+
+// scratch of both: kVocabularyBlock * C floats, and no less than few_rows_matmul wants; head_loss has min(R, head_rows)
+// * V floats of logits before those.
+
+// logits (R, V) = hidden (R, C) W^T
+void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
+
+// Fused linear cross-entropy over labelled rows only: nll (R); dhidden (R, C) = d sum(nll) / d hidden, unless its data
+// is null.
+void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
+               const int32_t* labels, float* scratch);
+
+}  // namespace humanizer

@@ -1,0 +1,249 @@
+import {
+  type Adapter,
+  type AdapterTensor,
+  type Architecture,
+  type Batch,
+  type EngineInfo,
+  type LoraConfig,
+  type Model,
+  NativeError,
+  type NativeErrorCode,
+  type Nf4Tensor,
+  type OptimizerOptions,
+  type OptimizerState,
+  type Quantization,
+  type Sequence,
+  type TensorSource,
+} from './contract.ts'
+import { type AdapterArray, type AdapterHandle, addon, type ModelHandle, type SequenceHandle } from './engine-addon.ts'
+import {
+  checkArchitecture,
+  checkBatch,
+  checkInteger,
+  checkLora,
+  checkNumber,
+  checkTensor,
+  checkTokens,
+  invalid,
+} from './validate.ts'
+
+export * from './contract.ts'
+export { type NearDuplicateIndex, nearDuplicateIndex } from './dedup.ts'
+
+function typed(error: unknown): NativeError {
+  const { code, message } = error as { code?: NativeErrorCode; message: string }
+  return error instanceof NativeError ? error : new NativeError(code ?? 'INTERNAL', message)
+}
+
+async function settled<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    throw typed(error)
+  }
+}
+
+function now<T>(work: () => T): T {
+  try {
+    return work()
+  } catch (error) {
+    throw typed(error)
+  }
+}
+
+class NativeAdapter implements Adapter {
+  readonly config: LoraConfig
+  readonly #model: ModelHandle
+  #handle: AdapterHandle | undefined
+
+  constructor(model: ModelHandle, handle: AdapterHandle, config: LoraConfig) {
+    this.#model = model
+    this.#handle = handle
+    this.config = config
+  }
+
+  get handle(): AdapterHandle {
+    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the adapter is closed')
+    return this.#handle
+  }
+
+  tensors = (): AdapterTensor[] => this.#read('parameters')
+  gradients = (): AdapterTensor[] => this.#read('gradients')
+  optimizerState = () => ({ firstMoment: this.#read('firstMoment'), secondMoment: this.#read('secondMoment') })
+
+  restoreOptimizer(state: OptimizerState): void {
+    now(() => {
+      addon().writeAdapter(this.#model, this.handle, 'firstMoment', state.firstMoment)
+      addon().writeAdapter(this.#model, this.handle, 'secondMoment', state.secondMoment)
+    })
+  }
+
+  close(): void {
+    if (this.#handle) addon().closeAdapter(this.#handle)
+    this.#handle = undefined
+  }
+
+  #read(array: AdapterArray): AdapterTensor[] {
+    return now(() => addon().readAdapter(this.#model, this.handle, array))
+  }
+}
+
+class NativeSequence implements Sequence {
+  #handle: SequenceHandle | undefined
+  length = 0
+
+  constructor(handle: SequenceHandle) {
+    this.#handle = handle
+  }
+
+  get handle(): SequenceHandle {
+    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the sequence is closed')
+    return this.#handle
+  }
+
+  close(): void {
+    if (this.#handle) addon().closeSequence(this.#handle)
+    this.#handle = undefined
+  }
+}
+
+class NativeModel implements Model {
+  readonly architecture: Architecture
+  #handle: ModelHandle | undefined
+
+  constructor(handle: ModelHandle, architecture: Architecture) {
+    this.#handle = handle
+    this.architecture = architecture
+  }
+
+  get #open(): ModelHandle {
+    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the model is closed')
+    return this.#handle
+  }
+
+  createAdapter(config: LoraConfig): Promise<Adapter> {
+    return this.#adapter(config, null)
+  }
+
+  loadAdapter(config: LoraConfig, tensors: readonly AdapterTensor[]): Promise<Adapter> {
+    return this.#adapter(config, tensors)
+  }
+
+  #adapter(config: LoraConfig, tensors: readonly AdapterTensor[] | null): Promise<Adapter> {
+    return settled(async () => {
+      checkLora(config)
+      const handle = await addon().createAdapter(this.#open, config, tensors)
+      return new NativeAdapter(this.#open, handle, config)
+    })
+  }
+
+  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }> {
+    return settled(async () => {
+      checkInteger('step', step, 1)
+      checkBatch(batch, this.architecture)
+      return await addon().accumulate(this.#open, handleOf(adapter), batch, step)
+    })
+  }
+
+  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<{ gradientNorm: number; finite: boolean }> {
+    return settled(async () => {
+      checkInteger('step', options.step, 1)
+      checkNumber('learningRate', options.learningRate, 0)
+      checkNumber('maxGradientNorm', options.maxGradientNorm, 0)
+      checkNumber('weightDecay', options.weightDecay, 0)
+      checkNumber('epsilon', options.epsilon, 0)
+      for (const field of ['beta1', 'beta2'] as const)
+        if (!(options[field] >= 0 && options[field] < 1)) throw invalid(field, options[field], 'a number in [0, 1)')
+      return await addon().optimizerStep(this.#open, handleOf(adapter), options)
+    })
+  }
+
+  discardGradients(adapter: Adapter): void {
+    now(() => addon().discardGradients(this.#open, handleOf(adapter)))
+  }
+
+  evaluate(adapter: Adapter | undefined, batch: Batch): Promise<{ nll: Float64Array; labelTokens: Int32Array }> {
+    return settled(async () => {
+      checkBatch(batch, this.architecture)
+      return await addon().evaluate(this.#open, adapter && handleOf(adapter), batch)
+    })
+  }
+
+  openSequence(adapter: Adapter | undefined, maxTokens: number): Sequence {
+    return now(() => {
+      checkInteger('maxTokens', maxTokens, 1, this.architecture.maxPositions)
+      return new NativeSequence(addon().openSequence(this.#open, adapter && handleOf(adapter), maxTokens))
+    })
+  }
+
+  forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]> {
+    return settled(async () => {
+      if (items.length === 0) return []
+      const sequences = items.map(({ sequence }) => sequence as NativeSequence)
+      if (new Set(sequences).size !== items.length) throw invalid('items', 'one sequence twice', 'each sequence once')
+      for (const { tokens } of items) checkTokens('tokens', tokens, this.architecture.vocabularySize)
+      const handles = sequences.map((sequence) => sequence.handle)
+      const logits = await addon().forward(
+        this.#open,
+        handles,
+        items.map(({ tokens }) => tokens),
+      )
+      for (const [i, sequence] of sequences.entries()) sequence.length += items[i]!.tokens.length
+      return logits
+    })
+  }
+
+  memory(): { residentBytes: number; peakBytes: number } {
+    return addon().memory(this.#open)
+  }
+
+  close(): void {
+    if (this.#handle) addon().closeModel(this.#handle)
+    this.#handle = undefined
+  }
+}
+
+const handleOf = (adapter: Adapter): AdapterHandle => (adapter as NativeAdapter).handle
+
+/**
+ * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
+ * same number gives the same bits. DATA_INVALID names a tensor that is missing, misshapen or cut short.
+ */
+export function loadModel(
+  architecture: Architecture,
+  tensors: readonly TensorSource[],
+  options: { quantization: Quantization; threads: number; onProgress?: (fraction: number) => void },
+): Promise<Model> {
+  return settled(async () => {
+    checkArchitecture(architecture)
+    for (const tensor of tensors) checkTensor(tensor)
+    checkInteger('threads', options.threads, 1, 1024)
+    const { type, blockSize, doubleQuantization } = options.quantization
+    checkInteger('quantization.blockSize', blockSize, 2, 4096)
+    if (blockSize % 2 !== 0) throw invalid('quantization.blockSize', blockSize, 'an even number')
+    const quantization = { nf4: type === 'NF4', blockSize, doubleQuantization }
+    const onProgress = options.onProgress ?? (() => {})
+    const handle = await addon().loadModel(architecture, tensors, quantization, options.threads, onProgress)
+    return new NativeModel(handle, architecture)
+  })
+}
+
+/** All values of a tensor as f32, row-major, rows un-permuted. Reads and decodes before it returns. */
+export function readTensor(tensor: TensorSource): Float32Array {
+  return now(() => {
+    checkTensor(tensor)
+    return addon().readTensor(tensor)
+  })
+}
+
+/** values in bitsandbytes' NF4 form, with both forms of the scales: absmax, and the double-quantised rest. */
+export function quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor {
+  return now(() => {
+    checkInteger('blockSize', blockSize, 2, 4096)
+    return addon().quantizeNf4(values, blockSize)
+  })
+}
+
+export function engineInfo(): EngineInfo {
+  return addon().engineInfo()
+}

@@ -1,0 +1,208 @@
+#include "llama.h"
+
+#include <cstring>
+
+#include "error.h"
+
+namespace humanizer {
+
+Llama::Llama(const Backend& backend, std::shared_ptr<Account> account, const Architecture& architecture,
+             const std::vector<TensorSource>& sources, const Quantization& quantization, int threads,
+             const std::function<void(double)>& progress, const std::atomic<bool>& cancelled)
+    : backend_(backend),
+      account_(std::move(account)),
+      a_(architecture),
+      threads_(threads),
+      cancelled_(cancelled),
+      arena_(*account_),
+      frequencies_(rope_frequencies(a_.head_size, a_.rope_theta, a_.rope_scaling)) {
+  backend_.open_stream(threads_);
+  weights_ = load_weights(backend_, *account_, a_, sources, quantization, [&](double fraction) {
+    if (cancelled_) throw Error(Code::kCancelled, "the model was closed while it was loading");
+    progress(fraction);
+  });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// Linear layers: the frozen part of one or several that share their input, then each one's adapter.
+
+ConstRows Llama::fused(size_t layer, Module first, size_t count, float* scratch) const {
+  const Weight* linear = &weights_.layers[layer].linear[first];
+  if (count == 1) return linear->decode(backend_, 0, linear->rows(), scratch);
+  int64_t rows = 0;
+  for (size_t i = 0; i < count; ++i) {
+    linear[i].decode_into(backend_, scratch + rows * linear->cols());
+    rows += linear[i].rows();
+  }
+  return dense(static_cast<const float*>(scratch), rows, linear->cols());
+}
+
+// y = beta y + x W^T, with y's columns those of the layers side by side.
+void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, size_t count, float beta,
+                   const Workspace& w) const {
+  if (x.rows > kFewRows) return matmul(y, x, fused(layer, first, count, w.weights), Transpose::kNT, 1, beta);
+  const Weight* parts = &weights_.layers[layer].linear[first];
+  for (size_t i = 0, column = 0; i < count; column += static_cast<size_t>(parts[i].rows()), ++i) {
+    backend_.few_rows_matmul(columns(y, static_cast<int64_t>(column), parts[i].rows()), x, parts[i].held(), beta,
+                             w.weights);
+  }
+}
+
+Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const {
+  if (!pass.training) return {};
+  return {adapter.config().dropout, philox_key(adapter.config().seed, static_cast<int>(layer), module), pass.step,
+          pass.ordinals.data(), pass.offsets.data()};
+}
+
+void Llama::adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& pass, const Saved& s,
+                  const Workspace& w) const {
+  for (const Run& run : pass.runs) {
+    if (!run.adapter || !run.adapter->has(module)) continue;
+    const LoraWeights lora = run.adapter->weights(layer, module);
+    backend_.lora_forward(slice(y, run.begin, run.rows),
+                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank), s.mask[module],
+                          slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter), w.lora);
+  }
+}
+
+void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module module, const Pass& pass,
+                           Adapter& adapter, const Saved& s, const Workspace& w) const {
+  if (!adapter.has(module)) return;
+  const LoraWeights lora = adapter.weights(layer, module);
+  backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), dy, x,
+                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), s.mask[module], lora,
+                         dropout(layer, module, pass, adapter), w.lora);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// Forward: x (T, C), in s.x, to the next layer's.
+
+void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* next) const {
+  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  const LayerWeights& weights = weights_.layers[layer];
+  const int64_t rows = pass.rows, ffn = a_.intermediate;
+  const Rows normed = dense(w.normed, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
+  const ConstRows attention = dense(static_cast<const float*>(s.attention), rows, a_.q_size());
+  const Rows middle = dense(s.middle, rows, a_.hidden), gate_up = dense(s.gate_up, rows, 2 * ffn);
+  const Rows activation = dense(w.activation, rows, ffn), out = dense(next, rows, a_.hidden);
+  const size_t stream_bytes = static_cast<size_t>(rows * a_.hidden) * sizeof(float);
+
+  backend_.rmsnorm_forward(normed, s.rstd_attention, dense(s.x, rows, a_.hidden), weights.attention_norm.data(),
+                           a_.norm_epsilon);
+  linear(qkv, normed, layer, kQ, 3, 0, w);
+  if (!weights.qkv_bias.empty()) backend_.add_bias(qkv, weights.qkv_bias.data());
+  adapt(columns(qkv, 0, a_.q_size()), normed, layer, kQ, pass, s, w);
+  adapt(columns(qkv, a_.q_size(), a_.kv_size()), normed, layer, kK, pass, s, w);
+  adapt(columns(qkv, a_.q_size() + a_.kv_size(), a_.kv_size()), normed, layer, kV, pass, s, w);
+  attend(layer, pass, s, w);
+  if (middle.data != s.x) std::memcpy(middle.data, s.x, stream_bytes);
+  linear(middle, attention, layer, kO, 1, 1, w);
+  if (!weights.o_bias.empty()) backend_.add_bias(middle, weights.o_bias.data());
+  adapt(middle, attention, layer, kO, pass, s, w);
+
+  backend_.rmsnorm_forward(normed, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
+  linear(gate_up, normed, layer, kGate, 2, 0, w);
+  adapt(columns(gate_up, 0, ffn), normed, layer, kGate, pass, s, w);
+  adapt(columns(gate_up, ffn, ffn), normed, layer, kUp, pass, s, w);
+  backend_.swiglu_forward(activation, gate_up);
+  if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
+  linear(out, activation, layer, kDown, 1, 1, w);
+  adapt(out, activation, layer, kDown, pass, s, w);
+}
+
+void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const {
+  const Rows qkv = dense(s.qkv, pass.rows, a_.qkv_size());
+  const Rows k = columns(qkv, a_.q_size(), a_.kv_size()), v = columns(qkv, a_.q_size() + a_.kv_size(), a_.kv_size());
+  // q and k lie next to each other and turn alike.
+  backend_.rope(columns(qkv, 0, a_.q_size() + a_.kv_size()), pass.positions.data(), rope_.as(), a_.head_size, false);
+  std::vector<AttentionSpan> spans;
+  for (const Document& d : pass.documents) {
+    ConstRows keys = slice(k, d.begin, d.rows), values = slice(v, d.begin, d.rows);
+    if (d.cache) {
+      const int64_t length = d.cache->length();
+      const Rows cached_keys = d.cache->keys(layer, length + d.rows),
+                 cached_values = d.cache->values(layer, length + d.rows);
+      const size_t bytes = static_cast<size_t>(a_.kv_size()) * sizeof(float);
+      for (int64_t r = 0; r < d.rows; ++r) {
+        std::memcpy(cached_keys.row(length + r), keys.row(r), bytes);
+        std::memcpy(cached_values.row(length + r), values.row(r), bytes);
+      }
+      keys = cached_keys;
+      values = cached_values;
+    }
+    spans.push_back({slice(dense(s.attention, pass.rows, a_.q_size()), d.begin, d.rows), s.lse + d.begin * a_.heads,
+                     slice(columns(ConstRows(qkv), 0, a_.q_size()), d.begin, d.rows), keys, values});
+  }
+  backend_.attention_forward(spans.data(), static_cast<int64_t>(spans.size()), attention_shape(), w.attention);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------------
+// Backward: w.dx holds the gradient of the layer's output on entry and of its input on return. The first layer stops at
+// its first adapter: below it nothing learns.
+
+void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const {
+  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  const LayerWeights& weights = weights_.layers[layer];
+  const int64_t rows = pass.rows, ffn = a_.intermediate;
+  const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden),
+             normed = dense(w.normed, rows, a_.hidden);
+  const Rows activation = dense(w.activation, rows, ffn), dactivation = dense(w.dactivation, rows, ffn);
+  const Rows gate_up = dense(s.gate_up, rows, 2 * ffn), dqkv = dense(w.dqkv, rows, a_.qkv_size());
+  const ConstRows x = dense(s.x, rows, a_.hidden), middle = dense(s.middle, rows, a_.hidden);
+  const ConstRows attention = dense(s.attention, rows, a_.q_size());
+  const Rows dattention = dense(w.normed, rows, a_.q_size()), nothing{};
+  const bool lowest = layer == 0;
+  const bool below_attention = !lowest || adapter.has(kQ) || adapter.has(kK) || adapter.has(kV);
+  const bool below_mlp = below_attention || adapter.has(kO);
+  const bool below_down = below_mlp || adapter.has(kGate) || adapter.has(kUp);
+
+  backend_.swiglu_forward(activation, gate_up);
+  if (below_down) matmul(dactivation, dx, fused(layer, kDown, 1, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
+  if (!below_down) return;
+
+  const Rows dgate_up = gate_up;  // the activations of this layer have been used
+  backend_.swiglu_backward(dgate_up, dactivation, gate_up);
+  backend_.rmsnorm_replay(normed, s.rstd_mlp, middle, weights.mlp_norm.data());
+  if (below_mlp) matmul(dnormed, dgate_up, fused(layer, kGate, 2, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(below_mlp ? dnormed : nothing, columns(dgate_up, 0, ffn), normed, layer, kGate, pass, adapter, s, w);
+  adapt_backward(below_mlp ? dnormed : nothing, columns(dgate_up, ffn, ffn), normed, layer, kUp, pass, adapter, s, w);
+  if (!below_mlp) return;
+  backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.data());
+
+  if (below_attention) matmul(dattention, dx, fused(layer, kO, 1, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
+  if (!below_attention) return;
+  backward_attention(pass, s, w);
+
+  const int64_t q = a_.q_size(), kv = a_.kv_size();
+  backend_.rmsnorm_replay(normed, s.rstd_attention, x, weights.attention_norm.data());
+  if (!lowest) matmul(dnormed, dqkv, fused(layer, kQ, 3, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, 0, q), normed, layer, kQ, pass, adapter, s, w);
+  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, q, kv), normed, layer, kK, pass, adapter, s, w);
+  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, q + kv, kv), normed, layer, kV, pass, adapter, s, w);
+  if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.data());
+}
+
+// The gradient of the attention's output, in w.normed, to that of q|k|v before their rotation, in w.dqkv.
+void Llama::backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const {
+  const int64_t q = a_.q_size(), kv = a_.kv_size();
+  const ConstRows qkv = dense(s.qkv, pass.rows, a_.qkv_size()), dattention = dense(w.normed, pass.rows, q);
+  const Rows dqkv = dense(w.dqkv, pass.rows, a_.qkv_size());
+  std::vector<AttentionSpan> spans;
+  std::vector<AttentionGradients> gradients;
+  for (const Document& d : pass.documents) {
+    const auto part = [&](auto rows, int64_t begin, int64_t cols) {
+      return slice(columns(rows, begin, cols), d.begin, d.rows);
+    };
+    spans.push_back({slice(dense(s.attention, pass.rows, q), d.begin, d.rows), s.lse + d.begin * a_.heads,
+                     part(qkv, 0, q), part(qkv, q, kv), part(qkv, q + kv, kv)});
+    gradients.push_back(
+        {part(dqkv, 0, q), part(dqkv, q, kv), part(dqkv, q + kv, kv), slice(dattention, d.begin, d.rows)});
+  }
+  backend_.attention_backward(spans.data(), gradients.data(), static_cast<int64_t>(spans.size()), attention_shape(),
+                              w.attention);
+  backend_.rope(columns(dqkv, 0, q + kv), pass.positions.data(), rope_.as(), a_.head_size, true);
+}
+
+}  // namespace humanizer

@@ -1,0 +1,123 @@
+// A Llama with LoRA adapters: the operations in order, forward and backward. Configurations of it: Llama 2 and 3,
+// SmolLM2, Mistral, Qwen2 (attention_bias).
+//
+//   x = embedding[token]
+//   each layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rmsnorm(x);   x += down(swiglu(gate(n), up(n))),
+//   n = rmsnorm(x) logits = head(rmsnorm(x))
+//
+// Kept for backward, per token and layer: x, q|k|v, attention, x between the halves, gate|up, LoRA's h and three
+// scalars a head or less. Norms, SwiGLU and dropped inputs are made again. Gradients stop at the first adapter.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "llama_weights.h"
+#include "sequence.h"
+
+namespace humanizer {
+
+// A packed micro-batch; index.ts says what the fields mean and has checked them.
+struct Batch {
+  std::vector<int32_t> tokens, labels, documents, sequences, ordinals;
+};
+
+struct Loss {
+  double nll;
+  int64_t label_tokens;
+};
+
+struct Turn {
+  std::shared_ptr<Sequence> sequence;
+  std::vector<int32_t> tokens;
+  std::vector<float> logits;  // (vocabulary) after the last token
+};
+
+class Llama {
+ public:
+  Llama(const Backend& backend, std::shared_ptr<Account> account, const Architecture& architecture,
+        const std::vector<TensorSource>& sources, const Quantization& quantization, int threads,
+        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);
+
+  const Architecture& architecture() const { return a_; }
+  const Backend& backend() const { return backend_; }
+  const std::shared_ptr<Account>& account() const { return account_; }
+
+  // Adds the gradients of the sum of the negative log-likelihood. Works through the packed sequences about kGroupTokens
+  // at a time, so that memory follows the longest sequence and not the batch.
+  Loss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
+  // One loss per document; dropout off.
+  std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
+  void generate(std::vector<Turn>& turns);
+
+ private:
+  struct Document {
+    int64_t begin, rows;
+    const Sequence* cache;  // null outside generation
+  };
+  struct Run {  // rows that carry the same adapter
+    int64_t begin, rows;
+    const Adapter* adapter;
+  };
+  struct Pass {
+    const int32_t* tokens;
+    int64_t rows = 0;
+    std::vector<int32_t> positions;  // of each row in its document
+    std::vector<Document> documents;
+    std::vector<Run> runs;
+    std::vector<int64_t> head_rows;           // rows whose logits matter
+    std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
+    uint32_t step = 0;
+    bool training = false;
+  };
+  struct Saved {
+    float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
+    std::array<float*, kModules> h;
+    std::array<uint32_t*, kModules> mask;
+  };
+  struct Workspace {
+    std::vector<Saved> layers;  // one for each layer in training, else one that all use
+    float *x, *normed, *activation, *weights, *lora, *attention;
+    float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead;
+    float *dx, *dnormed, *dqkv, *dactivation;  // training only
+    double* nll;
+  };
+
+  // llama_passes.cc: one pass over the whole model
+  Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
+  Workspace plan(Arena& arena, const Pass& pass) const;
+  void prepare_positions(int64_t count);
+  void forward(const Pass& pass, const Workspace& w) const;
+  void gather_head(const Pass& pass, const Workspace& w) const;
+  void backward(const Pass& pass, const int32_t* labels, Adapter& adapter, const Workspace& w) const;
+
+  // llama.cc: one layer
+  void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;
+  void attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const;
+  void backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const;
+  void backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const;
+  ConstRows fused(size_t layer, Module first, size_t count, float* scratch) const;
+  void linear(Rows y, ConstRows x, size_t layer, Module first, size_t count, float beta, const Workspace& w) const;
+  Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
+  void adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& pass, const Saved& s,
+             const Workspace& w) const;
+  void adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module module, const Pass& pass,
+                      Adapter& adapter, const Saved& s, const Workspace& w) const;
+
+  const Weight& head() const { return a_.tied_embeddings ? weights_.embedding : weights_.head; }
+  AttentionShape attention_shape() const { return {a_.heads, a_.kv_heads, a_.head_size}; }
+
+  const Backend& backend_;
+  std::shared_ptr<Account> account_;
+  Architecture a_;
+  int threads_;
+  const std::atomic<bool>& cancelled_;
+  LlamaWeights weights_;
+  Arena arena_;
+  std::vector<float> frequencies_;
+  Buffer rope_;
+  int64_t rope_positions_ = 0;
+};
+
+}  // namespace humanizer

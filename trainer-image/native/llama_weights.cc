@@ -1,0 +1,91 @@
+#include "llama_weights.h"
+
+#include <unordered_map>
+
+#include "error.h"
+
+namespace humanizer {
+
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+class Tensors {
+ public:
+  explicit Tensors(const std::vector<TensorSource>& sources) {
+    for (const TensorSource& source : sources) by_name_.emplace(source.name, &source);
+  }
+
+  bool has(const std::string& name) const { return by_name_.contains(name); }
+
+  const TensorSource& get(const std::string& name, const std::vector<int64_t>& shape) const {
+    const auto found = by_name_.find(name);
+    if (found == by_name_.end()) throw Error(Code::kDataInvalid, "tensor " + name + " is missing");
+    if (found->second->shape != shape) {
+      throw Error(Code::kDataInvalid, "tensor " + name + " has shape " + shape_text(found->second->shape) +
+                                          ", the architecture needs " + shape_text(shape));
+    }
+    return *found->second;
+  }
+
+ private:
+  std::unordered_map<std::string, const TensorSource*> by_name_;
+};
+
+}  // namespace
+
+std::array<ModuleShape, kModules> module_shapes(const Architecture& a) {
+  return {{{a.hidden, a.q_size()},
+           {a.hidden, a.kv_size()},
+           {a.hidden, a.kv_size()},
+           {a.q_size(), a.hidden},
+           {a.hidden, a.intermediate},
+           {a.hidden, a.intermediate},
+           {a.intermediate, a.hidden}}};
+}
+
+LlamaWeights load_weights(const Backend& backend, Account& account, const Architecture& a,
+                          const std::vector<TensorSource>& sources, const Quantization& quantization,
+                          const std::function<void(double)>& progress) {
+  const Tensors tensors(sources);
+  const auto vector = [&](const std::string& name, int64_t size) {
+    return read_values(backend, tensors.get(name, {size}));
+  };
+  const auto shapes = module_shapes(a);
+
+  LlamaWeights weights;
+  weights.embedding =
+      Weight::stored(backend, account, tensors.get("model.embed_tokens.weight", {a.vocabulary, a.hidden}));
+  if (!a.tied_embeddings) {
+    weights.head = Weight::stored(backend, account, tensors.get("lm_head.weight", {a.vocabulary, a.hidden}));
+  }
+  weights.norm = vector("model.norm.weight", a.hidden);
+  for (int64_t l = 0; l < a.layers; ++l) {
+    const std::string prefix = "model.layers." + std::to_string(l) + ".";
+    LayerWeights layer;
+    layer.attention_norm = vector(prefix + "input_layernorm.weight", a.hidden);
+    layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
+    for (size_t m = 0; m < kModules; ++m) {
+      const TensorSource& source = tensors.get(prefix + kModuleNames[m] + ".weight", {shapes[m].out, shapes[m].in});
+      layer.linear[m] = quantization.nf4 ? Weight::quantized(backend, account, source, quantization)
+                                         : Weight::stored(backend, account, source);
+    }
+    if (a.attention_bias) {
+      for (const Module m : {kQ, kK, kV}) {
+        const std::vector<float> bias = vector(prefix + kModuleNames[m] + ".bias", shapes[m].out);
+        layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+      }
+      const std::string o_bias = prefix + kModuleNames[kO] + ".bias";
+      if (tensors.has(o_bias)) layer.o_bias = vector(o_bias, a.hidden);
+    }
+    weights.layers.push_back(std::move(layer));
+    progress(static_cast<double>(l + 1) / static_cast<double>(a.layers));
+  }
+  return weights;
+}
+
+}  // namespace humanizer

@@ -1,0 +1,140 @@
+// An open model as JavaScript holds it, and how work goes to its thread and its outcome comes back as a promise.
+#pragma once
+
+#include <napi.h>
+
+#include <new>
+#include <optional>
+
+#include "error.h"
+#include "llama.h"
+#include "model_thread.h"
+
+namespace humanizer {
+
+inline const char* code_name(Code code) {
+  switch (code) {
+    case Code::kInvalidArgument:
+      return "INVALID_ARGUMENT";
+    case Code::kOutOfMemory:
+      return "OUT_OF_MEMORY";
+    case Code::kDataInvalid:
+      return "DATA_INVALID";
+    case Code::kCancelled:
+      return "CANCELLED";
+    case Code::kInternal:
+      return "INTERNAL";
+  }
+  return "INTERNAL";
+}
+
+struct Failure {
+  Code code;
+  std::string message;
+};
+
+// The failure of work, or nothing.
+template <class Work>
+std::optional<Failure> attempt(Work work) {
+  try {
+    work();
+    return std::nullopt;
+  } catch (const Error& error) {
+    return Failure{error.code, error.what()};
+  } catch (const std::bad_alloc&) {
+    return Failure{Code::kOutOfMemory, "out of memory"};
+  } catch (const std::exception& error) {
+    return Failure{Code::kInternal, error.what()};
+  }
+}
+
+inline Napi::Error to_js(Napi::Env env, const Failure& failure) {
+  Napi::Error error = Napi::Error::New(env, failure.message);
+  error.Set("code", Napi::String::New(env, code_name(failure.code)));
+  return error;
+}
+
+template <class Work>
+void now_or_throw(Napi::Env env, Work work) {
+  if (const std::optional<Failure> failure = attempt(work)) throw to_js(env, *failure);
+}
+
+using Delivery = std::function<void(Napi::Env)>;
+
+inline void deliver(Napi::Env env, Napi::Function, std::nullptr_t*, Delivery* delivery) {
+  if (env != nullptr) (*delivery)(env);
+  delete delivery;
+}
+
+using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Delivery, deliver>;
+
+// One open model: its thread, and the channel back to the JavaScript thread.
+class OpenModel {
+ public:
+  explicit OpenModel(Napi::Env env) : channel(Channel::New(env, "humanizer model", 0, 1)) { channel.Unref(env); }
+  ~OpenModel() { close(); }
+
+  // Cancels what is running and queued (those promises reject) and frees the weights. Waits for the layer under way.
+  void close() {
+    cancelled = true;
+    thread.finish();
+    if (!released.exchange(true)) channel.Release();
+    llama.reset();
+  }
+
+  void send(Delivery delivery) {
+    auto* copy = new Delivery(std::move(delivery));
+    if (channel.NonBlockingCall(copy) != napi_ok) delete copy;  // the environment is going down: nobody listens
+  }
+
+  Channel channel;
+  std::atomic<bool> cancelled{false}, released{false};
+  int pending = 0;  // promises; read and written on the JavaScript thread
+  std::shared_ptr<Account> account = std::make_shared<Account>();
+  std::unique_ptr<Llama> llama;
+  std::mutex running;  // held by an operation, and by the accessors that run on the JavaScript thread
+  ModelThread thread;
+};
+
+using ModelHandle = std::shared_ptr<OpenModel>;
+using AdapterHandle = std::shared_ptr<Adapter>;
+using SequenceHandle = std::shared_ptr<Sequence>;
+
+template <class Handle>
+Napi::Value wrap(Napi::Env env, Handle handle) {
+  return Napi::External<Handle>::New(env, new Handle(std::move(handle)), [](Napi::BasicEnv, Handle* h) { delete h; });
+}
+
+template <class Handle>
+Handle& handle_of(const Napi::Value& value) {
+  return *value.As<Napi::External<Handle>>().Data();
+}
+
+// Runs work on the model's thread; done makes the promise's value from what work returned, on the JavaScript thread.
+template <class Work, class Done>
+Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done) {
+  using Result = decltype(work());
+  auto deferred = std::make_shared<Napi::Promise::Deferred>(Napi::Promise::Deferred::New(env));
+  if (model->pending++ == 0) model->channel.Ref(env);
+  model->thread.post([model, deferred, work = std::move(work), done = std::move(done)]() mutable {
+    auto result = std::make_shared<std::optional<Result>>();
+    const std::optional<Failure> failure = attempt([&] {
+      const std::lock_guard lock(model->running);
+      if (model->cancelled) throw Error(Code::kCancelled, "the model was closed");
+      *result = work();
+    });
+    OpenModel* raw = model.get();
+    raw->send([model, deferred, result, failure, done = std::move(done)](Napi::Env js) {
+      const Napi::HandleScope scope(js);
+      if (--model->pending == 0 && !model->released) model->channel.Unref(js);
+      if (failure) {
+        deferred->Reject(to_js(js, *failure).Value());
+      } else {
+        deferred->Resolve(done(js, **result));
+      }
+    });
+  });
+  return deferred->Promise();
+}
+
+}  // namespace humanizer

@@ -1,0 +1,45 @@
+#include "rmsnorm.h"
+
+#include <cmath>
+
+namespace humanizer::HUMANIZER_ISA {
+
+void rmsnorm_replay(Rows y, const float* rstd, ConstRows x, const float* w) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const float* in = x.row(r);
+    float* out = y.row(r);
+    const float scale = rstd[r];
+#pragma omp simd
+    for (int64_t c = 0; c < x.cols; ++c) out[c] = in[c] * scale * w[c];
+  }
+}
+
+void rmsnorm_forward(Rows y, float* rstd, ConstRows x, const float* w, float eps) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const float* in = x.row(r);
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t c = 0; c < x.cols; ++c) squares += in[c] * in[c];
+    rstd[r] = 1.0f / std::sqrt(squares / static_cast<float>(x.cols) + eps);
+  }
+  rmsnorm_replay(y, rstd, x, w);
+}
+
+void rmsnorm_backward(Rows dx, ConstRows dy, ConstRows x, const float* rstd, const float* w) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const float *in = x.row(r), *gradient = dy.row(r);
+    float* out = dx.row(r);
+    float dot = 0;
+#pragma omp simd reduction(+ : dot)
+    for (int64_t c = 0; c < x.cols; ++c) dot += in[c] * w[c] * gradient[c];
+    const float scale = rstd[r];
+    const float mean = scale * scale * dot / static_cast<float>(x.cols);
+#pragma omp simd
+    for (int64_t c = 0; c < x.cols; ++c) out[c] += scale * (w[c] * gradient[c] - in[c] * mean);
+  }
+}
+
+}  // namespace humanizer::HUMANIZER_ISA

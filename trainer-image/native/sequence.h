@@ -1,0 +1,53 @@
+// The key-value cache of one request, bound to one adapter for its life.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "adapter.h"
+
+namespace humanizer {
+
+class Sequence {
+ public:
+  Sequence(std::shared_ptr<Account> account, std::shared_ptr<Adapter> adapter, int64_t layers, int64_t kv_size,
+           int64_t max_tokens)
+      : account_(std::move(account)),
+        adapter_(std::move(adapter)),
+        kv_size_(kv_size),
+        max_tokens_(max_tokens),
+        keys_(static_cast<size_t>(layers)),
+        values_(static_cast<size_t>(layers)) {}
+
+  int64_t length() const { return length_; }
+  int64_t max_tokens() const { return max_tokens_; }
+  const Adapter* adapter() const { return adapter_.get(); }
+  Rows keys(int64_t layer, int64_t rows) const { return dense(keys_[static_cast<size_t>(layer)].as(), rows, kv_size_); }
+  Rows values(int64_t layer, int64_t rows) const {
+    return dense(values_[static_cast<size_t>(layer)].as(), rows, kv_size_);
+  }
+
+  // Room for tokens more; the cache doubles, so that a growing answer is copied a few times only.
+  void reserve(int64_t tokens) {
+    if (length_ + tokens <= capacity_) return;
+    capacity_ = std::min(max_tokens_, std::max<int64_t>({64, 2 * capacity_, length_ + tokens}));
+    for (std::vector<Buffer>* side : {&keys_, &values_}) {
+      for (Buffer& buffer : *side) {
+        Buffer larger(*account_, static_cast<size_t>(capacity_ * kv_size_) * sizeof(float));
+        std::copy(buffer.as(), buffer.as() + length_ * kv_size_, larger.as());
+        buffer = std::move(larger);
+      }
+    }
+  }
+  // After a forward pass wrote all layers: a pass that failed leaves the cache as it was.
+  void advance(int64_t tokens) { length_ += tokens; }
+
+ private:
+  std::shared_ptr<Account> account_;
+  std::shared_ptr<Adapter> adapter_;
+  int64_t kv_size_, max_tokens_, length_ = 0, capacity_ = 0;
+  std::vector<Buffer> keys_, values_;
+};
+
+}  // namespace humanizer

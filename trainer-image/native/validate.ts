@@ -1,0 +1,88 @@
+import { type Architecture, type Batch, type LoraConfig, NativeError, type TensorSource } from './contract.ts'
+
+/** INVALID_ARGUMENT naming the field, its value and what is expected. */
+export function invalid(field: string, value: unknown, expected: string): NativeError {
+  return new NativeError('INVALID_ARGUMENT', `${field} is ${String(value)}, expected ${expected}`)
+}
+
+export function checkInteger(field: string, value: number, minimum: number, maximum = 2 ** 31 - 1): void {
+  if (!Number.isInteger(value) || value < minimum || value > maximum)
+    throw invalid(field, value, `an integer in [${minimum}, ${maximum}]`)
+}
+
+export function checkNumber(field: string, value: number, minimum: number, maximum = Number.MAX_VALUE): void {
+  if (!(value >= minimum && value <= maximum)) throw invalid(field, value, `a number in [${minimum}, ${maximum}]`)
+}
+
+export function checkArchitecture(a: Architecture): void {
+  if (a.family !== 'llama') throw invalid('architecture.family', a.family, "'llama'")
+  const counts = [
+    'hiddenSize',
+    'intermediateSize',
+    'layers',
+    'heads',
+    'keyValueHeads',
+    'headSize',
+    'vocabularySize',
+    'maxPositions',
+  ] as const
+  for (const field of counts) checkInteger(`architecture.${field}`, a[field], 1)
+  if (a.headSize % 2 !== 0) throw invalid('architecture.headSize', a.headSize, 'an even number')
+  if (a.heads % a.keyValueHeads !== 0)
+    throw invalid('architecture.keyValueHeads', a.keyValueHeads, `a divisor of heads (${a.heads})`)
+  checkNumber('architecture.rmsNormEpsilon', a.rmsNormEpsilon, 0, 1)
+  checkNumber('architecture.ropeTheta', a.ropeTheta, 1)
+}
+
+export function checkTensor(t: TensorSource): void {
+  checkInteger(`tensor ${t.name}: offset`, t.offset, 0, Number.MAX_SAFE_INTEGER)
+  checkInteger(`tensor ${t.name}: bytes`, t.bytes, 1, Number.MAX_SAFE_INTEGER)
+  for (const size of t.shape) checkInteger(`tensor ${t.name}: shape`, size, 1)
+}
+
+export function checkLora(c: LoraConfig): void {
+  checkInteger('lora.rank', c.rank, 1, 4096)
+  checkNumber('lora.alpha', c.alpha, 0)
+  if (!(c.dropout >= 0 && c.dropout < 1)) throw invalid('lora.dropout', c.dropout, 'a number in [0, 1)')
+  checkInteger('lora.seed', c.seed, 0, Number.MAX_SAFE_INTEGER)
+  if (c.targetModules.length === 0) throw invalid('lora.targetModules', '[]', 'at least one module name')
+}
+
+function checkOffsets(field: string, offsets: Int32Array, last: number): void {
+  if (offsets.length < 2 || offsets[0] !== 0 || offsets.at(-1) !== last)
+    throw invalid(`batch.${field}`, `[${offsets.subarray(0, 3)}, …, ${offsets.at(-1)}]`, `offsets from 0 to ${last}`)
+  for (let i = 1; i < offsets.length; i++)
+    if (offsets[i]! <= offsets[i - 1]!) throw invalid(`batch.${field}[${i}]`, offsets[i], `more than ${offsets[i - 1]}`)
+}
+
+export function checkTokens(field: string, tokens: Int32Array, vocabularySize: number): void {
+  if (!(tokens instanceof Int32Array) || tokens.length === 0) throw invalid(field, tokens, 'a non-empty Int32Array')
+  for (let i = 0; i < tokens.length; i++)
+    if (tokens[i]! < 0 || tokens[i]! >= vocabularySize)
+      throw invalid(`${field}[${i}]`, tokens[i], `a token id below ${vocabularySize}`)
+}
+
+/** The engine indexes memory by these numbers: everything that could leave its arrays is refused here. */
+export function checkBatch(batch: Batch, a: Architecture): void {
+  checkTokens('batch.tokens', batch.tokens, a.vocabularySize)
+  const length = batch.tokens.length
+  if (batch.labels.length !== length)
+    throw invalid('batch.labels.length', batch.labels.length, `${length}, one for each token`)
+  for (let i = 0; i < length; i++) {
+    const label = batch.labels[i]!
+    if (label !== -100 && (label < 0 || label >= a.vocabularySize))
+      throw invalid(`batch.labels[${i}]`, label, `-100 or a token id below ${a.vocabularySize}`)
+  }
+  checkOffsets('documents', batch.documents, length)
+  checkOffsets('sequences', batch.sequences, length)
+  const starts = new Set(batch.documents)
+  for (const offset of batch.sequences)
+    if (!starts.has(offset)) throw invalid('batch.sequences', offset, 'the offset of a document')
+  for (let d = 1; d < batch.documents.length; d++) {
+    const rows = batch.documents[d]! - batch.documents[d - 1]!
+    if (rows > a.maxPositions)
+      throw invalid(`length of document ${d - 1}`, rows, `at most maxPositions ${a.maxPositions}`)
+  }
+  if (batch.sequenceOrdinals.length !== batch.sequences.length - 1)
+    throw invalid('batch.sequenceOrdinals.length', batch.sequenceOrdinals.length, `${batch.sequences.length - 1}`)
+}

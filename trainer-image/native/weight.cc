@@ -1,0 +1,153 @@
+#include "weight.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "error.h"
+
+namespace humanizer {
+
+namespace {
+
+int64_t row_bytes(const TensorSource& source) {
+  const FormatSize size = format_size(source.format);
+  return source.shape.back() / size.values * size.bytes;
+}
+
+int64_t row_count(const TensorSource& source) { return source.shape.size() == 2 ? source.shape[0] : 1; }
+
+void check(const TensorSource& source) {
+  const FormatSize size = format_size(source.format);
+  if (source.shape.empty() || source.shape.size() > 2 || source.shape.back() % size.values != 0) {
+    throw Error(Code::kDataInvalid,
+                "tensor " + source.name + ": its last dimension must be a multiple of " + std::to_string(size.values));
+  }
+  const int64_t expected = row_count(source) * row_bytes(source);
+  if (source.bytes != expected) {
+    throw Error(Code::kDataInvalid, "tensor " + source.name + " has " + std::to_string(source.bytes) +
+                                        " bytes, its shape needs " + std::to_string(expected));
+  }
+}
+
+struct File {
+  explicit File(const std::string& path) : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor < 0) throw Error(Code::kDataInvalid, "cannot open " + path + ": " + std::strerror(errno));
+  }
+  ~File() { close(descriptor); }
+  int descriptor;
+};
+
+void read_bytes(const TensorSource& source, uint8_t* out) {
+  const File file(source.file);
+  for (int64_t done = 0; done < source.bytes;) {
+    const ssize_t got =
+        pread(file.descriptor, out + done, static_cast<size_t>(source.bytes - done), source.offset + done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0)
+      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + ": " + std::strerror(errno));
+    if (got == 0) {
+      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + " ends " +
+                                          std::to_string(source.bytes - done) + " bytes too early");
+    }
+    done += got;
+  }
+}
+
+// Row j * half + i of a head is at i * 2 + j in the file.
+void unpermute(const TensorSource& source, uint8_t* rows) {
+  const int64_t heads = source.unpermute_heads, count = row_count(source), bytes = row_bytes(source);
+  if (heads == 0) return;
+  const int64_t vector_rows = source.shape.size() == 1 ? source.shape[0] : count;  // a bias has one value per row
+  const int64_t unit = source.shape.size() == 1 ? format_size(source.format).bytes : bytes;
+  if (vector_rows % (heads * 2) != 0) {
+    throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + std::to_string(vector_rows) + " rows are not " +
+                                        std::to_string(heads) + " heads of even size");
+  }
+  const int64_t size = vector_rows / heads, half = size / 2;
+  std::vector<uint8_t> head(static_cast<size_t>(size * unit));
+  for (int64_t h = 0; h < heads; ++h) {
+    uint8_t* base = rows + h * size * unit;
+    std::copy(base, base + size * unit, head.begin());
+    for (int64_t row = 0; row < size; ++row) {
+      const int64_t from = row % half * 2 + row / half;
+      std::memcpy(base + row * unit, head.data() + from * unit, static_cast<size_t>(unit));
+    }
+  }
+}
+
+}  // namespace
+
+Weight Weight::stored(const Backend&, Account& account, const TensorSource& source) {
+  check(source);
+  Weight weight;
+  weight.rows_ = row_count(source);
+  weight.cols_ = source.shape.back();
+  weight.format_ = source.format;
+  weight.stored_ = Buffer(account, static_cast<size_t>(source.bytes));
+  read_bytes(source, weight.stored_.as<uint8_t>());
+  unpermute(source, weight.stored_.as<uint8_t>());
+  return weight;
+}
+
+Weight Weight::quantized(const Backend& backend, Account& account, const TensorSource& source,
+                         const Quantization& how) {
+  const Weight plain = stored(backend, account, source);
+  Weight weight;
+  weight.rows_ = plain.rows_;
+  weight.cols_ = plain.cols_;
+  Nf4Tensor& nf4 = weight.nf4_;
+  nf4.count = plain.rows_ * plain.cols_;
+  nf4.block = how.block;
+  const int64_t blocks = nf4.blocks();
+  Buffer values(account, static_cast<size_t>(nf4.count) * sizeof(float));
+  plain.decode_into(backend, values.as());
+  weight.codes_ = Buffer(account, static_cast<size_t>((nf4.count + 1) / 2));
+  nf4.codes = weight.codes_.as<uint8_t>();
+  Buffer absmax(account, static_cast<size_t>(blocks) * sizeof(float));
+  backend.nf4_quantize(nf4.codes, absmax.as(), values.as(), nf4.count, how.block);
+  if (how.double_quantization) {
+    weight.absmax_ = Buffer(account, static_cast<size_t>(blocks));
+    weight.absmax_scale_ =
+        Buffer(account, static_cast<size_t>((blocks + kAbsmaxGroup - 1) / kAbsmaxGroup) * sizeof(float));
+    nf4.absmax_code = weight.absmax_.as<uint8_t>();
+    nf4.absmax_scale = weight.absmax_scale_.as();
+    nf4.offset = backend.nf4_quantize_absmax(nf4.absmax_code, nf4.absmax_scale, absmax.as(), blocks);
+  } else {
+    weight.absmax_ = std::move(absmax);
+    nf4.absmax = weight.absmax_.as();
+  }
+  return weight;
+}
+
+ConstRows Weight::decode(const Backend& backend, int64_t begin, int64_t rows, float* scratch) const {
+  if (nf4_.codes) {
+    backend.nf4_dequantize(scratch, nf4_, 0, nf4_.count);
+    return dense(static_cast<const float*>(scratch), rows_, cols_);
+  }
+  const FormatSize size = format_size(format_);
+  const uint8_t* at = stored_.as<uint8_t>() + begin * (cols_ / size.values * size.bytes);
+  if (format_ == Format::kF32) return dense(reinterpret_cast<const float*>(at), rows, cols_);
+  backend.decode(scratch, at, rows * cols_, format_);
+  return dense(static_cast<const float*>(scratch), rows, cols_);
+}
+
+void Weight::decode_into(const Backend& backend, float* scratch) const {
+  const ConstRows decoded = decode(backend, 0, rows_, scratch);
+  if (decoded.data != scratch) std::copy(decoded.data, decoded.data + rows_ * cols_, scratch);
+}
+
+std::vector<float> read_values(const Backend& backend, const TensorSource& source) {
+  check(source);
+  std::vector<uint8_t> bytes(static_cast<size_t>(source.bytes));
+  read_bytes(source, bytes.data());
+  unpermute(source, bytes.data());
+  std::vector<float> values(static_cast<size_t>(source.shape.back() * row_count(source)));
+  backend.decode(values.data(), bytes.data(), static_cast<int64_t>(values.size()), source.format);
+  return values;
+}
+
+}  // namespace humanizer

@@ -1,0 +1,55 @@
+// A frozen matrix of the base model, held as small as it came or as NF4, and made f32 on use.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "backend.h"
+#include "memory.h"
+
+namespace humanizer {
+
+// Where a tensor lies. The reader of the file format found it; only the bytes are read here.
+struct TensorSource {
+  std::string name, file;
+  Format format;
+  std::vector<int64_t> shape;
+  int64_t offset, bytes;
+  int64_t unpermute_heads;  // llama.cpp interleaves the rows of q and k per head; 0: rows are as they should be
+};
+
+struct Quantization {
+  bool nf4;
+  int64_t block;
+  bool double_quantization;
+};
+
+class Weight {
+ public:
+  Weight() = default;
+  // In the format of the file. Throws Error{kDataInvalid} naming the tensor when the file is too short.
+  static Weight stored(const Backend& backend, Account& account, const TensorSource& source);
+  // Quantised to NF4 from the f32 values of the file.
+  static Weight quantized(const Backend& backend, Account& account, const TensorSource& source,
+                          const Quantization& how);
+
+  int64_t rows() const { return rows_; }
+  int64_t cols() const { return cols_; }
+  // Rows [begin, begin + rows) as f32: a view of the weight when it is f32 already, else decoded into scratch.
+  // NF4 decodes whole: begin 0, all rows.
+  ConstRows decode(const Backend& backend, int64_t begin, int64_t rows, float* scratch) const;
+  // Copies into scratch even when it is f32 already: parts of a fused projection must lie together.
+  void decode_into(const Backend& backend, float* scratch) const;
+  HeldMatrix held() const { return {stored_.as<uint8_t>(), format_, nf4_, rows_, cols_}; }
+
+ private:
+  int64_t rows_ = 0, cols_ = 0;
+  Format format_ = Format::kF32;
+  Buffer stored_, codes_, absmax_, absmax_scale_;
+  Nf4Tensor nf4_{};
+};
+
+// All values of a tensor as f32: norm weights, biases.
+std::vector<float> read_values(const Backend& backend, const TensorSource& source);
+
+}  // namespace humanizer

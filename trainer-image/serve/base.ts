@@ -1,0 +1,107 @@
+import type { Logger } from 'pino'
+import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
+import { JobFailure } from '../job/failure.ts'
+import type { Message } from '../model/chat-template.ts'
+import { modelPath } from '../model/fetch.ts'
+import { openModel } from '../model/open.ts'
+import type { Tokenizer } from '../model/tokenizer.ts'
+import { loadModel, type Model, type Quantization } from '../native/index.ts'
+import type { AdapterBase } from '../storage/adapter-identity.ts'
+import { templateDate } from '../train/example.ts'
+import { threadsOfQuota } from '../train/threads.ts'
+import { invalid } from './errors.ts'
+import type { TextStream } from './generation.ts'
+
+/** Of an absent block_size, as in training. */
+export const DEFAULT_BLOCK_SIZE = 64
+
+/** The base model as serving uses it: weights in the engine, its tokenizer and chat template. */
+export interface Base {
+  readonly model: Model
+  /** "owner/name" or the file name. */
+  readonly name: string
+  /** What an adapter must have been trained on. */
+  readonly identity: AdapterBase
+  readonly vocabularySize: number
+  /** Tokens of prompt and answer together. */
+  readonly contextTokens: number
+  /** Tokens that end an answer; never empty. */
+  readonly endIds: ReadonlySet<number>
+  /** Special tokens that stand in the text become single ids; none is added. Of a text beyond the context, only enough. */
+  encode(text: string): Int32Array
+  /** The prompt up to where the assistant answers. Throws 400 for messages that the template refuses. */
+  renderChat(messages: readonly Message[]): Int32Array
+  textStream(): TextStream
+  /** The text of one token alone; U+FFFD where it is no whole character. */
+  tokenText(id: number): string
+}
+
+/** Opens the base that the configuration names and loads its weights. */
+export async function openBase(config: ServeConfig, dataDir: string, log: Logger): Promise<Base> {
+  const { model: resolved, backend, maxContextTokens } = config
+  if (!resolved || resolved.path === '') throw required('model.path', 'the folder or .gguf file of the base')
+  if (backend === 'CUDA') throw new JobFailure('DriverUnusable', 'backend is CUDA; this image has the CPU engine only')
+  const quantization = quantizationOf(config)
+  const opened = await openModel(modelPath(dataDir, resolved.path))
+  const { tokenizer, chatTemplate, generation, architecture } = opened
+  if (maxContextTokens > generation.maxPositions) {
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `max_context_tokens is ${maxContextTokens}, expected at most ${generation.maxPositions}, the model's own limit`,
+    )
+  }
+  const began = performance.now()
+  const model = await loadModel(architecture, opened.tensors, { quantization, threads: threadsOfQuota() })
+  log.info({ seconds: (performance.now() - began) / 1000, ...model.memory() }, `loaded ${resolved.name}`)
+  const contextTokens = maxContextTokens || generation.maxPositions
+  const encode = (text: string): Int32Array => encodeWithin(tokenizer, text, contextTokens)
+  return {
+    model,
+    name: resolved.name,
+    identity: { digest: resolved.digest, quantization },
+    vocabularySize: architecture.vocabularySize,
+    contextTokens,
+    endIds: new Set(generation.endOfTurnIds),
+    encode,
+    renderChat(messages) {
+      let text: string
+      try {
+        text = chatTemplate.render(messages, { addGenerationPrompt: true, dateString: templateDate })
+      } catch (error) {
+        throw invalid('messages', `The model's chat template refuses them: ${(error as Error).message}`)
+      }
+      return encode(text)
+    },
+    textStream: () => tokenizer.decodeStream(),
+    tokenText: (id) => tokenizer.decode([id], false),
+  }
+}
+
+/**
+ * The tokens of a text, or of so much of it that they are more than `limit`: encoding megabytes that are refused anyway
+ * would keep everyone else waiting.
+ */
+export function encodeWithin(tokenizer: Pick<Tokenizer, 'encode'>, text: string, limit: number): Int32Array {
+  for (let length = limit * LIKELY_CHARACTERS; length < text.length; length *= 2) {
+    const head = tokenizer.encode(text.slice(0, length))
+    if (head.length > limit + CUT_TOKENS) return head
+  }
+  return tokenizer.encode(text)
+}
+
+/** Characters of a token in text that uses its context well; prose has four to five. */
+const LIKELY_CHARACTERS = 8
+/** A cut through a word can make more tokens of its beginning than the whole has; never this many. */
+const CUT_TOKENS = 64
+
+function quantizationOf({ quantization }: ServeConfig): Quantization {
+  if (!quantization) throw required('quantization', 'how the base is kept in memory')
+  const { type, blockSize, doubleQuantization } = quantization
+  if (type !== 'NF4' && type !== 'None') {
+    throw new JobFailure('ConfigurationInvalid', `quantization.type is "${type}", expected "NF4" or "None"`)
+  }
+  return { type, blockSize: blockSize || DEFAULT_BLOCK_SIZE, doubleQuantization }
+}
+
+const required = (field: string, what: string): JobFailure =>
+  new JobFailure('ConfigurationInvalid', `${field} is absent, expected ${what}`)

@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { status } from '@grpc/grpc-js'
+import { pino } from 'pino'
+import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
+import { JobFailure } from '../job/failure.ts'
+import type { Adapter } from '../native/index.ts'
+import type { Remembered } from './desired.ts'
+import { Release } from './release.ts'
+
+const digest = (letter: string): string => `sha256:${letter.repeat(64)}`
+const desired = (generation: number, letter: string): DesiredAdapter => ({
+  generation,
+  digest: letter === '' ? '' : digest(letter),
+  sourcePath: '',
+  format: undefined,
+})
+
+/** Adapters that exist in memory only; `hold` keeps a load waiting until it is called. */
+class World {
+  readonly open = new Set<string>()
+  readonly broken = new Set<string>()
+  readonly loads: string[] = []
+  remembered: Remembered | undefined
+  readonly #held = new Map<string, Promise<void>>()
+  readonly release = new Release('pod-1', {
+    log: pino({ level: 'silent' }),
+    now: () => new Date(0),
+    switched: () => undefined,
+    remember: async (state) => {
+      this.remembered = state
+    },
+    load: (wanted) => this.#load(wanted.digest),
+  })
+
+  hold(letter: string): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#held.set(digest(letter), promise)
+    return resolve
+  }
+
+  async #load(name: string): Promise<Adapter | undefined> {
+    this.loads.push(name)
+    await this.#held.get(name)
+    if (this.broken.has(name)) throw new JobFailure('SourceInvalid', 'bytes differ')
+    if (name === '') return undefined
+    this.open.add(name)
+    return { close: () => assert.ok(this.open.delete(name), 'closed once') } as unknown as Adapter
+  }
+}
+
+const code = (wanted: status) => (error: { status?: status }) => error.status === wanted
+
+test('nothing is leased before something is proved', () => {
+  assert.equal(new World().release.lease(), undefined)
+})
+
+test('a request ends on the adapter it began with, which is closed only then', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  const lease = world.release.lease()!
+  await world.release.want(desired(2, 'b'))
+  assert.equal(lease.digest, digest('a'))
+  assert.equal(world.release.lease()!.digest, digest('b'))
+  assert.deepEqual([...world.open], [digest('a'), digest('b')])
+  assert.deepEqual([world.release.state().activeRequests, world.release.state().drainingRequests], [1, 1])
+  lease.release()
+  assert.deepEqual([...world.open], [digest('b')])
+})
+
+test('an idle adapter is closed at the flip', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  await world.release.want(desired(2, ''))
+  assert.equal(world.open.size, 0)
+  assert.equal(world.release.state().digest, '')
+})
+
+test('equal calls that race share one load', async () => {
+  const world = new World()
+  const go = world.hold('a')
+  const calls = [world.release.want(desired(1, 'a')), world.release.want(desired(1, 'a'))]
+  go()
+  await Promise.all(calls)
+  await world.release.want(desired(1, 'a'))
+  assert.deepEqual(world.loads, [digest('a')])
+})
+
+test('of two generations that race the higher serves, whichever loads longer', async () => {
+  const world = new World()
+  const go = world.hold('a')
+  const older = assert.rejects(world.release.want(desired(1, 'a')), code(status.ABORTED))
+  const newer = world.release.want(desired(2, 'b'))
+  await assert.rejects(world.release.want(desired(1, 'a')), code(status.FAILED_PRECONDITION))
+  go()
+  await Promise.all([older, newer])
+  assert.equal(world.release.state().digest, digest('b'))
+  assert.deepEqual([...world.open], [digest('b')])
+})
+
+test('going back to what serves while another loads does not wait for it', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  const go = world.hold('b')
+  const older = assert.rejects(world.release.want(desired(2, 'b')), code(status.ABORTED))
+  await world.release.want(desired(3, 'a'))
+  assert.equal(world.release.converged, true)
+  go()
+  await older
+  assert.deepEqual([world.release.state().generation, ...world.open], [3, digest('a')])
+})
+
+test('a broken adapter leaves the old one serving, is named in the state and tried again when asked', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  world.broken.add(digest('b'))
+  await assert.rejects(world.release.want(desired(2, 'b')), /bytes differ/)
+  const { digest: serving, generation, failure, failedGeneration } = world.release.state()
+  assert.deepEqual([serving, generation, failure, failedGeneration], [digest('a'), 1, 'bytes differ', 2])
+  assert.deepEqual(world.remembered, { desired: desired(2, 'b'), served: desired(1, 'a') })
+  world.broken.clear()
+  await world.release.want(desired(2, 'b'))
+  assert.deepEqual([world.release.state().generation, world.release.state().failure], [2, ''])
+  assert.deepEqual(world.remembered, { desired: desired(2, 'b'), served: desired(2, 'b') })
+})
+
+test('what was accepted is remembered before it is loaded', async () => {
+  const world = new World()
+  const go = world.hold('a')
+  const call = world.release.want(desired(7, 'a'))
+  while (world.loads.length === 0) await new Promise(setImmediate)
+  assert.deepEqual(world.remembered, { desired: desired(7, 'a'), served: undefined })
+  go()
+  await call
+})
+
+test('after a restart whose desired adapter is broken, what served before serves, and a newer one still replaces it', async () => {
+  const world = new World()
+  world.broken.add(digest('b'))
+  await assert.rejects(world.release.want(desired(5, 'b')))
+  await world.release.fallBack(desired(4, 'a'))
+  assert.deepEqual([world.release.state().generation, world.release.state().failedGeneration], [4, 5])
+  assert.equal(world.release.converged, false)
+  await world.release.want(desired(6, 'c'))
+  assert.deepEqual([world.release.state().digest, ...world.open], [digest('c'), digest('c')])
+})
+
+for (const bad of ['sha256:abc', 'latest', `${digest('a')}/..`]) {
+  test(`a digest like ${bad.slice(0, 12)}… is refused before anything is touched`, async () => {
+    const world = new World()
+    await assert.rejects(world.release.want({ ...desired(1, 'a'), digest: bad }), /digest is/)
+    await assert.rejects(world.release.want({ ...desired(1, 'a'), sourcePath: '../x' }), /source_path is/)
+    assert.deepEqual([world.loads, world.remembered], [[], undefined])
+  })
+}

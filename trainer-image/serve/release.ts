@@ -1,0 +1,208 @@
+import { status } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
+import type { DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { Adapter } from '../native/index.ts'
+import { CallRefused } from '../service/errors.ts'
+import { checkDesired, type Remembered } from './desired.ts'
+import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
+
+/** What one request runs on from its first token to its last. */
+export interface Lease {
+  /** "" is the untouched base. */
+  readonly digest: string
+  readonly adapter: Adapter | undefined
+  readonly desired: DesiredAdapter
+  /** To be called exactly once, when no sequence of the request is open any more. */
+  release(): void
+}
+
+/** What a release needs from the world. */
+export interface ReleaseEffects {
+  /** Promotes, verifies, loads and proves; undefined for the base. Throws typed failures and leaves nothing open. */
+  load(desired: DesiredAdapter): Promise<Adapter | undefined>
+  /** Writes durably what a restarted container must know. */
+  remember(state: Remembered): Promise<void>
+  /** Told of each attempt to switch, in seconds. */
+  switched(seconds: number, ok: boolean): void
+  readonly log: Logger
+  now(): Date
+}
+
+interface Loaded {
+  readonly digest: string
+  readonly adapter: Adapter | undefined
+  requests: number
+}
+
+/**
+ * The adapter that answers, and the way to another one: it is loaded and proved beside the old one, then one assignment
+ * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends.
+ */
+export class Release {
+  readonly #podUid: string
+  readonly #effects: ReleaseEffects
+  #state = initialSwitchState
+  #loaded: Loaded | undefined
+  #draining = new Set<Loaded>()
+  #inFlight: { readonly generation: number; readonly promise: Promise<void> } | undefined
+  /** Decisions are taken one after another, each with its durable write; loads likewise, so that one candidate is in memory. */
+  #decisions: Promise<unknown> = Promise.resolve()
+  #loads: Promise<unknown> = Promise.resolve()
+
+  constructor(podUid: string, effects: ReleaseEffects) {
+    this.#podUid = podUid
+    this.#effects = effects
+  }
+
+  /** True when something proved answers requests. It stays true while a newer one loads, or fails to. */
+  get serving(): boolean {
+    return this.#loaded !== undefined
+  }
+
+  /** True when what answers is what is desired. */
+  get converged(): boolean {
+    return converged(this.#state)
+  }
+
+  /** The highest generation accepted, or undefined. */
+  get desired(): DesiredAdapter | undefined {
+    return this.#state.desired
+  }
+
+  get failed(): boolean {
+    return this.#state.failure !== undefined
+  }
+
+  state(): ServingState {
+    const draining = [...this.#draining].reduce((sum, loaded) => sum + loaded.requests, 0)
+    return servingState(this.#state, this.#podUid, { active: this.#loaded?.requests ?? 0, draining })
+  }
+
+  /** undefined until something serves. */
+  lease(): Lease | undefined {
+    const loaded = this.#loaded
+    if (!loaded) return undefined
+    loaded.requests++
+    return {
+      digest: loaded.digest,
+      adapter: loaded.adapter,
+      desired: this.#state.served!.desired,
+      release: () => {
+        loaded.requests--
+        if (loaded !== this.#loaded) this.#closeWhenDrained(loaded)
+      },
+    }
+  }
+
+  /**
+   * Makes `wanted` serve; resolves once it does. Calls may race: the highest generation wins, equal ones share one
+   * load. Rejects with FAILED_PRECONDITION for an older or contradicting generation, ABORTED when a newer one
+   * overtook it, and with the failure of the load; in each case what served before serves on.
+   */
+  async want(wanted: DesiredAdapter): Promise<void> {
+    checkDesired(wanted)
+    const load = await this.#decide(async () => {
+      const verdict = decide(this.#state, wanted)
+      if (verdict.kind === 'refuse') throw new CallRefused(status.FAILED_PRECONDITION, verdict.message)
+      if (verdict.kind === 'nothing') return undefined
+      if (verdict.kind === 'load' && this.#inFlight?.generation === wanted.generation) return this.#inFlight
+      const accepted = accept(this.#state, wanted)
+      const { served } = accepted
+      const next = verdict.kind === 'adopt' && served ? flip(accepted, { ...served, desired: wanted }) : accepted
+      await this.#effects.remember({ desired: wanted, served: next.served?.desired })
+      this.#state = next
+      return verdict.kind === 'adopt' ? undefined : this.#startLoad(wanted)
+    })
+    await load?.promise
+  }
+
+  /** After a restart whose desired adapter does not load: serve what this pod served before, without giving up on it. */
+  async fallBack(served: DesiredAdapter): Promise<void> {
+    const began = performance.now()
+    await this.#oneLoad(async () => {
+      if (this.#loaded) return
+      const adapter = await this.#effects.load(served)
+      const loadedTime = this.#effects.now()
+      this.#state = { ...this.#state, served: { desired: served, loadedTime } }
+      this.#loaded = { digest: served.digest, adapter, requests: 0 }
+      this.#effects.switched((performance.now() - began) / 1000, true)
+    })
+  }
+
+  /** Closes what is loaded. No lease may be out. */
+  close(): void {
+    this.#loaded?.adapter?.close()
+    this.#loaded = undefined
+  }
+
+  #startLoad(wanted: DesiredAdapter): { generation: number; promise: Promise<void> } {
+    const promise = this.#oneLoad(() => this.#load(wanted)).finally(() => {
+      if (this.#inFlight === inFlight) this.#inFlight = undefined
+    })
+    const inFlight = { generation: wanted.generation, promise }
+    this.#inFlight = inFlight
+    return inFlight
+  }
+
+  async #load(wanted: DesiredAdapter): Promise<void> {
+    this.#refuseOvertaken(wanted)
+    const began = performance.now()
+    const seconds = (): number => (performance.now() - began) / 1000
+    let adapter: Adapter | undefined
+    try {
+      adapter = await this.#effects.load(wanted)
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      if (this.#isDesired(wanted)) this.#state = fail(this.#state, message)
+      this.#effects.switched(seconds(), false)
+      this.#effects.log.error({ generation: wanted.generation, digest: nameDigest(wanted.digest) }, message)
+      throw error
+    }
+    await this.#decide(async () => {
+      if (!this.#isDesired(wanted)) adapter?.close()
+      this.#refuseOvertaken(wanted)
+      this.#install(wanted, adapter)
+      await this.#effects
+        .remember({ desired: wanted, served: wanted })
+        .catch((error) => this.#effects.log.error({ err: error }, 'cannot remember what serves'))
+    })
+    this.#effects.switched(seconds(), true)
+    this.#effects.log.info({ generation: wanted.generation, digest: nameDigest(wanted.digest) }, 'serving')
+  }
+
+  /** The flip: between two requests, in one turn of the event loop. */
+  #install(wanted: DesiredAdapter, adapter: Adapter | undefined): void {
+    const old = this.#loaded
+    this.#loaded = { digest: wanted.digest, adapter, requests: 0 }
+    this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })
+    if (!old) return
+    this.#draining.add(old)
+    this.#closeWhenDrained(old)
+  }
+
+  #closeWhenDrained(loaded: Loaded): void {
+    if (loaded.requests === 0 && this.#draining.delete(loaded)) loaded.adapter?.close()
+  }
+
+  #isDesired(wanted: DesiredAdapter): boolean {
+    return this.#state.desired?.generation === wanted.generation
+  }
+
+  #refuseOvertaken(wanted: DesiredAdapter): void {
+    if (this.#isDesired(wanted)) return
+    const message = `generation ${wanted.generation} was overtaken by ${this.#state.desired?.generation}`
+    throw new CallRefused(status.ABORTED, message)
+  }
+
+  #decide<T>(decision: () => Promise<T>): Promise<T> {
+    const turn = this.#decisions.then(decision)
+    this.#decisions = turn.catch(() => undefined)
+    return turn
+  }
+
+  #oneLoad<T>(load: () => Promise<T>): Promise<T> {
+    const turn = this.#loads.then(load)
+    this.#loads = turn.catch(() => undefined)
+    return turn
+  }
+}

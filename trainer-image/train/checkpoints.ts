@@ -1,0 +1,53 @@
+import { relative } from 'node:path'
+import { Checkpoint } from '#proto/humanizer/trainer/v1/run.ts'
+import { removeCheckpoint, type SealedCheckpoint } from './checkpoint.ts'
+import { prunable } from './retention.ts'
+
+/** The sealed checkpoints of a run as they are reported, and which of them stay. */
+export class Checkpoints {
+  readonly #dataDir: string
+  readonly #keep: number
+  readonly #protectedDigests: readonly string[]
+  #sealed: SealedCheckpoint[]
+
+  constructor(
+    dataDir: string,
+    sealed: readonly SealedCheckpoint[],
+    rule: { readonly keep: number; readonly protectedDigests: readonly string[] },
+  ) {
+    this.#dataDir = dataDir
+    this.#sealed = [...sealed]
+    this.#keep = rule.keep
+    this.#protectedDigests = rule.protectedDigests
+  }
+
+  get newest(): SealedCheckpoint | undefined {
+    return this.#sealed.at(-1)
+  }
+
+  at(step: number): SealedCheckpoint | undefined {
+    return this.#sealed.find((checkpoint) => checkpoint.step === step)
+  }
+
+  /** Adds a new one and removes what no rule keeps. */
+  async add(checkpoint: SealedCheckpoint, bestStep: number | undefined): Promise<void> {
+    this.#sealed = this.#sealed.filter(({ step }) => step !== checkpoint.step)
+    this.#sealed.push(checkpoint)
+    const condemned = prunable(this.#sealed, this.#keep, bestStep, this.#protectedDigests)
+    this.#sealed = this.#sealed.filter((each) => !condemned.includes(each))
+    for (const each of condemned) await removeCheckpoint(each)
+  }
+
+  report(bestStep: number | undefined): Checkpoint[] {
+    return this.#sealed.map(({ name, step, digest, directory, evaluation }) =>
+      Checkpoint.fromPartial({
+        name,
+        step,
+        digest,
+        path: relative(this.#dataDir, directory),
+        ...(evaluation && { evaluation }),
+        best: step === bestStep,
+      }),
+    )
+  }
+}

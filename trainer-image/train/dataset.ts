@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { SampleFormat } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { JobFailure } from '../job/failure.ts'
+import { type Manifest, readManifest, verifySealed } from '../storage/sealed.ts'
+
+/** A row of train.parquet or validation.parquet. */
+export interface Row {
+  readonly id: string
+  /** Near-duplicates share it; never in both parts of the split. */
+  readonly cluster: string
+  readonly kind: 'Identity' | 'Denoise'
+  readonly input: string
+  readonly target: string
+}
+
+export type Part = 'train' | 'validation'
+
+/** A sealed dataset folder whose bytes were checked. */
+export interface Dataset {
+  readonly directory: string
+  readonly format: SampleFormat
+}
+
+/** Opens datasets/<hex>; every sum is checked, so that a run never trains on other bytes than its digest says. */
+export async function openDataset(directory: string, digest: string): Promise<Dataset> {
+  const sealed: Manifest | undefined = await readManifest(directory)
+  if (sealed === undefined)
+    throw new JobFailure(
+      'NotFound',
+      `dataset ${digest} is not at ${directory}: no sealed folder; expected a manifest.json`,
+    )
+  if (sealed.digest !== digest)
+    throw new JobFailure('SourceInvalid', `${directory} holds dataset ${sealed.digest}; expected ${digest}`)
+  await verifySealed(directory)
+  const description: unknown = JSON.parse(await readFile(join(directory, 'dataset.json'), 'utf8'))
+  const format = SampleFormat.fromJSON((description as { format?: unknown }).format ?? {})
+  if (!format.userTemplate.includes('{text}'))
+    throw new JobFailure(
+      'SourceInvalid',
+      `${directory}/dataset.json: format.userTemplate is "${format.userTemplate}"; expected it to contain {text}`,
+    )
+  return { directory, format }
+}
+
+/** The rows of one part, in the file's order, in chunks of DuckDB's size. */
+export async function* readRows({ directory }: Dataset, part: Part): AsyncGenerator<Row> {
+  const path = join(directory, `${part}.parquet`)
+  const instance = await DuckDBInstance.create(':memory:', { threads: '1', temp_directory: tmpdir() })
+  const connection = await instance.connect()
+  try {
+    const columns = 'id, cluster, kind, input, target'
+    const result = await connection.stream(`SELECT ${columns} FROM read_parquet('${path.replaceAll("'", "''")}')`)
+    for await (const rows of result.yieldRowObjectJs()) for (const row of rows) yield checkedRow(row, path)
+  } finally {
+    connection.closeSync()
+    instance.closeSync()
+  }
+}
+
+function checkedRow(row: Record<string, unknown>, path: string): Row {
+  for (const column of ['id', 'cluster', 'input', 'target'])
+    if (typeof row[column] !== 'string')
+      throw new JobFailure('SourceInvalid', `${path}: row ${row.id}: ${column} is ${row[column]}; expected text`)
+  if (row.kind !== 'Identity' && row.kind !== 'Denoise')
+    throw new JobFailure('SourceInvalid', `${path}: row ${row.id}: kind is "${row.kind}"; expected Identity or Denoise`)
+  return row as unknown as Row
+}

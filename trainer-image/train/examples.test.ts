@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { openModel } from '../model/open.ts'
+import { batchOf, binsInOrder, microBatches } from './batches.ts'
+import type { Row } from './dataset.ts'
+import { type Codec, ignoredLabel, renderExample, templateDate } from './example.ts'
+import { makeExamples } from './examples.ts'
+
+const opened = await openModel(fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url)))
+const codec: Codec = { ...opened, dateString: templateDate }
+const format = { sample: 'Denoise', systemPrompt: 'Rewrite.', userTemplate: 'Text: {text}' }
+const pair = { id: 'a', input: 'the cat sat', target: 'The cat sat down.', trainsOnInput: false }
+const { tokenizer } = opened
+
+/** The text whose tokens are labels. */
+const learnt = ({ labels }: { labels: Int32Array }) =>
+  tokenizer.decode(
+    labels.filter((label) => label !== ignoredLabel),
+    false,
+  )
+
+test('the answer and its end-of-turn token are learnt, and nothing else', () => {
+  const example = renderExample(codec, format, pair)
+  assert.equal(learnt(example), 'The cat sat down.<|im_end|>')
+  assert.equal(example.labelTokens, tokenizer.encode('The cat sat down.').length + 1)
+  assert.equal(
+    tokenizer.decode(example.tokens, false),
+    '<|im_start|>system\nRewrite.<|im_end|>\n<|im_start|>user\nText: the cat sat<|im_end|>\n<|im_start|>assistant\nThe cat sat down.<|im_end|>',
+  )
+})
+
+test('a label is the next token', () => {
+  const { tokens, labels } = renderExample(codec, format, pair)
+  for (let i = 0; i < tokens.length; i++) if (labels[i] !== ignoredLabel) assert.equal(labels[i], tokens[i + 1])
+  assert.equal(labels.at(-1), ignoredLabel)
+})
+
+test('the prompt is encoded as serving encodes it, so that training sees what serving sends', () => {
+  const example = renderExample(codec, format, pair)
+  const prompt = opened.chatTemplate.render(
+    [
+      { role: 'system', content: 'Rewrite.' },
+      { role: 'user', content: 'Text: the cat sat' },
+    ],
+    { addGenerationPrompt: true, dateString: templateDate },
+  )
+  assert.deepEqual(example.tokens.subarray(0, example.promptTokens), tokenizer.encode(prompt))
+})
+
+test('with Identity the text inside the prompt is learnt too', () => {
+  const example = renderExample(codec, format, { ...pair, input: pair.target, trainsOnInput: true })
+  const text = learnt(example)
+  assert.ok(text.endsWith('The cat sat down.<|im_end|>'))
+  assert.match(text.slice(0, -'The cat sat down.<|im_end|>'.length), /cat sat down\.$/)
+  assert.ok(!text.includes('Text:'))
+})
+
+test('a text with $& and {text} of its own is put into the prompt as it is', () => {
+  const example = renderExample(codec, format, { ...pair, input: 'costs $& or {text}' })
+  assert.ok(tokenizer.decode(example.tokens, false).includes('Text: costs $& or {text}<|im_end|>'))
+})
+
+test('a template that never ends a turn is refused', () => {
+  const endless: Codec = { ...codec, generation: { ...codec.generation, endOfTurnIds: [599] } }
+  assert.throws(() => renderExample(endless, format, pair), /none of the end-of-turn tokens 599/)
+})
+
+async function* rowsOf(...rows: Pick<Row, 'kind' | 'target'>[]): AsyncGenerator<Row> {
+  for (const [index, row] of rows.entries()) yield { id: `r${index}`, cluster: 'c', input: row.target, ...row }
+}
+const sentences = Array.from({ length: 12 }, (_, i) => `Sentence number ${i} is here. `)
+  .join('')
+  .trim()
+const never = new AbortController().signal
+
+for (const kind of ['Identity', 'Denoise'] as const)
+  test(`a long ${kind} text becomes pieces that all fit, keep its id and end their turn`, async () => {
+    const { examples, chunked, dropped } = await makeExamples(
+      rowsOf({ kind, target: sentences }),
+      codec,
+      format,
+      160,
+      42,
+      never,
+    )
+    assert.ok(examples.length > 1 && chunked === 1 && dropped === 0)
+    for (const example of examples) {
+      assert.ok(example.tokens.length <= 160)
+      assert.equal(example.id, 'r0')
+      assert.equal(example.tokens.at(-1), tokenizer.idOf('<|im_end|>'))
+    }
+    const targets = examples.map(({ tokens }) =>
+      tokenizer.decode(tokens, false).split('assistant\n')[1]!.replace('<|im_end|>', ''),
+    )
+    assert.equal(targets.join(' '), sentences)
+  })
+
+test('a sentence that fits nowhere is dropped and counted', async () => {
+  const target = `Short one. Long ${'word '.repeat(200)}end. Short two.`
+  const { examples, dropped } = await makeExamples(rowsOf({ kind: 'Denoise', target }), codec, format, 100, 42, never)
+  assert.deepEqual([examples.length, dropped], [2, 1])
+})
+
+test('batches concatenate documents, mark sequences and number them in the effective batch', async () => {
+  const { examples } = await makeExamples(
+    rowsOf(...['One.', 'Two two.', 'Three three three.'].map((target) => ({ kind: 'Denoise' as const, target }))),
+    codec,
+    format,
+    200,
+    42,
+    never,
+  )
+  const lengths = examples.map(({ tokens }) => tokens.length)
+  const whole = batchOf(examples, [[0, 2], [1]], 0)
+  assert.deepEqual(
+    [...whole.documents],
+    [0, lengths[0], lengths[0]! + lengths[2]!, lengths[0]! + lengths[1]! + lengths[2]!],
+  )
+  assert.deepEqual([...whole.sequences], [0, whole.documents[2], whole.documents[3]])
+  const parts = [...microBatches(examples, [[0, 2], [1]], 1)]
+  assert.deepEqual(
+    parts.map(({ sequenceOrdinals }) => [...sequenceOrdinals]),
+    [[0], [1]],
+  )
+  assert.deepEqual(
+    parts.flatMap(({ tokens }) => [...tokens]),
+    [...whole.tokens],
+  )
+  assert.deepEqual(
+    parts.flatMap(({ labels }) => [...labels]),
+    [...whole.labels],
+  )
+})
+
+test('evaluation keeps the order of its examples', () => {
+  const of = (...lengths: number[]) => lengths.map((length) => ({ tokens: { length } })) as never
+  assert.deepEqual(binsInOrder(of(60, 40, 10, 95, 5), 100), [[0, 1], [2], [3, 4]])
+})

@@ -1,0 +1,132 @@
+import type { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
+import { JobFailure } from '../job/failure.ts'
+import type { Batch } from '../native/index.ts'
+import { judge, type Patience, type Standing } from './early-stopping.ts'
+import { learningRate, type Schedule } from './schedule.ts'
+
+/** What the loop did, in order. The caller logs, streams and saves; the loop goes on when it is asked for the next fact. */
+export type Fact =
+  | {
+      readonly kind: 'step'
+      readonly step: number
+      /** Mean negative log-likelihood per label token of this effective batch, in nats. */
+      readonly loss: number
+      readonly learningRate: number
+      /** Before clipping. */
+      readonly gradientNorm: number
+      readonly tokens: number
+      readonly labelTokens: number
+      /** False: the gradient was not finite and the update was skipped. */
+      readonly finite: boolean
+    }
+  | {
+      readonly kind: 'evaluation'
+      readonly step: number
+      readonly result: EvaluationResult
+      readonly standing: Standing
+    }
+  /** The state of this step is to be sealed before the loop goes on. */
+  | { readonly kind: 'checkpoint'; readonly step: number; readonly standing: Standing }
+  | { readonly kind: 'finished'; readonly step: number; readonly stoppedEarly: boolean; readonly standing: Standing }
+
+/** The arithmetic, bound to one model and adapter. */
+export interface Arithmetic {
+  accumulate(batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }>
+  update(step: number, rate: number, labelTokens: number): Promise<{ gradientNorm: number; finite: boolean }>
+  /** Undefined when there is nothing to evaluate on. The loss that best and early stopping follow is `judgedLoss`. */
+  evaluate(step: number): Promise<EvaluationResult | undefined>
+}
+
+export interface LoopOptions extends Patience {
+  readonly schedule: Schedule
+  /** Micro-batches of an optimizer step. */
+  readonly batches: (step: number) => Iterable<Batch>
+  /** 0: only with checkpoints and at the end. */
+  readonly evaluateEvery: number
+  /** 0: only a new best and at the end. */
+  readonly checkpointEvery: number
+  /** True when somebody asked for a checkpoint at the next step. */
+  readonly checkpointAsked: () => boolean
+  /** Where to go on: 0 and a new standing for a new run. `evaluated`: the evaluation due at that step was made. */
+  readonly from: { readonly step: number; readonly standing: Standing; readonly evaluated: boolean }
+}
+
+/** Non-finite steps in a row that end a run. */
+export const nonFiniteLimit = 3
+
+/** With Identity data the loss on the dataset rewards copying: human text under the denoise prompt decides instead. */
+export const judgedLoss = (result: EvaluationResult): number | undefined => result.humanLoss ?? result.loss
+
+/**
+ * Trains to the last step or until the loss stops improving. An abort leaves at once, between or inside micro-batches:
+ * the adapter then stands at the step of the last 'step' fact.
+ */
+export async function* trainLoop(
+  arithmetic: Arithmetic,
+  options: LoopOptions,
+  signal: AbortSignal,
+): AsyncGenerator<Fact, void, undefined> {
+  const { schedule, from, patience } = options
+  let { step, standing } = from
+  let nonFinite = 0
+  let stop = patience > 0 && standing.withoutImprovement >= patience
+
+  const boundary = async function* (): AsyncGenerator<Fact> {
+    let save = step === schedule.totalSteps || isDue(step, options.checkpointEvery)
+    if (save || isDue(step, options.evaluateEvery)) {
+      const result = await leavingOn(signal, arithmetic.evaluate(step))
+      if (result !== undefined) {
+        const judgement = judge(standing, step, judgedLoss(result) ?? Number.NaN, options)
+        standing = judgement.standing
+        stop = judgement.stop
+        save ||= judgement.newBest || judgement.stop
+        yield { kind: 'evaluation', step, result, standing }
+      }
+    }
+    if (save || options.checkpointAsked()) yield { kind: 'checkpoint', step, standing }
+  }
+
+  if (step > 0 && !from.evaluated) yield* boundary()
+  while (step < schedule.totalSteps && !stop) {
+    const next = step + 1
+    let nll = 0
+    let labelTokens = 0
+    let tokens = 0
+    for (const batch of options.batches(next)) {
+      const part = await leavingOn(signal, arithmetic.accumulate(batch, next))
+      nll += part.nll
+      labelTokens += part.labelTokens
+      tokens += batch.tokens.length
+    }
+    signal.throwIfAborted()
+    const rate = learningRate(schedule, next)
+    const { gradientNorm, finite } = await arithmetic.update(next, rate, labelTokens)
+    step = next
+    yield { kind: 'step', step, loss: nll / labelTokens, learningRate: rate, gradientNorm, tokens, labelTokens, finite }
+    signal.throwIfAborted()
+    nonFinite = finite ? 0 : nonFinite + 1
+    if (nonFinite === nonFiniteLimit)
+      throw new JobFailure(
+        'NonFinite',
+        `the gradient was not finite in ${nonFinite} steps in a row, up to step ${step}; lower training.learningRate (now ${schedule.peak}) or look at the data`,
+      )
+    yield* boundary()
+  }
+  yield { kind: 'finished', step, stoppedEarly: step < schedule.totalSteps, standing }
+}
+
+const isDue = (step: number, every: number): boolean => every > 0 && step % every === 0
+
+/** The promise, or at once the abort's reason: native work in flight is left behind, it changes nothing that is saved. */
+async function leavingOn<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  work.catch(() => {}) // the abort may win; then nobody waits for it
+  const aborted = Promise.withResolvers<never>()
+  const leave = (): void => aborted.reject(signal.reason)
+  if (signal.aborted) leave()
+  signal.addEventListener('abort', leave, { once: true })
+  try {
+    return await Promise.race([aborted.promise, work])
+  } finally {
+    signal.removeEventListener('abort', leave)
+  }
+}

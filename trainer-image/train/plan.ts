@@ -1,0 +1,110 @@
+import type { DataUse } from '#proto/humanizer/trainer/v1/run.ts'
+import { corrupt } from '../dataset/denoise.ts'
+import type { EvaluationSet } from '../evaluate/evaluate.ts'
+import { defaultMaxLabelTokens, evaluationSubset } from '../evaluate/subset.ts'
+import { JobFailure } from '../job/failure.ts'
+import type { OpenedModel } from '../model/open.ts'
+import type { Batch } from '../native/index.ts'
+import { microBatches } from './batches.ts'
+import type { CheckedConfig } from './configuration.ts'
+import { type Dataset, type Row, readRows } from './dataset.ts'
+import type { Codec } from './example.ts'
+import { type Examples, makeExamples } from './examples.ts'
+import { packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
+import { type Schedule, schedule } from './schedule.ts'
+
+/** All that a run will do, fixed before its first step by (dataset, configuration, seed). */
+export interface Plan {
+  readonly schedule: Schedule
+  readonly batches: (step: number) => Iterable<Batch>
+  /** Mean number of texts in one optimizer step. */
+  readonly examplesPerStep: number
+  readonly evaluation: EvaluationSets | undefined
+  readonly data: DataUse
+  readonly warnings: readonly string[]
+}
+
+export interface EvaluationSets {
+  readonly own: EvaluationSet
+  /** Held-out human text under the denoise prompt; absent when the dataset is Denoise itself. */
+  readonly human: EvaluationSet | undefined
+}
+
+/** Share of dropped sentences above which a person should know. */
+const droppedWarning = 0.05
+
+export async function planRun(
+  config: CheckedConfig,
+  dataset: Dataset,
+  opened: OpenedModel,
+  templateDate: string,
+  signal: AbortSignal,
+): Promise<Plan> {
+  const { training, evaluation } = config
+  const capacity = training.maxSequenceLength
+  if (capacity > opened.generation.maxPositions)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `training.maxSequenceLength is ${capacity}; expected at most ${opened.generation.maxPositions}, the positions of ${config.model.name}`,
+    )
+  const codec: Codec = { ...opened, dateString: templateDate }
+  const make = (rows: AsyncIterable<Row>): Promise<Examples> =>
+    makeExamples(rows, codec, dataset.format, capacity, training.seed, signal)
+
+  const train = await make(readRows(dataset, 'train'))
+  const { examples } = train
+  if (examples.length === 0)
+    throw new JobFailure(
+      'NothingFits',
+      `no example fits training.maxSequenceLength of ${capacity} tokens (${train.dropped} sentences were dropped); expected a longer sequence or shorter texts`,
+    )
+  const lengths = examples.map(({ tokens }) => tokens.length)
+  const bins = training.packing ? packBins(lengths, capacity, training.seed) : singleBins(examples.length)
+  const sequencesPerStep = training.microBatchSize * training.gradientAccumulation
+  const order = new StepOrder(bins, sequencesPerStep, training.seed)
+  const steps = schedule(training, bins.length, sequencesPerStep)
+
+  const maxLabelTokens = evaluation.maxTokens || defaultMaxLabelTokens.cpu
+  const setOf = async (rows: AsyncIterable<Row>): Promise<EvaluationSet | undefined> => {
+    const limits = { maxExamples: evaluation.maxExamples, maxLabelTokens }
+    const subset = evaluationSubset((await make(rows)).examples, limits, training.seed)
+    if (subset.length === 0) return undefined
+    return { examples: subset, capacity, sequencesPerBatch: training.microBatchSize, seed: training.seed }
+  }
+  const own = await setOf(readRows(dataset, 'validation'))
+  const needsHuman = own !== undefined && dataset.format.sample !== 'Denoise'
+  const human = needsHuman ? await setOf(denoised(readRows(dataset, 'validation'), training.seed)) : undefined
+
+  return {
+    schedule: steps,
+    batches: (step) => microBatches(examples, order.sequencesOf(step), training.microBatchSize),
+    examplesPerStep: examples.length / steps.stepsPerEpoch,
+    evaluation: own && { own, human },
+    data: {
+      examples: examples.length,
+      chunked: train.chunked,
+      dropped: train.dropped,
+      promptTokens: examples.reduce((sum, each) => sum + each.promptTokens, 0),
+      labelTokens: examples.reduce((sum, each) => sum + each.labelTokens, 0),
+      packingEfficiency: packingEfficiency(bins, lengths, capacity),
+    },
+    warnings: warningsOf(train, capacity, dataset.format.sample, own !== undefined),
+  }
+}
+
+/** The same texts as Denoise rows. */
+async function* denoised(rows: AsyncIterable<Row>, seed: number): AsyncGenerator<Row> {
+  for await (const row of rows) yield { ...row, kind: 'Denoise', input: corrupt(row.target, seed, row.id) }
+}
+
+function warningsOf({ examples, dropped }: Examples, capacity: number, sample: string, validated: boolean): string[] {
+  const warnings: string[] = []
+  const share = dropped / (examples.length + dropped)
+  if (share > droppedWarning)
+    warnings.push(`${(100 * share).toFixed(1)} % of the data was dropped: sentences that do not fit ${capacity} tokens`)
+  if (sample === 'Identity')
+    warnings.push('Identity samples are solved by copying; best and early stopping follow humanLoss instead')
+  if (!validated)
+    warnings.push('the dataset has no validation text: nothing is evaluated and no checkpoint is the best')
+  return warnings
+}

@@ -1,0 +1,121 @@
+import type { Logger } from 'pino'
+import type { EvaluationResult, Progress } from '#proto/humanizer/trainer/v1/run.ts'
+import type { LiveRun } from './live-run.ts'
+import type { Fact } from './loop.ts'
+import type { Schedule } from './schedule.ts'
+import type { ScalarLog } from './tensorboard.ts'
+import type { LogEntry, TrainerState } from './trainer-state.ts'
+
+type StepFact = Extract<Fact, { kind: 'step' }>
+
+export interface RecorderOptions {
+  readonly live: LiveRun
+  readonly log: Logger
+  readonly scalars: ScalarLog
+  readonly schedule: Schedule
+  /** Steps between two log lines; 0 logs none. */
+  readonly logEvery: number
+  readonly from: Pick<TrainerState, 'step' | 'history' | 'tokensSeen'>
+  readonly peakMemoryBytes: () => number
+  /** Milliseconds of a monotonic clock. */
+  readonly now: () => number
+}
+
+/** Turns the loop's facts into progress, log lines, TensorBoard scalars and the history that checkpoints hold. */
+export class Recorder {
+  readonly #options: RecorderOptions
+  readonly #began: number
+  #lastFact: number
+  #history: LogEntry[]
+  #tokensSeen: number
+  #window = { nll: 0, labelTokens: 0, tokens: 0, milliseconds: 0 }
+  #evaluations = new Map<number, EvaluationResult>()
+
+  constructor(options: RecorderOptions) {
+    this.#options = options
+    this.#began = options.now()
+    this.#lastFact = this.#began
+    this.#history = [...options.from.history]
+    this.#tokensSeen = options.from.tokensSeen
+  }
+
+  get history(): readonly LogEntry[] {
+    return this.#history
+  }
+
+  get tokensSeen(): number {
+    return this.#tokensSeen
+  }
+
+  evaluationAt(step: number): EvaluationResult | undefined {
+    return this.#evaluations.get(step)
+  }
+
+  async step(fact: StepFact): Promise<void> {
+    const { live, log, scalars, schedule, logEvery } = this.#options
+    const now = this.#options.now()
+    const milliseconds = Math.max(1, now - this.#lastFact)
+    this.#lastFact = now
+    this.#tokensSeen += fact.tokens
+    const window = this.#window
+    window.nll += fact.loss * fact.labelTokens
+    window.labelTokens += fact.labelTokens
+    window.tokens += fact.tokens
+    window.milliseconds += milliseconds
+    live.update({ progress: this.#progress(fact, (1000 * fact.tokens) / milliseconds, now) })
+    if (!fact.finite) log.warn({ step: fact.step }, 'the gradient is not finite; this update was skipped')
+    if (logEvery === 0 || (fact.step % logEvery !== 0 && fact.step !== schedule.totalSteps)) return
+    const loss = window.nll / window.labelTokens
+    const tokensPerSecond = (1000 * window.tokens) / window.milliseconds
+    this.#window = { nll: 0, labelTokens: 0, tokens: 0, milliseconds: 0 }
+    const { step, learningRate, gradientNorm } = fact
+    const epoch = step / schedule.stepsPerEpoch
+    this.#history.push({ step, epoch, loss, grad_norm: gradientNorm, learning_rate: learningRate })
+    log.info({ step, totalSteps: schedule.totalSteps, loss, learningRate, gradientNorm, tokensPerSecond }, 'step')
+    await scalars.write(step, {
+      'train/loss': loss,
+      'train/learning_rate': learningRate,
+      'train/grad_norm': gradientNorm,
+      'train/tokens_per_second': tokensPerSecond,
+    })
+  }
+
+  async evaluation(step: number, result: EvaluationResult): Promise<void> {
+    const { live, log, scalars, schedule } = this.#options
+    this.#evaluations.set(step, result)
+    this.#history.push({
+      step,
+      epoch: step / schedule.stepsPerEpoch,
+      ...(result.loss !== undefined && { eval_loss: result.loss }),
+      ...(result.humanLoss !== undefined && { eval_human_loss: result.humanLoss }),
+    })
+    const progress = live.report.progress
+    if (progress !== undefined) live.update({ progress: { ...progress, evalLoss: result.loss } })
+    log.info({ step, loss: result.loss, interval: result.lossInterval, humanLoss: result.humanLoss }, 'evaluation')
+    await scalars.write(step, { 'eval/loss': result.loss, 'eval/human_loss': result.humanLoss })
+    this.#lastFact = this.#options.now()
+  }
+
+  /** Time that a checkpoint took belongs to no step. */
+  resumeClock(): void {
+    this.#lastFact = this.#options.now()
+  }
+
+  #progress({ step, loss, learningRate, gradientNorm }: StepFact, tokensPerSecond: number, now: number): Progress {
+    const { live, schedule, from, peakMemoryBytes } = this.#options
+    const secondsPerStep = (now - this.#began) / 1000 / (step - from.step)
+    const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined)
+    return {
+      step,
+      totalSteps: schedule.totalSteps,
+      epoch: step / schedule.stepsPerEpoch,
+      trainLoss: finite(loss),
+      evalLoss: live.report.progress?.evalLoss,
+      tokensPerSecond,
+      learningRate,
+      gradientNorm: finite(gradientNorm),
+      remainingSeconds: Math.round(secondsPerStep * (schedule.totalSteps - step)),
+      peakMemoryBytes: peakMemoryBytes(),
+    }
+  }
+}

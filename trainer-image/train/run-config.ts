@@ -1,0 +1,77 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
+import { JobFailure } from '../job/failure.ts'
+import { writeFileAtomic } from '../storage/atomic.ts'
+import { type CheckedConfig, checkConfig } from './configuration.ts'
+
+/** What bit equality depends on beside the configuration. */
+export interface Environment {
+  readonly threads: number
+  /** 'avx2', 'avx512', …: the kernels that the engine chose on this machine. */
+  readonly instructionPath: string
+  readonly oneDnnVersion: string
+  readonly compiler: string
+  readonly node: string
+  /** The sum over an effective batch is taken in this grouping. */
+  readonly microBatchSize: number
+}
+
+/** run_config.json: written once at the run's start; every later attempt goes by it. */
+export interface RunConfig {
+  readonly version: 1
+  readonly config: TrainConfig
+  readonly environment: Environment
+  /** The date that the chat template is given, at training and at serving. */
+  readonly templateDate: string
+}
+
+const nameIn = (runDirectory: string): string => join(runDirectory, 'run_config.json')
+
+/** Fields of one attempt, no part of the run: never read back. */
+const ofAttempt = { trust: undefined, attempt: 0, protectedDigests: [], reclaim: undefined }
+
+export async function readRunConfig(runDirectory: string): Promise<RunConfig | undefined> {
+  let text: string
+  try {
+    text = await readFile(nameIn(runDirectory), 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+  const fields = JSON.parse(text)
+  if (fields.version !== 1)
+    throw new JobFailure('SourceInvalid', `${nameIn(runDirectory)}: version is ${fields.version}; expected 1`)
+  return { ...fields, config: TrainConfig.fromJSON(fields.config) }
+}
+
+export async function writeRunConfig(runDirectory: string, runConfig: RunConfig): Promise<void> {
+  const config = TrainConfig.toJSON({ ...runConfig.config, ...ofAttempt })
+  await writeFileAtomic(nameIn(runDirectory), `${JSON.stringify({ ...runConfig, config }, null, 2)}\n`)
+}
+
+/** The run's configuration with this attempt's own fields; the operator's newer defaults never change a running run. */
+export function continuedConfig(stored: RunConfig, asked: CheckedConfig): CheckedConfig {
+  const { microBatchSize, gradientAccumulation } = asked.training
+  const kept = stored.config.training
+  const before = (kept?.microBatchSize ?? 0) * (kept?.gradientAccumulation ?? 0)
+  if (microBatchSize * gradientAccumulation !== before)
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `training.microBatchSize × gradientAccumulation is ${microBatchSize * gradientAccumulation}; expected ${before} as at the run's start, or other examples would share a step`,
+    )
+  return checkConfig({
+    ...stored.config,
+    attempt: asked.attempt,
+    trust: asked.trust,
+    protectedDigests: asked.protectedDigests,
+    reclaim: asked.reclaim,
+    training: { ...kept!, microBatchSize, gradientAccumulation },
+  })
+}
+
+/** Names what differs from the machine and engine the run began on; empty when a resume is exact. */
+export const differences = (stored: Environment, now: Environment): string[] =>
+  (Object.keys(stored) as (keyof Environment)[])
+    .filter((key) => stored[key] !== now[key])
+    .map((key) => `${key} was ${stored[key]} and is ${now[key]}`)

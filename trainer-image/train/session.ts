@@ -1,0 +1,161 @@
+import { join } from 'node:path'
+import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import { JobFailure } from '../job/failure.ts'
+import type { OpenedModel } from '../model/open.ts'
+import type { AdapterConfig } from '../model/peft.ts'
+import type { Adapter, Model } from '../native/index.ts'
+import type { AdapterBase } from '../storage/adapter-identity.ts'
+import type { Attempt } from './attempt.ts'
+import { measure } from './baseline.ts'
+import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
+import type { Checkpoints } from './checkpoints.ts'
+import type { CheckedConfig } from './configuration.ts'
+import type { Standing } from './early-stopping.ts'
+import { type Arithmetic, judgedLoss, trainLoop } from './loop.ts'
+import type { Plan } from './plan.ts'
+import { Recorder } from './recorder.ts'
+import { writeCheckpointFiles } from './resume-files.ts'
+import { noScalarLog, openScalarLog } from './tensorboard.ts'
+import { formatTrainerState, type TrainerState, wasEvaluated } from './trainer-state.ts'
+
+/** Everything opened for the loop. */
+export interface Session {
+  readonly config: CheckedConfig
+  readonly opened: OpenedModel
+  readonly adapterConfig: AdapterConfig
+  readonly plan: Plan
+  readonly model: Model
+  readonly adapter: Adapter
+  readonly checkpoints: Checkpoints
+  readonly resumed: TrainerState
+  readonly baseline: EvaluationResult | undefined
+}
+
+/** AdamW's other constants, as PyTorch and TRL have them. */
+const adamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const
+
+/** Follows the loop's facts to the end and answers with the finished report. */
+export async function trainSession(attempt: Attempt, session: Session): Promise<RunReport> {
+  const { live, requests, signal, runDirectory, context } = attempt
+  const { config, plan, model, checkpoints, resumed } = session
+  const { everySteps: logEvery, tensorBoard } = config.logging
+  const recorder = new Recorder({
+    live,
+    log: context.log,
+    scalars: tensorBoard
+      ? await openScalarLog(join(runDirectory, 'tensorboard'), context.podName, resumed.step + 1)
+      : noScalarLog,
+    schedule: plan.schedule,
+    logEvery,
+    from: resumed,
+    peakMemoryBytes: () => model.memory().peakBytes,
+    now: () => performance.now(),
+  })
+  const seal = async (step: number, standing: Standing): Promise<SealedCheckpoint> => {
+    const checkpoint = await sealCheckpoint(attempt, session, recorder, step, standing)
+    await checkpoints.add(checkpoint, standing.best?.step)
+    const reported = checkpoints.report(standing.best?.step)
+    live.update({ checkpoints: reported })
+    requests.answerCheckpoint(reported.at(-1)!)
+    recorder.resumeClock()
+    context.log.info({ step, digest: checkpoint.digest }, 'checkpoint')
+    return checkpoint
+  }
+
+  let { step, standing } = resumed
+  const options = {
+    ...config.earlyStopping,
+    schedule: plan.schedule,
+    batches: plan.batches,
+    evaluateEvery: config.evaluation.everySteps,
+    checkpointEvery: config.checkpoints.everySteps,
+    checkpointAsked: () => requests.wantsCheckpoint,
+    from: { step, standing, evaluated: wasEvaluated(resumed) },
+  }
+  const { arithmetic, idle } = arithmeticOf(session, signal)
+  try {
+    for await (const fact of trainLoop(arithmetic, options, signal)) {
+      step = fact.step
+      if (fact.kind === 'step') await recorder.step(fact)
+      else standing = fact.standing
+      if (fact.kind === 'evaluation') await recorder.evaluation(fact.step, fact.result)
+      if (fact.kind === 'checkpoint') await seal(fact.step, fact.standing)
+      if (fact.kind === 'finished') live.update({ stoppedEarly: fact.stoppedEarly })
+    }
+  } catch (error) {
+    const stopped = signal.aborted && signal.reason instanceof JobFailure && signal.reason.reason === 'Stopped'
+    if (!stopped) throw error
+    live.update({ state: 'RUN_STATE_STOPPING' })
+    if (step > 0 && checkpoints.at(step) === undefined) await seal(step, standing)
+    throw new JobFailure('Stopped', `${signal.reason.message}; the state of step ${step} is sealed`, { cause: error })
+  } finally {
+    await idle()
+    session.adapter.close()
+    model.close()
+  }
+  warnWhenNothingLearnt(attempt, session, standing)
+  live.update({ state: 'RUN_STATE_SUCCEEDED' })
+  return live.report
+}
+
+/**
+ * The arithmetic of the loop, and `idle`: resolves when what an abort left behind has ended. The process must not exit
+ * before, or the engine's threads would run on memory that the exit has torn down.
+ */
+function arithmeticOf({ config, plan, model, adapter }: Session, signal: AbortSignal) {
+  let newest: Promise<unknown> = Promise.resolve()
+  const tracked = <T>(work: Promise<T>): Promise<T> => {
+    newest = work.catch(() => {})
+    return work
+  }
+  const arithmetic: Arithmetic = {
+    accumulate: (batch, step) => tracked(model.accumulate(adapter, batch, step)),
+    update: (step, learningRate, labelTokens) =>
+      tracked(
+        model.optimizerStep(adapter, {
+          ...adamW,
+          step,
+          learningRate,
+          gradientScale: 1 / labelTokens,
+          maxGradientNorm: config.training.maxGradientNorm,
+          weightDecay: config.training.weightDecay,
+        }),
+      ),
+    evaluate: async (step) => plan.evaluation && tracked(measure(model, adapter, plan.evaluation, step, signal)),
+  }
+  return { arithmetic, idle: () => newest }
+}
+
+function sealCheckpoint(
+  { runDirectory }: Attempt,
+  { config, opened, adapterConfig, plan, adapter }: Session,
+  recorder: Recorder,
+  step: number,
+  standing: Standing,
+): Promise<SealedCheckpoint> {
+  const { training, logging, evaluation, checkpoints, earlyStopping, quantization } = config
+  const state = formatTrainerState(
+    { step, standing, history: recorder.history, tokensSeen: recorder.tokensSeen },
+    {
+      schedule: plan.schedule,
+      epochs: training.epochs,
+      microBatchSize: training.microBatchSize,
+      loggingSteps: logging.everySteps,
+      evaluationSteps: evaluation.everySteps,
+      checkpointSteps: checkpoints.everySteps,
+      ...earlyStopping,
+    },
+  )
+  const base: AdapterBase = { digest: config.model.digest, quantization }
+  return writeCheckpoint(runDirectory, step, base, recorder.evaluationAt(step), (directory) =>
+    writeCheckpointFiles(directory, adapter, adapterConfig, opened, state),
+  )
+}
+
+function warnWhenNothingLearnt({ live }: Attempt, { baseline }: Session, { best }: Standing): void {
+  const before = baseline && judgedLoss(baseline)
+  if (before !== undefined && best !== undefined && best.loss >= before)
+    live.warn(
+      `the best loss ${best.loss.toFixed(4)} (step ${best.step}) did not beat the baseline ${before.toFixed(4)}: underfitting`,
+    )
+}
