@@ -4,10 +4,11 @@ import { generateKeyPairSync } from 'node:crypto'
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { createServer } from 'node:net'
-import { homedir, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load } from 'js-yaml'
 import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
+import { binDir } from '../cache.ts'
 
 const TOKEN = 'test-admin'
 const AUDIT_POLICY = {
@@ -205,7 +206,7 @@ export class ApiServer implements AsyncDisposable {
 
   #start(name: string, args: readonly string[]): void {
     const log = openSync(join(this.#folder, `${name}.log`), 'a')
-    const child = spawn(join(binaries(), name), args, { stdio: ['ignore', log, log] })
+    const child = spawn(join(binDir, name), args, { stdio: ['ignore', log, log] })
     closeSync(log)
     child.on('error', () => undefined) // told by #assertAlive
     const kill = () => child.kill('SIGKILL')
@@ -241,17 +242,12 @@ export class ApiServer implements AsyncDisposable {
       .split('\n')
       .slice(-15)
       .join('\n')
-    throw new Error(`${name} ended (is it in ${binaries()}?)\n${log}`)
+    throw new Error(`${name} ended (is it in ${binDir}?)\n${log}`)
   }
 }
 
 const alive = (child: ChildProcess): boolean =>
   child.pid !== undefined && child.exitCode === null && child.signalCode === null
-
-function binaries(): string {
-  const cache = process.env.HUMANIZER_CACHE ?? join(homedir(), '.cache', 'humanizer')
-  return process.env.HUMANIZER_KUBE_BIN ?? join(cache, 'kube', 'bin')
-}
 
 async function post(url: string, body: unknown): Promise<unknown> {
   const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })

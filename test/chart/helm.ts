@@ -1,9 +1,9 @@
 /** Renders the chart with the real helm. */
 import { execFile } from 'node:child_process'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { loadAll } from 'js-yaml'
+import { binDir } from '../cache.ts'
 
 export const chart = new URL('../../charts/humanizer/', import.meta.url).pathname
 
@@ -12,16 +12,10 @@ export type Manifest = any
 
 const execute = promisify(execFile)
 
-/** Same folder as of the API server's tests: $HUMANIZER_KUBE_BIN, else the cache. */
-function helmBinary(): string {
-  const cache = process.env.HUMANIZER_CACHE ?? join(homedir(), '.cache', 'humanizer')
-  return join(process.env.HUMANIZER_KUBE_BIN ?? join(cache, 'bin'), 'helm')
-}
-
 /** Runs helm; rejects with its words. */
 export async function helm(...args: string[]): Promise<string> {
   try {
-    const { stdout } = await execute(helmBinary(), args, { maxBuffer: 16 << 20 })
+    const { stdout } = await execute(join(binDir, 'helm'), args, { maxBuffer: 16 << 20 })
     return stdout
   } catch (error) {
     const { stderr, message } = error as { stderr?: string; message: string }

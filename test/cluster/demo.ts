@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { binDir, cacheDir } from '../cache.ts'
 import { compare, compareAiWritten, heldOut, rewriteAll } from './demo/answers.ts'
 import { followDataset, followRelease, followRun, type Release, type Run } from './demo/follow.ts'
 import { say, section } from './demo/say.ts'
@@ -13,7 +14,6 @@ import { table } from './demo/table.ts'
 import {
   buildImages,
   type Cluster,
-  cacheDir,
   getJson,
   installChart,
   kubectl,
@@ -163,7 +163,7 @@ console.log(
 console.log(`
 A thirty-step adapter of a 135M model is no humanizer; what was shown is the path: data → run → release → rollback.
 Look around${options.context ? '' : ' (the cluster stays until `make cluster-down`)'}:
-${options.context ? '' : `  export KUBECONFIG=${join(cacheDir, 'run', 'demo', 'admin.conf')} PATH=${join(cacheDir, 'bin')}:$PATH\n`}  kubectl -n ${namespace} get hds,qlr,arl
+${options.context ? '' : `  export KUBECONFIG=${join(cacheDir, 'run', 'demo', 'admin.conf')} PATH=${binDir}:$PATH\n`}  kubectl -n ${namespace} get hds,qlr,arl
   kubectl -n ${namespace} port-forward service/${release} 8000 &
   curl -s localhost:8000/v1/rewrite -H 'content-type: application/json' -d '{"text": "the weather be nice today and I goes out"}'`)
 process.exit(load.lost.length === 0 && identical ? 0 : 1)

@@ -1,10 +1,8 @@
 /** Talks to a cluster the way a user does: kubectl and helm with a kubeconfig. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { homedir } from 'node:os'
 import { join } from 'node:path'
+import { binDir, cacheDir } from '../cache.ts'
 
-export const cacheDir = process.env['HUMANIZER_CACHE'] ?? join(homedir(), '.cache', 'humanizer')
-const bin = join(cacheDir, 'bin')
 
 /** A cluster to talk to. `context` undefined means the kubeconfig's current one. */
 export interface Cluster {
@@ -16,7 +14,7 @@ export interface Cluster {
 
 const environment = (cluster: Cluster): NodeJS.ProcessEnv => ({
   ...process.env,
-  PATH: `${bin}:${process.env['PATH']}`,
+  PATH: `${binDir}:${process.env['PATH']}`,
   ...(cluster.kubeconfig ? { KUBECONFIG: cluster.kubeconfig } : {}),
 })
 
