@@ -325,6 +325,40 @@ test('a link out of the folder is refused', async () => {
   })
 })
 
+test('a source that is itself a link out of its mount is refused, a file as well as a folder', async () => {
+  const secrets = await freshFolder()
+  await writeFile(join(secrets, 'token.txt'), someText)
+  const mountPath = await freshFolder()
+  await mkdir(join(mountPath, 'sub'))
+  await symlink(join(secrets, 'token.txt'), join(mountPath, 'sub', 'token.txt'))
+  await symlink(secrets, join(mountPath, 'folder'))
+  for (const filePath of [
+    join(mountPath, 'sub', 'token.txt'),
+    join(mountPath, 'folder'),
+    join(mountPath, 'folder', 'token.txt'),
+  ])
+    await assert.rejects(prepare(configOf([{ filePath, mountPath }]), contextOf(await freshFolder())), {
+      reason: 'SourceInvalid',
+      message: /is a link that leads out of/,
+    })
+  const noMount = { filePath: join(mountPath, 'sub', 'token.txt') }
+  await assert.rejects(prepare(configOf([noMount]), contextOf(await freshFolder())), { reason: 'SourceInvalid' })
+})
+
+test('one key of a ConfigMap and a link that stays in its mount are read', async () => {
+  const mountPath = await freshFolder()
+  await mkdir(join(mountPath, '..2026'))
+  await writeFile(join(mountPath, '..2026', 'a.txt'), someText)
+  await symlink('..2026', join(mountPath, '..data'))
+  await symlink('..data/a.txt', join(mountPath, 'a.txt'))
+  await mkdir(join(mountPath, 'latest'))
+  await symlink('../a.txt', join(mountPath, 'latest', 'a.txt'))
+  for (const path of ['a.txt', 'latest/a.txt']) {
+    const source = { filePath: join(mountPath, path), mountPath }
+    assert.equal((await prepare(configOf([source]), contextOf(await freshFolder()))).counts?.read, 1)
+  }
+})
+
 const parquetMagic = Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(100)])
 const bad = [
   { source: 'an empty file', name: 'a.csv', content: '', reason: 'SourceInvalid', message: /a\.csv is empty/ },
@@ -457,6 +491,20 @@ const refused = [
     change: { licensePolicy: { requireDeclared: false, allowed: ['MIT'] } },
     reason: 'SourceInvalid',
     message: /source s0: license "CC0-1.0" .*MIT/,
+  },
+  {
+    what: 'an address with a bare %',
+    source: { http: { url: 'https://example.org/100%.csv', sha256: '0'.repeat(64) } },
+    change: {},
+    reason: 'ConfigurationInvalid',
+    message: /sources\[\]\.http\.url is "https:\/\/example\.org\/100%\.csv"/,
+  },
+  {
+    what: 'an address that is none',
+    source: { http: { url: 'example.org', sha256: '0'.repeat(64) } },
+    change: {},
+    reason: 'ConfigurationInvalid',
+    message: /sources\[\]\.http\.url is "example\.org"/,
   },
   {
     what: 'a format nobody knows',
