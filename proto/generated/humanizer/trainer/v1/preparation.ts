@@ -76,7 +76,7 @@ export interface Cleaning {
 
 export interface Deduplication {
   exact: boolean;
-  /** Jaccard similarity above which two texts are near duplicates; 0 turns it off. */
+  /** Jaccard similarity above which two texts are near duplicates, 0.8 to 1; 0 turns it off. */
   nearThreshold: number;
   shingleWords: number;
 }
