@@ -79,6 +79,11 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   },
   {
     kind: 'HumanizerDataset',
+    spec: dataset({ deduplication: { nearThreshold: '0.5' } }),
+    says: /deduplication\.nearThreshold/,
+  },
+  {
+    kind: 'HumanizerDataset',
     spec: dataset({ deduplication: { nearThreshold: 0.85 } }),
     says: /deduplication\.nearThreshold/,
   },
