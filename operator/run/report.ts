@@ -69,14 +69,12 @@ function baselineOf({
   lossInterval,
   humanLoss,
   unquantizedLoss,
-  copyRate,
 }: EvaluationResult): NonNullable<Status['baseline']> {
   return present({
     loss: figure(loss, 6),
     lossInterval: figure(lossInterval, 6),
     humanLoss: figure(humanLoss, 6),
     unquantizedLoss: figure(unquantizedLoss, 6),
-    copyRate: figure(copyRate, 3),
   })
 }
 
@@ -97,7 +95,6 @@ function checkpointOf({
     evalLoss: figure(evaluation?.loss, 6),
     evalLossInterval: figure(evaluation?.lossInterval, 6),
     humanLoss: figure(evaluation?.humanLoss, 6),
-    copyRate: figure(evaluation?.copyRate, 3),
   })
 }
 

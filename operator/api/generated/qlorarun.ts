@@ -591,10 +591,6 @@ export interface QLoRARunStatus {
      * Held-out loss of the base before quantisation.
      */
     unquantizedLoss?: string
-    /**
-     * Share of outputs nearly equal to their input.
-     */
-    copyRate?: string
   }
   /**
    * Sealed ones, newest last: best, newest and kept.
@@ -632,10 +628,6 @@ export interface QLoRARunStatus {
      * Loss of held-out human text under the denoise prompt.
      */
     humanLoss?: string
-    /**
-     * Share of outputs nearly equal to their input.
-     */
-    copyRate?: string
   }[]
   /**
    * How the rows became tokens.
