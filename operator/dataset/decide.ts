@@ -40,7 +40,8 @@ export type Decision =
       readonly podUid?: string | undefined
     }
   | { readonly kind: 'publish'; readonly result: PreparationResult; readonly podUid?: string | undefined }
-  | { readonly kind: 'clear'; readonly remains: Remains }
+  /** Delete what earlier attempts left. `quietly`: what was said of the last one goes on standing. */
+  | { readonly kind: 'clear'; readonly remains: Remains; readonly quietly: boolean }
 
 /** Failures of its own that a preparation may have; data is deterministic, so few. */
 export const MAX_FAILURES = 3
@@ -66,14 +67,15 @@ export function decide(dataset: HumanizerDataset, observed: Observed, now: Date)
   const prepared = status.preparedSpecHash === hash
   if (open && (prepared || last.specHash !== hash))
     return { kind: 'endAttempt', reason: 'Superseded', message: 'the spec has changed', counts: false, final: false }
-  if (prepared) return last?.reason === 'Superseded' && hasRemains(observed) ? clear(observed) : { kind: 'ready' }
-  const again = !last || last.specHash !== hash || tokenChanged(dataset)
+  if (prepared)
+    return last?.reason === 'Superseded' && hasRemains(observed) ? clear(observed, false) : { kind: 'ready' }
+  const again = !last || status.specHash !== hash || tokenChanged(dataset)
   if (last && !open && !again && isFinal(last.reason ?? '', status.failures ?? 0)) return { kind: 'rest' }
 
   const claim = claimReadiness(spec.storage.claimName, observed.claim)
   if (claim.kind !== 'usable') return claimObstacle(claim)
   if (open) return follow(dataset, last, observed.attempt, claim.claim)
-  if (hasRemains(observed)) return clear(observed)
+  if (hasRemains(observed)) return clear(observed, !again && last.reason !== 'Superseded')
   const seconds = again ? 0 : secondsLeft(last.finishTime, backoffSeconds(endedInRow(status, hash)), now)
   if (seconds > 0) return { kind: 'hold', seconds }
   return { kind: 'prepare', attempt: (last?.number ?? 0) + 1, specHash: hash, claim: claim.claim }
@@ -146,4 +148,4 @@ function endedInRow({ attempts = [] }: Status, hash: string): number {
 }
 
 const hasRemains = ({ remains }: Observed): boolean => remains.jobs.length + remains.pods.length > 0
-const clear = ({ remains }: Observed): Decision => ({ kind: 'clear', remains })
+const clear = ({ remains }: Observed, quietly: boolean): Decision => ({ kind: 'clear', remains, quietly })

@@ -50,6 +50,7 @@ const say = (decision: Decision): string =>
     decision.kind,
     'reason' in decision && decision.reason,
     'counts' in decision && decision.counts && 'counts',
+    'quietly' in decision && decision.quietly && 'quietly',
     typeof ('attempt' in decision && decision.attempt) === 'number' && (decision as { attempt: number }).attempt,
   ]
     .filter((word) => word)
@@ -199,6 +200,12 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'whose earlier pod is still there',
     given: run({}, { ...training, attempts: [attempt(1, 'Disrupted')] }),
     sees: { remains },
+    does: 'clear quietly',
+  },
+  {
+    a_run: 'that is resumed while its pod is still there',
+    given: run({}, { ...training, attempts: [attempt(1, 'Suspended')] }),
+    sees: { remains },
     does: 'clear',
   },
   {
@@ -235,7 +242,7 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'that has failed and whose hung pod still runs',
     given: run({}, ended('False')),
     sees: { remains },
-    does: 'clear',
+    does: 'clear quietly',
   },
   { a_run: 'that has failed, with a new retryToken', given: run({ retryToken: 'x' }, ended('False')), does: 'restart' },
 ]

@@ -125,6 +125,19 @@ test('a finished run whose Job, pod and dataset are deleted stays Succeeded and 
   assert.deepEqual(world.object.status, before)
 })
 
+test('the words of a failure stand until the next attempt begins', async () => {
+  const world = new World(run({ maxRetries: 9 }), [failed('Killed')])
+  while (world.made.length < 8) await world.settle(1)
+  const words = () => ready(world)?.message
+  while (!/failure 7/.test(words() ?? '')) await world.settle(1)
+  let seconds = 0
+  for (; trained(world).length < 8; seconds += 30) {
+    assert.match(words() ?? '', /^Killed: words; failure 7 of at most 9/)
+    await world.settle(1)
+  }
+  assert.ok(seconds >= 150, `${seconds} s`)
+})
+
 test('a failed run tries again when retryToken changes, and only then', async () => {
   const world = new World(run(), [failed('NonFinite'), finished])
   await world.settle()

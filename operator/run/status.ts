@@ -86,7 +86,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
         'spec.suspend is true; waiting until the trainer has sealed a checkpoint and left',
       )
     case 'clear':
-      return status.completionTime ? same(run) : going(status, RunReason.Stopping, leaving(decision.remains.pods))
+      return decision.quietly ? same(run) : going(status, RunReason.Stopping, leaving(decision.remains.pods))
     case 'succeed': {
       const end = { reason: 'Completed', report: decision.report, podUid: decision.podUid }
       const next = { ...closed(status, end, now), completionTime: kubeTime(now) }
