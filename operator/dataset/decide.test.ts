@@ -60,6 +60,36 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
   },
   { a_dataset: 'whose Job was not made before the crash', given: open, does: 'prepare 1' },
   {
+    a_dataset: 'whose ConfigMap is not there',
+    given: base,
+    sees: observed(absent, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'whose ConfigMap went before its Job was made',
+    given: open,
+    sees: observed(absent, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'whose ConfigMap went before it was mounted',
+    given: open,
+    sees: observed({ kind: 'pending', reason: 'SecretMissing', message: '' }, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'that waits for a node, whatever its ConfigMap',
+    given: open,
+    sees: observed({ kind: 'pending', reason: 'Scheduling', message: '' }, { missing: 'words' }),
+    does: 'wait Scheduling',
+  },
+  {
+    a_dataset: 'whose ConfigMap went after it was read',
+    given: open,
+    sees: observed(prepared(hash), { missing: 'words' }),
+    does: 'publish',
+  },
+  {
     a_dataset: 'whose pod runs',
     given: open,
     sees: observed({ kind: 'running', pod: { name: 'p', uid: 'u', ready: true, since: start } }),

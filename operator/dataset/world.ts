@@ -43,6 +43,7 @@ export const prepared = (specHash: string): AttemptState => ({
 })
 export const observed = (attempt: AttemptState, fields: Partial<Observed> = {}): Observed => ({
   claim,
+  missing: undefined,
   attempt,
   remains: { jobs: [], pods: [] },
   ...fields,
