@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { type Decision, decide, type Observed, type Status } from './decide.ts'
-import { statusAfter } from './status.ts'
 import {
   completed,
   dataset,
@@ -262,46 +261,4 @@ test('an odd micro-batch goes to one, so that the effective batch stays the same
   )
   const decision = decide(given, seen(), start)
   assert.deepEqual(decision.kind === 'train' && decision.plan, { microBatchSize: 1, gradientAccumulation: 15 })
-})
-
-test('progress is written every ten seconds at most; a checkpoint and a phase at once', () => {
-  const follow = (fields: Parameters<typeof report>[0]): Decision => ({
-    kind: 'follow',
-    report: report(fields),
-    podUid: 'pod-uid',
-    podName: 'pod',
-  })
-  const at = (seconds: number) => new Date(start.getTime() + seconds * 1000)
-  let given = run({}, training)
-  const step = (seconds: number, fields: Parameters<typeof report>[0]) => {
-    given = { ...given, status: statusAfter(given, follow(fields), at(seconds)) }
-    return given.status?.progress?.step
-  }
-  const progress = (step: number) => ({ progress: { ...report().progress!, step } })
-  assert.equal(step(0, { ...progress(0), state: 'RUN_STATE_MEASURING_BASELINE' }), 0)
-  assert.equal(given.status?.conditions?.[0]?.reason, 'MeasuringBaseline')
-  assert.equal(step(1, progress(1)), 1)
-  assert.equal(step(5, progress(5)), 1)
-  assert.equal(step(11, progress(9)), 9)
-  const checkpoint = {
-    name: 'checkpoint-10',
-    step: 10,
-    digest: digestOf('a'),
-    path: 'p',
-    evaluation: undefined,
-    best: false,
-  }
-  assert.equal(step(12, { ...progress(10), checkpoints: [checkpoint] }), 10)
-  assert.deepEqual(
-    [given.status?.progress?.percent, given.status?.progress?.remaining, given.status?.progress?.evalLoss],
-    ['33%', '1m10s', undefined],
-  )
-})
-
-test('a figure that is not finite is absent', () => {
-  const broken = report({
-    progress: { ...report().progress!, trainLoss: Number.NaN, tokensPerSecond: Number.POSITIVE_INFINITY },
-  })
-  const status = statusAfter(run({}, training), { kind: 'follow', report: broken, podUid: 'u', podName: 'p' }, start)
-  assert.deepEqual([status.progress?.trainLoss, status.progress?.tokensPerSecond], [undefined, undefined])
 })

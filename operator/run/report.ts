@@ -1,4 +1,5 @@
 import type { Checkpoint, EvaluationResult, RunReport, RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import { RunReason } from '../api/run-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import type { Status } from './decide.ts'
 import { duration, figure, percent } from './figures.ts'
@@ -9,16 +10,19 @@ const MAX_CHECKPOINTS = 24
 const MAX_WARNINGS = 16
 const WARNING_CHARACTERS = 512
 
-const phases: Readonly<Partial<Record<RunState, string>>> = {
-  RUN_STATE_PREPARING: 'Preparing',
-  RUN_STATE_MEASURING_BASELINE: 'MeasuringBaseline',
-  RUN_STATE_TRAINING: 'Training',
-  RUN_STATE_STOPPING: 'Stopping',
+const phases: Readonly<Partial<Record<RunState, RunReason>>> = {
+  RUN_STATE_PREPARING: RunReason.Preparing,
+  RUN_STATE_MEASURING_BASELINE: RunReason.MeasuringBaseline,
+  RUN_STATE_TRAINING: RunReason.Training,
+  RUN_STATE_STOPPING: RunReason.Stopping,
 }
+
+/** What a trainer says it does; undefined when it has ended. */
+export const phaseOf = ({ state }: RunReport): RunReason | undefined => phases[state]
 
 /** The status with what a trainer reported. What it does not speak of stays as it was heard before. */
 export function reported(status: Status, report: RunReport, now: Date, when: 'paced' | 'always' = 'paced'): Status {
-  const phase = phases[report.state]
+  const phase = phaseOf(report)
   const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map(checkpointOf)
   const news =
     when === 'always' || phase !== status.progress?.phase || names(checkpoints) !== names(status.checkpoints ?? [])
@@ -32,7 +36,9 @@ export function reported(status: Status, report: RunReport, now: Date, when: 'pa
   return {
     ...status,
     ...(attempts && { attempts }),
-    ...(report.progress && { progress: progressOf(report, phase, now) }),
+    ...(report.progress
+      ? { progress: progressOf(report, phase, now) }
+      : status.progress && { progress: present({ ...status.progress, phase }) }),
     ...(report.baseline && { baseline: baselineOf(report.baseline) }),
     ...(checkpoints.length > 0 && { checkpoints }),
     ...(report.data && {

@@ -2,7 +2,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { kubeTime, readyFrom, type Summary, setCondition } from '../kube/conditions.ts'
 import type { Attempt, Decision, EndOfAttempt, Status } from './decide.ts'
-import { reported } from './report.ts'
+import { phaseOf, reported } from './report.ts'
 import { configDigest, modelClaim } from './train-config.ts'
 
 const MAX_ATTEMPTS = 10
@@ -171,14 +171,20 @@ function trainingOpened(run: QLoRARun, { attempt, plan }: Decision & { kind: 'tr
   )
 }
 
+const doing: Readonly<Partial<Record<RunReason, string>>> = {
+  Preparing: 'reads, packs and loads',
+  MeasuringBaseline: 'measures the untouched base',
+  Stopping: 'seals a checkpoint',
+}
+
 function followed(run: QLoRARun, { report, podUid, podName }: Decision & { kind: 'follow' }, now: Date): Status {
   const heard = run.status?.progress && run.status.attempts?.at(-1)?.podUID === podUid
   if (!report && heard) return same(run)
   const attempted = withLast(run.status ?? {}, { podUID: podUid })
   const status = report ? reported(attempted, report, now) : attempted
-  const reason = (report && status.progress?.phase) || RunReason.Training
+  const reason = (report && phaseOf(report)) ?? RunReason.Training
   const silence = report ? '' : ', which does not answer: progress is unknown'
-  const message = `attempt ${status.attempt} trains in pod ${podName}${silence}`
+  const message = `attempt ${status.attempt} ${doing[reason] ?? 'trains'} in pod ${podName}${silence}`
   return said(run, status, { state: 'reconciling', reason, message }, now)
 }
 
