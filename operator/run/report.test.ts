@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Checkpoint, RunState } from '#proto/humanizer/trainer/v1/run.ts'
 import type { Decision, Status } from './decide.ts'
 import { statusAfter } from './status.ts'
 import { digestOf, model, report, run, start } from './world.ts'
@@ -70,8 +70,52 @@ for (const { state, reason, says } of phases)
     }
   })
 
-test('a figure that is not finite is absent', () => {
+test('a figure that is not finite is absent, and a condition names it until all are finite again', () => {
   const broken = { ...report().progress!, trainLoss: Number.NaN, tokensPerSecond: Number.POSITIVE_INFINITY }
-  const { progress } = statusAfter(run({}, training), follow({ progress: broken }), start)
-  assert.deepEqual([progress?.trainLoss, progress?.tokensPerSecond], [undefined, undefined])
+  const evaluation = { step: 10, loss: 1, humanLoss: Number.NaN, labelTokens: 5 } as Checkpoint['evaluation']
+  const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
+  const given = run({}, training)
+  const status = statusAfter(given, follow({ progress: broken, checkpoints }), start)
+  assert.deepEqual([status.progress?.trainLoss, status.progress?.tokensPerSecond], [undefined, undefined])
+  assert.equal(status.checkpoints?.[0]?.humanLoss, undefined)
+  const finite = (status: Status) => status.conditions?.find(({ type }) => type === 'Finite')
+  assert.deepEqual(
+    [finite(status)?.status, finite(status)?.reason, finite(status)?.message, ready(status)?.reason],
+    [
+      'False',
+      'NotFinite',
+      'infinite or not a number, and therefore absent: progress.trainLoss, progress.tokensPerSecond, checkpoints[checkpoint-10].evaluation.humanLoss',
+      'Training',
+    ],
+  )
+  const healed = statusAfter({ ...given, status }, follow({}), at(1))
+  assert.deepEqual([finite(healed), healed.conditions?.length], [undefined, 3])
+})
+
+test('a checkpoint of a short result lies where its step says', () => {
+  const short = { name: '', step: 40, digest: digestOf('a'), path: '', evaluation: undefined, best: false }
+  const { checkpoints } = statusAfter(run({}, training), follow({ checkpoints: [short] }), start)
+  assert.deepEqual(checkpoints, [
+    {
+      name: 'checkpoint-40',
+      step: 40,
+      digest: digestOf('a'),
+      path: 'runs/team/prose/run-uid/checkpoint-40',
+      best: false,
+    },
+  ])
+})
+
+test('a run that may keep twenty checkpoints has them all in its status, the best and the newest beside them', () => {
+  const checkpoints = Array.from({ length: 22 }, (_, i) => ({
+    name: '',
+    step: i + 1,
+    digest: digestOf('a'),
+    path: '',
+    evaluation: undefined,
+    best: i === 0,
+  }))
+  const status = statusAfter(run({}, training), { kind: 'succeed', report: report({ checkpoints }) }, start)
+  assert.equal(status.checkpoints?.length, 22)
+  assert.equal(status.checkpoints?.[0]?.best, true)
 })

@@ -74,14 +74,14 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
         ? `${decision.reason}: ${decision.message}; failure ${failures} of at most ${run.spec.maxRetries}`
         : decision.message
       return going(
-        { ...ended(status, decision, now), failures },
+        { ...ended(run, status, decision, now), failures },
         decision.counts ? RunReason.Retrying : decision.reason,
         message,
       )
     }
     case 'suspend':
       return going(
-        ended(status, { reason: RunReason.Suspended }, now),
+        ended(run, status, { reason: RunReason.Suspended }, now),
         RunReason.Suspended,
         'spec.suspend is true; waiting until the trainer has sealed a checkpoint and left',
       )
@@ -89,7 +89,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
       return decision.quietly ? same(run) : going(status, RunReason.Stopping, leaving(decision.remains.pods))
     case 'succeed': {
       const end = { reason: 'Completed', report: decision.report, podUid: decision.podUid }
-      const next = { ...closed(status, end, now), completionTime: kubeTime(now) }
+      const next = { ...closed(run, status, end, now), completionTime: kubeTime(now) }
       return said(
         run,
         next,
@@ -100,7 +100,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     }
     case 'fail': {
       const next = decision.attempt
-        ? { ...ended(status, decision.attempt, now), failures: (status.failures ?? 0) + 1 }
+        ? { ...ended(run, status, decision.attempt, now), failures: (status.failures ?? 0) + 1 }
         : { ...status, ...fetchEnded(status, decision.reason, (status.fetch?.failures ?? 0) + 1, now) }
       return said(
         run,
@@ -181,22 +181,22 @@ function followed(run: QLoRARun, { report, podUid, podName }: Decision & { kind:
   const heard = run.status?.progress && run.status.attempts?.at(-1)?.podUID === podUid
   if (!report && heard) return same(run)
   const attempted = withLast(run.status ?? {}, { podUID: podUid })
-  const status = report ? reported(attempted, report, now) : attempted
+  const status = report ? reported(run, attempted, report, now) : attempted
   const reason = (report && phaseOf(report)) ?? RunReason.Training
   const silence = report ? '' : ', which does not answer: progress is unknown'
   const message = `attempt ${status.attempt} ${doing[reason] ?? 'trains'} in pod ${podName}${silence}`
   return said(run, status, { state: 'reconciling', reason, message }, now)
 }
 
-function ended(status: Status, end: EndOfAttempt, now: Date): Status {
+function ended(run: QLoRARun, status: Status, end: EndOfAttempt, now: Date): Status {
   const last = status.attempts?.at(-1)
-  return !last || last.finishTime ? status : closed(status, end, now)
+  return !last || last.finishTime ? status : closed(run, status, end, now)
 }
 
 /** Closes the newest attempt, even one that was given up before its result was seen. */
-function closed(status: Status, { reason, report, podUid }: EndOfAttempt, now: Date): Status {
+function closed(run: QLoRARun, status: Status, { reason, report, podUid }: EndOfAttempt, now: Date): Status {
   const next = withLast(status, { finishTime: kubeTime(now), reason, ...(podUid && { podUID: podUid }) })
-  return report ? reported(next, report, now, 'always') : next
+  return report ? reported(run, next, report, now, 'always') : next
 }
 
 function withLast(status: Status, fields: Partial<Attempt>): Status {
