@@ -26,7 +26,11 @@ const seen = (fields: Partial<Observed> = {}): Observed => ({
   ...fields,
 })
 const started: Status = { startTime: '2025-12-31T23:00:00Z', datasetDigest: digestOf('d'), failures: 0 }
-const fetching: Status = { ...started, fetch: { number: 1, startTime: '2025-12-31T23:00:00Z' } }
+const fetched = (fields: Partial<NonNullable<Status['fetch']>>): Status => ({
+  ...started,
+  fetch: { number: 1, startTime: '2025-12-31T23:00:00Z', ...fields },
+})
+const fetching = fetched({})
 const pinned: Status = { ...started, model }
 const attempt = (number: number, reason?: string, micro = 4) => ({
   number,
@@ -107,13 +111,24 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'whose Hub is away',
     given: run({}, fetching),
     sees: { fetch: failed('Unavailable') },
-    does: 'endFetch Unavailable counts',
+    does: 'endFetch Unavailable',
   },
   {
-    a_run: 'whose Hub has been away for long',
-    given: run({}, { ...fetching, fetch: { number: 40, startTime: '', failures: 40 } }),
-    sees: { fetch: failed('Unavailable') },
-    does: 'endFetch Unavailable counts',
+    a_run: 'whose Hub was away for long and whose fetching then crashes',
+    given: run({}, fetched({ number: 40, fruitless: 40 })),
+    sees: { fetch: failed('Internal') },
+    does: 'endFetch Internal counts',
+  },
+  {
+    a_run: 'whose fetching crashes too often',
+    given: run({}, fetched({ number: 4, failures: 3 })),
+    sees: { fetch: failed('Internal') },
+    does: 'fail RetriesExhausted',
+  },
+  {
+    a_run: 'whose fetching was disrupted three times in a row',
+    given: run({}, fetched({ number: 3, fruitless: 3, finishTime: '2026-01-01T00:00:00Z' })),
+    does: 'hold',
   },
   {
     a_run: 'whose fetching pod was deleted',

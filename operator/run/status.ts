@@ -42,7 +42,8 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     case 'fetch': {
       const { fetch } = status
       if (fetch?.number === decision.attempt && !fetch.finishTime) return same(run)
-      const next = { number: decision.attempt, startTime: kubeTime(now), failures: fetch?.failures ?? 0 }
+      const { failures = 0, fruitless = 0 } = fetch ?? {}
+      const next = { number: decision.attempt, startTime: kubeTime(now), failures, fruitless }
       return going(
         { ...status, fetch: next },
         RunReason.Fetching,
@@ -50,18 +51,17 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
       )
     }
     case 'endFetch': {
-      const failures = decision.counts ? (status.fetch?.failures ?? 0) + 1 : 0
       return going(
-        { ...status, ...fetchEnded(status, decision.reason, failures, now) },
+        { ...status, ...fetchEnded(status, decision.reason, decision.counts, now) },
         decision.reason,
-        `base model: ${decision.message}`,
+        decision.message,
       )
     }
     case 'pinModel': {
       const { path, digest, revision, name } = decision.model
       const claimName = modelClaim(run)
       const model = { path, digest, revision, name, ...(claimName && { claimName }) }
-      const next = { ...status, ...fetchEnded(status, 'Completed', 0, now), model }
+      const next = { ...status, ...fetchEnded(status, 'Completed', false, now), model }
       return going(next, RunReason.Scheduling, `base model ${name} is at ${path}`)
     }
     case 'train':
@@ -101,7 +101,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     case 'fail': {
       const next = decision.attempt
         ? { ...ended(run, status, decision.attempt, now), failures: (status.failures ?? 0) + 1 }
-        : { ...status, ...fetchEnded(status, decision.reason, (status.fetch?.failures ?? 0) + 1, now) }
+        : { ...status, ...fetchEnded(status, decision.reason, true, now) }
       return said(
         run,
         { ...next, completionTime: kubeTime(now) },
@@ -116,7 +116,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
         ...rest,
         failures: 0,
         ...heeded(run),
-        ...(status.fetch && { fetch: { ...status.fetch, failures: 0 } }),
+        ...(status.fetch && { fetch: { ...status.fetch, failures: 0, fruitless: 0 } }),
       }
       return going(next, RunReason.Retrying, 'spec.retryToken has changed')
     }
@@ -205,8 +205,11 @@ function withLast(status: Status, fields: Partial<Attempt>): Status {
   return last ? { ...status, attempts: [...attempts.slice(0, -1), { ...last, ...fields }] } : status
 }
 
-function fetchEnded({ fetch }: Status, reason: string, failures: number, now: Date): Pick<Status, 'fetch'> {
-  return fetch ? { fetch: { ...fetch, finishTime: kubeTime(now), reason, failures } } : {}
+function fetchEnded({ fetch }: Status, reason: string, counts: boolean, now: Date): Pick<Status, 'fetch'> {
+  if (!fetch) return {}
+  const failures = (fetch.failures ?? 0) + (counts ? 1 : 0)
+  const fruitless = reason === 'Completed' ? 0 : (fetch.fruitless ?? 0) + 1
+  return { fetch: { ...fetch, finishTime: kubeTime(now), reason, failures, fruitless } }
 }
 
 function succeededMessage({ progress, checkpoints, stoppedEarly }: Status): string {
