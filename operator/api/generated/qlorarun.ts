@@ -481,9 +481,13 @@ export interface QLoRARunStatus {
      */
     reason?: string
     /**
-     * Failures in a row.
+     * Attempts that count against maxRetries, since the last retryToken.
      */
     failures?: number
+    /**
+     * Attempts in a row that brought no model, for whatever reason; sets the pace of the next one.
+     */
+    fruitless?: number
   }
   /**
    * Newest last.

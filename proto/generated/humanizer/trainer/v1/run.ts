@@ -244,12 +244,12 @@ export interface EvaluationResult {
 
 /** A sealed checkpoint: its manifest was written last and its sums were checked. */
 export interface Checkpoint {
-  /** "checkpoint-<step>". */
+  /** "checkpoint-<step>"; empty in a result that would otherwise be too long. */
   name: string;
   step: number;
   /** "sha256:…", the adapter's identity (design: no optimizer, no times). */
   digest: string;
-  /** Path relative to the claim's root. */
+  /** Path relative to the claim's root; empty in a result means runs/<namespace>/<name>/<uid>/checkpoint-<step>. */
   path: string;
   evaluation: EvaluationResult | undefined;
   best: boolean;
