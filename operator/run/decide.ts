@@ -72,7 +72,8 @@ export type Decision =
       readonly podUid?: string | undefined
     }
   | { readonly kind: 'suspend'; readonly remains: Remains }
-  | { readonly kind: 'clear'; readonly remains: Remains }
+  /** Delete what earlier attempts left. `quietly`: what was said of the last one goes on standing. */
+  | { readonly kind: 'clear'; readonly remains: Remains; readonly quietly: boolean }
   | { readonly kind: 'succeed'; readonly report: RunReport; readonly podUid?: string | undefined }
   /** Ended for good, until spec.retryToken changes. */
   | {
@@ -134,7 +135,7 @@ function decideEnded(run: QLoRARun, { remains }: Observed): Decision {
   const { spec, status } = run
   const retry = !succeeded(run) && (spec.retryToken ?? '') !== (status?.retryToken ?? '')
   if (retry) return { kind: 'restart' }
-  return remains.pods.length > 0 ? { kind: 'clear', remains } : { kind: 'rest' }
+  return remains.pods.length > 0 ? { kind: 'clear', remains, quietly: true } : { kind: 'rest' }
 }
 
 function decideSuspended(run: QLoRARun, { remains }: Observed): Decision {

@@ -127,7 +127,7 @@ export const running: AttemptState = {
 }
 export const model = { path: 'models/tiny', digest: digestOf('b'), revision: '', name: 'tiny' }
 export const finished = completed({ run: report({ state: 'RUN_STATE_SUCCEEDED', checkpoints: [checkpoint] }) })
-const fetched = completed({ fetch: { model, bytes: 1 } })
+export const fetched = completed({ fetch: { model, bytes: 1 } })
 
 export class Died extends Error {}
 
@@ -145,6 +145,8 @@ export class World implements RunEffects {
   readonly reasons: string[] = []
   trainer: Trainer = {}
   now = start
+  /** What becomes of the pods that fetch, in order; the last entry stands for all later ones. */
+  fetches: readonly AttemptState[] = [fetched]
   readonly #script: AttemptState[]
   #dieAt: number
   #version = 1
@@ -215,7 +217,8 @@ export class World implements RunEffects {
     for (const [name, state] of this.jobs) {
       if (state.kind === 'pending') this.jobs.set(name, running)
       if (state.kind !== 'running') continue
-      if (name.includes('-fetch-')) this.jobs.set(name, fetched)
+      const fetch = this.fetches[Math.min(Number(name.split('-').at(-1)), this.fetches.length) - 1]
+      if (name.includes('-fetch-')) this.jobs.set(name, fetch!)
       else this.jobs.set(name, (this.#script.length > 1 ? this.#script.shift() : this.#script[0])!)
     }
   }

@@ -69,8 +69,10 @@ export async function makeChildren(
   return undefined
 }
 
+/** Looks before it writes: an operator that dies after every write must not spend each of its lives on a child that is there. */
 async function make(cluster: Cluster, owner: KubeObject, child: KubeObject): Promise<Refusal | undefined> {
   const name = `${child.kind} ${child.metadata.name}`
+  if (await isThere(cluster, owner, child)) return undefined
   try {
     if ((await cluster.create(child)) === 'created') return undefined
   } catch (error) {
@@ -85,10 +87,14 @@ async function make(cluster: Cluster, owner: KubeObject, child: KubeObject): Pro
       }
     throw error
   }
-  const there = await cluster.get(refOf(child))
-  if (there && isOwnedBy(there, owner.metadata.uid) && !there.metadata.deletionTimestamp) return undefined
+  if (await isThere(cluster, owner, child)) return undefined
   const message = `${name} exists and does not belong to this ${owner.kind}`
   return { kind: 'wait', reason: WorkloadReason.NameConflict, message, seconds: CONFLICT_SECONDS }
+}
+
+async function isThere(cluster: Cluster, owner: KubeObject, child: KubeObject): Promise<boolean> {
+  const there = await cluster.get(refOf(child))
+  return there !== undefined && isOwnedBy(there, owner.metadata.uid) && !there.metadata.deletionTimestamp
 }
 
 /** Deletes Jobs; their pods get SIGTERM and the time of their grace period. */

@@ -31,6 +31,7 @@ const remedies: Readonly<Record<string, Remedy>> = {
   ConfigurationInvalid: 'nothing',
   SourceInvalid: 'nothing',
   NothingFits: 'nothing',
+  NoValidation: 'nothing',
   NonFinite: 'nothing',
   DriverUnusable: 'nothing',
   NotFound: 'time',

@@ -42,3 +42,26 @@ test('killed after every one of its writes, the operator comes to the same end a
   console.log(`# killed after each of ${swept.length} writes`)
   assert.ok(swept.length >= 20, `only ${swept.length} writes`)
 })
+
+test('killed after the first write of each of its lives, the operator comes to the same end', async () => {
+  const { namespace, user, kubelet, start } = await scene(server)
+  await using _ = kubelet
+  await start()
+  const ended = reaches(user, 'Succeeded', 300).then(() => 'done' as const)
+  let deaths = 0
+  for (;;) {
+    await using operator = operatorIn(server, namespace, { FAULT_AFTER_MUTATION: '1' })
+    const first = await Promise.race([operator.exited, ended])
+    if (first === 'done') break
+    assert.equal(first, FAULT_EXIT_CODE)
+    deaths += 1
+  }
+  assert.deepEqual(
+    kubelet.seen.map(({ job }) => job),
+    ['prose-prepare-1', 'prose-fetch-1', 'prose-train-1'],
+  )
+  const { status } = await user.run()
+  assert.deepEqual([status?.attempts?.length, status?.failures], [1, 0])
+  assert.ok(deaths >= 12, `only ${deaths} deaths`)
+  console.log(`# ${deaths} lives of one write each`)
+})

@@ -78,7 +78,7 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
 // Forward: x (T, C), in s.x, to the next layer's.
 
 void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* next) const {
-  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
   const Rows normed = dense(w.normed, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
@@ -141,7 +141,7 @@ void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspa
 // its first adapter: below it nothing learns.
 
 void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const {
-  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
   const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden),

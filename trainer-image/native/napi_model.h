@@ -74,8 +74,9 @@ class OpenModel {
   explicit OpenModel(Napi::Env env) : channel(Channel::New(env, "humanizer model", 0, 1)) { channel.Unref(env); }
   ~OpenModel() { close(); }
 
-  // Cancels what is running and queued (those promises reject) and frees the weights. Waits for the layer under way.
+  // Cancels for good and frees the weights. Waits for the layer under way.
   void close() {
+    closed = true;
     cancelled = true;
     thread.finish();
     if (!released.exchange(true)) channel.Release();
@@ -88,17 +89,26 @@ class OpenModel {
   }
 
   Channel channel;
-  std::atomic<bool> cancelled{false}, released{false};
+  std::atomic<bool> cancelled{false}, closed{false}, released{false};
   int pending = 0;  // promises; read and written on the JavaScript thread
   std::shared_ptr<Account> account = std::make_shared<Account>();
   std::unique_ptr<Llama> llama;
-  std::mutex running;  // held by an operation, and by the accessors that run on the JavaScript thread
+  std::mutex running;  // held by an operation, and by accessors on the JavaScript thread that no operation may meet
   ModelThread thread;
 };
 
 using ModelHandle = std::shared_ptr<OpenModel>;
 using AdapterHandle = std::shared_ptr<Adapter>;
 using SequenceHandle = std::shared_ptr<Sequence>;
+
+// What is running ends at its next layer, what is queued never begins; those promises reject. Later calls run.
+inline void cancel_operations(const ModelHandle& model) {
+  model->cancelled = true;
+  model->thread.post([model] {
+    model->cancelled = false;
+    if (model->closed) model->cancelled = true;
+  });
+}
 
 template <class Handle>
 Napi::Value wrap(Napi::Env env, Handle handle) {
@@ -120,7 +130,8 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
     auto result = std::make_shared<std::optional<Result>>();
     const std::optional<Failure> failure = attempt([&] {
       const std::lock_guard lock(model->running);
-      if (model->cancelled) throw Error(Code::kCancelled, "the model was closed");
+      if (model->cancelled)
+        throw Error(Code::kCancelled, model->closed ? "the model was closed" : "the operation was cancelled");
       *result = work();
     });
     OpenModel* raw = model.get();
