@@ -1,11 +1,11 @@
 import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
+import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel } from '../model/open.ts'
 import { type AdapterConfig, readAdapter } from '../model/peft.ts'
 import { type Adapter, engineInfo, type Model, type Quantization } from '../native/index.ts'
-import { readManifest } from '../storage/sealed.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { templateDate } from './example.ts'
@@ -49,16 +49,12 @@ function refuseDevice(backend: string): void {
     )
 }
 
-/** Opens the base where the fetch Job sealed it or the user put it. */
+/** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
 export async function openBase({ model }: CheckedConfig, dataDir: string): Promise<OpenedModel> {
   const path = isAbsolute(model.path) ? model.path : join(dataDir, model.path)
-  const sealed = await readManifest(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOTDIR') return undefined // one .gguf file on a user's volume
-    throw error
-  })
-  if (sealed !== undefined && sealed.digest !== model.digest)
-    throw new JobFailure('SourceInvalid', `${path} holds base ${sealed.digest}; expected ${model.digest}`)
-  return openModel(path)
+  const opened = await openModel(path)
+  await requireModel(opened, model.digest, path)
+  return opened
 }
 
 export const quantizationOf = ({ quantization }: CheckedConfig): Quantization => ({
