@@ -26,7 +26,8 @@ const architecture: Architecture = {
   ropeTheta: 100000,
   tiedEmbeddings: true,
   maxPositions: 8192,
-  attentionBias: false,
+  qkvBias: false,
+  outputBias: false,
 }
 const lora = { rank: 32, alpha: 16, dropout: 0.05, targetModules: allLinear, rankStabilized: false, seed: 42 }
 const sequences = 4

@@ -68,7 +68,8 @@ const architecture: Architecture = {
   ropeTheta: settings.rope.rope_theta,
   tiedEmbeddings: true,
   maxPositions: shape.max_position_embeddings!,
-  attentionBias: false,
+  qkvBias: false,
+  outputBias: false,
 }
 
 // The oracle ran every document alone; here they are packed into two sequences.

@@ -34,8 +34,10 @@ export interface Architecture {
   readonly tiedEmbeddings: boolean
   /** tokens: the longest document and the longest sequence of a generation */
   readonly maxPositions: number
-  /** q, k and v have a bias (Qwen2); o too when its tensor is there */
-  readonly attentionBias: boolean
+  /** q, k and v have a bias */
+  readonly qkvBias: boolean
+  /** o has one */
+  readonly outputBias: boolean
 }
 
 /** How the linear layers are held. Embedding, head and norms stay as the file has them. */

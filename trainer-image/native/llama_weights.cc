@@ -20,8 +20,6 @@ class Tensors {
     for (const TensorSource& source : sources) by_name_.emplace(source.name, &source);
   }
 
-  bool has(const std::string& name) const { return by_name_.contains(name); }
-
   const TensorSource& get(const std::string& name, const std::vector<int64_t>& shape) const {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) throw Error(Code::kDataInvalid, "tensor " + name + " is missing");
@@ -74,14 +72,13 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
       layer.linear[m] = quantization.nf4 ? Weight::quantized(backend, account, source, quantization)
                                          : Weight::stored(backend, account, source);
     }
-    if (a.attention_bias) {
+    if (a.qkv_bias) {
       for (const Module m : {kQ, kK, kV}) {
         const std::vector<float> bias = vector(prefix + kModuleNames[m] + ".bias", shapes[m].out);
         layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
       }
-      const std::string o_bias = prefix + kModuleNames[kO] + ".bias";
-      if (tensors.has(o_bias)) layer.o_bias = vector(o_bias, a.hidden);
     }
+    if (a.output_bias) layer.o_bias = vector(prefix + kModuleNames[kO] + ".bias", a.hidden);
     weights.layers.push_back(std::move(layer));
     progress(static_cast<double>(l + 1) / static_cast<double>(a.layers));
   }

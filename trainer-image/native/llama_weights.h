@@ -15,7 +15,7 @@ struct Architecture {
   float norm_epsilon, rope_theta;
   RopeScaling rope_scaling;
   bool tied_embeddings;
-  bool attention_bias;  // q, k, v have one (Qwen2); o has one when its tensor is there
+  bool qkv_bias, output_bias;  // biases of q, k and v, and of o
   int64_t q_size() const { return heads * head_size; }
   int64_t kv_size() const { return kv_heads * head_size; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }

@@ -16,7 +16,8 @@ Architecture architecture_of(const Napi::Object& o) {
                  static_cast<float>(number(o, "ropeTheta")),
                  {},
                  boolean(o, "tiedEmbeddings"),
-                 boolean(o, "attentionBias")};
+                 boolean(o, "qkvBias"),
+                 boolean(o, "outputBias")};
   if (o.Get("ropeScaling").IsObject()) {
     const auto s = o.Get("ropeScaling").As<Napi::Object>();
     a.rope_scaling = {static_cast<float>(number(s, "factor")), static_cast<float>(number(s, "lowFrequencyFactor")),
