@@ -3,7 +3,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
-NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h trainer-image/native/CMakeLists.txt)
+NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h trainer-image/native/CMakeLists.txt test/*/*.cc test/*/*.h)
+SANITIZED := parity_ops engine_faults engine_fuzz
 DEPS := node_modules/.package-lock.json
 SUITE ?= engine
 
@@ -21,6 +22,13 @@ build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 	@touch $@
 
 native: build/native/trainer_native.node ## Compile the native engine
+
+build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
+	@mkdir -p build/sanitized && (cmake -S trainer-image/native -B build/sanitized -DHUMANIZER_SANITIZE=address,undefined && \
+	  cmake --build build/sanitized -j"$$(nproc)" --target $(SANITIZED)) >build/sanitized.log 2>&1 || { tail -30 build/sanitized.log; echo "see build/sanitized.log"; exit 1; }
+	@touch $@
+
+sanitized: build/sanitized/built ## Compile the engine's test programs with sanitizers
 demo: native ## The whole story on a real cluster (CONTEXT=name REGISTRY=host/path: on your own)
 	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
 
@@ -54,9 +62,9 @@ generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
 verify: native generate ## Lint, types, formats, and that generated files are current
 	@git diff --exit-code --stat -- proto/generated operator/api/generated charts || { echo "generated files are stale: run make generate and commit"; exit 1; }
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
-	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h)
+	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h)
 
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
 
-.PHONY: help native demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean
+.PHONY: help native sanitized demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean

@@ -89,9 +89,11 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
 
 void Llama::prepare_positions(int64_t count) {
   if (count <= rope_positions_) return;
-  rope_positions_ = std::max<int64_t>({count, 2 * rope_positions_, 256});
-  rope_ = Buffer(*account_, static_cast<size_t>(rope_positions_ * a_.head_size) * sizeof(float));
-  rope_table(rope_.as(), frequencies_, rope_positions_);
+  const int64_t positions = std::max<int64_t>({count, 2 * rope_positions_, 256});
+  Buffer table(*account_, static_cast<size_t>(positions * a_.head_size) * sizeof(float));
+  rope_table(table.as(), frequencies_, positions);
+  rope_ = std::move(table);
+  rope_positions_ = positions;
 }
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {

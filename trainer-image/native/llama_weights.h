@@ -37,8 +37,9 @@ struct LlamaWeights {
   std::vector<LayerWeights> layers;
 };
 
-// progress is called with the fraction done after each layer. Throws Error{kDataInvalid} naming a tensor that is
-// missing, has another shape than the architecture says, or is cut short.
+// progress is called with the fraction done after each matrix; what it throws ends the loading. Throws
+// Error{kDataInvalid} naming a tensor that is missing, has another shape than the architecture says, is cut short or
+// not finite.
 LlamaWeights load_weights(const Backend& backend, Account& account, const Architecture& a,
                           const std::vector<TensorSource>& sources, const Quantization& quantization,
                           const std::function<void(double)>& progress);
