@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { truncateSync } from 'node:fs'
+import { closeSync, openSync, truncateSync, writeSync } from 'node:fs'
 import { suite, test } from 'node:test'
 import {
   type Architecture,
@@ -9,6 +9,7 @@ import {
   loadModel,
   type Model,
   NativeError,
+  readTensor,
   type TensorSource,
 } from '../../trainer-image/native/index.ts'
 import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
@@ -35,6 +36,12 @@ async function withWeights(work: (tensors: TensorSource[]) => Promise<void>): Pr
 
 const changed = (tensors: TensorSource[], name: string, change: Partial<TensorSource>) =>
   tensors.map((tensor) => (tensor.name === name ? { ...tensor, ...change } : tensor))
+
+function overwrite(file: string, at: number, bytes: Uint8Array): void {
+  const descriptor = openSync(file, 'r+')
+  writeSync(descriptor, bytes, 0, bytes.length, at)
+  closeSync(descriptor)
+}
 
 suite('a base model that cannot be is refused by the name of its tensor', () => {
   const cases: [string, (tensors: TensorSource[]) => TensorSource[], NativeError['code'], RegExp][] = [
@@ -90,6 +97,68 @@ suite('a base model that cannot be is refused by the name of its tensor', () => 
         new RegExp(`${last.name}: .* ends 60 bytes too early`),
       )
     }))
+
+  for (const name of ['model.embed_tokens.weight', 'model.layers.2.mlp.down_proj.weight', 'model.norm.weight'])
+    for (const value of [Number.NaN, Number.NEGATIVE_INFINITY])
+      for (const type of ['NF4', 'None'] as const)
+        test(`${name} has ${value} as its last value, quantisation ${type}`, () =>
+          withWeights(async (tensors) => {
+            const { file, offset, bytes } = tensors.find((tensor) => tensor.name === name)!
+            overwrite(file, offset + bytes - 4, new Uint8Array(Float32Array.of(value).buffer))
+            const quantization = { ...options.quantization, type }
+            const promise = loadModel(oddArchitecture, tensors, { ...options, quantization })
+            await fails(promise, 'DATA_INVALID', new RegExp(`tensor ${name} has a value that is no finite number`))
+          }))
+
+  const infinities = [
+    { dtype: 'F16', values: 3, bytes: 6, at: 4, infinity: [0x00, 0x7c] },
+    { dtype: 'BF16', values: 3, bytes: 6, at: 2, infinity: [0x80, 0xff] },
+    { dtype: 'Q8_0', values: 64, bytes: 68, at: 34, infinity: [0x01, 0x7e] },
+    { dtype: 'Q4_0', values: 64, bytes: 36, at: 18, infinity: [0x00, 0xfc] },
+    { dtype: 'Q4_1', values: 64, bytes: 40, at: 22, infinity: [0x00, 0x7c] },
+    { dtype: 'Q6_K', values: 512, bytes: 420, at: 418, infinity: [0x00, 0x7c] },
+  ] as const
+  for (const { dtype, values, bytes, at, infinity } of infinities)
+    test(`${dtype} with a number that is not finite; the largest finite one is read`, () =>
+      withWeights(async ([{ file } = assert.fail()]) => {
+        const tensor = { name: 'w', dtype, file, shape: [values], offset: 0, bytes }
+        overwrite(file, 0, new Uint8Array(bytes))
+        overwrite(file, at, Uint8Array.from(dtype === 'BF16' ? [0x7f, 0x7f] : [0xff, 0x7b]))
+        assert.ok(readTensor(tensor).every(Number.isFinite))
+        overwrite(file, at, Uint8Array.from(infinity))
+        assert.throws(() => readTensor(tensor), { code: 'DATA_INVALID', message: /tensor w has a value/ })
+      }))
+
+  const shapes: [string, Partial<TensorSource>, RegExp][] = [
+    ['no dimension', { shape: [] }, /last dimension must be a multiple/],
+    ['three dimensions', { shape: [1, 1, 1] }, /last dimension must be a multiple/],
+    [
+      'sizes whose product wraps',
+      { shape: [2 ** 31 - 1, 2 ** 31 - 1], bytes: 4 },
+      /dimension of 2147483647 is too large/,
+    ],
+    [
+      'rows that are no heads of pairs',
+      { shape: [6, 1], bytes: 24, unpermuteHeads: 2 },
+      /6 rows are not 2 heads of even/,
+    ],
+    [
+      'more heads than rows',
+      { shape: [2, 1], bytes: 8, unpermuteHeads: 2 ** 31 - 1 },
+      /2 rows are not 2147483647 heads/,
+    ],
+    [
+      'a bias in blocks to be put in another order',
+      { dtype: 'Q8_0', shape: [64], bytes: 68, unpermuteHeads: 2 },
+      /values of a bias in blocks cannot change places/,
+    ],
+  ]
+  for (const [name, change, message] of shapes)
+    test(`a tensor of ${name}`, () =>
+      withWeights(async ([tensor = assert.fail()]) => {
+        const { unpermuteHeads: _, ...rest } = tensor
+        assert.throws(() => readTensor({ ...rest, name: 'w', ...change }), { code: 'DATA_INVALID', message })
+      }))
 
   const architectures: [Partial<Architecture>, RegExp][] = [
     [{ keyValueHeads: 4 }, /architecture\.keyValueHeads is 4, expected a divisor of heads \(6\)/],
