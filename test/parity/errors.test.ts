@@ -2,13 +2,16 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, truncateSync, writeSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import { addon } from '../../trainer-image/native/engine-addon.ts'
 import {
+  type AdapterTensor,
   type Architecture,
   type Batch,
   type LoraConfig,
   loadModel,
   type Model,
   NativeError,
+  quantizeNf4,
   readTensor,
   type TensorSource,
 } from '../../trainer-image/native/index.ts'
@@ -170,6 +173,9 @@ suite('a base model that cannot be is refused by the name of its tensor', () => 
       fails(loadModel({ ...oddArchitecture, ...change }, [], options), 'INVALID_ARGUMENT', message))
 })
 
+/** An array where another type is expected. */
+const other = (array: unknown) => array as Int32Array & Float32Array
+
 suite('arguments', () => {
   const batch = pack([[randomDocument(10, 131, 1), randomDocument(10, 131, 2)]])
   const withModel = (work: (model: Model) => Promise<void>) =>
@@ -204,6 +210,11 @@ suite('arguments', () => {
       { sequenceOrdinals: Int32Array.of(0, 1) },
       /sequenceOrdinals\.length is 2, expected 1/,
     ],
+    ['tokens as Int16Array', { tokens: other(new Int16Array(20)) }, /batch\.tokens is Int16Array, expected an Int32/],
+    ['labels as Float64Array', { labels: other(new Float64Array(20)) }, /batch\.labels is Float64Array, expected an/],
+    ['documents as a list', { documents: other([0, 20]) }, /batch\.documents is Array, expected an Int32Array/],
+    ['sequences as Float32Array', { sequences: other(Float32Array.of(0, 20)) }, /batch\.sequences is Float32Array/],
+    ['ordinals as Uint32Array', { sequenceOrdinals: other(Uint32Array.of(0)) }, /batch\.sequenceOrdinals is Uint32Ar/],
   ]
   for (const [name, change, message] of batches)
     test(name, () =>
@@ -222,6 +233,60 @@ suite('arguments', () => {
       const foreign = { ...one, name: name.replace('layers.2', 'layers.3') }
       await fails(model.loadAdapter(lora, [...tensors, foreign]), 'DATA_INVALID', /layers\.3\..* belongs to no target/)
     }))
+
+  test('an adapter’s tensors must each be there once, as many float32 numbers as their shape says', () =>
+    withModel(async (model) => {
+      const adapter = await model.createAdapter(lora)
+      const [first, ...rest] = adapter.tensors()
+      const { name, shape, data } = first!
+      const load = (...tensors: AdapterTensor[]) => model.loadAdapter(lora, [...tensors, ...rest])
+      await fails(load(first!, first!), 'DATA_INVALID', new RegExp(`adapter tensor ${name} stands twice`))
+      const bytes = { ...first!, data: other(new Uint8Array(data.length)) }
+      await fails(load(bytes), 'INVALID_ARGUMENT', /data is Uint8Array, expected a Float32Array/)
+      const short = { ...first!, data: data.subarray(1) }
+      await fails(load(short), 'INVALID_ARGUMENT', /data.length is 199, expected 5 · 40/)
+      const flat = { ...first!, shape: other([shape[0] * shape[1]]) as unknown as AdapterTensor['shape'] }
+      await fails(load(flat), 'INVALID_ARGUMENT', /shape is \[200\], expected two sizes/)
+      const { firstMoment, secondMoment } = adapter.optimizerState()
+      assert.throws(
+        () => adapter.restoreOptimizer({ firstMoment, secondMoment: [...secondMoment, secondMoment[0]!] }),
+        {
+          code: 'DATA_INVALID',
+          message: /stands twice/,
+        },
+      )
+      assert.throws(() => adapter.restoreOptimizer({ firstMoment, secondMoment: [bytes, ...secondMoment.slice(1)] }), {
+        code: 'INVALID_ARGUMENT',
+      })
+    }))
+
+  test('the addon itself reads no typed array as one of another type', () =>
+    withWeights(async (tensors) => {
+      const nf4 = { nf4: true, blockSize: 64, doubleQuantization: true }
+      const model = await addon().loadModel(oddArchitecture, tensors, nf4, 1, () => {})
+      const refusal = { code: 'INVALID_ARGUMENT', message: /a typed array is of another type/ }
+      for (const field of ['tokens', 'labels', 'documents', 'sequences', 'sequenceOrdinals'] as const) {
+        const evaluate = (value: unknown) => addon().evaluate(model, undefined, { ...batch, [field]: other(value) })
+        assert.throws(() => evaluate(Float64Array.from(batch[field])), refusal, field)
+        assert.throws(() => evaluate([...batch[field]]), refusal, field)
+        assert.throws(() => evaluate(new DataView(new ArrayBuffer(80))), refusal, field)
+      }
+      const tensor = { name: 'w', shape: [5, 40] as const, data: other(new Uint8Array(200)) }
+      assert.throws(() => addon().createAdapter(model, lora, [tensor]), refusal)
+      addon().closeModel(model)
+    }))
+
+  const values = Float32Array.of(1, -2, 3, 4)
+  const notQuantized: [string, Float32Array, number, RegExp][] = [
+    ['an odd block', values, 3, /blockSize is 3, expected an even number/],
+    ['no value', values.subarray(4), 2, /values\.length is 0, expected at least one value/],
+    ['doubles', other(Float64Array.from(values)), 2, /values is Float64Array, expected a Float32Array/],
+    ['a NaN', Float32Array.of(1, 2, Number.NaN, 4), 2, /values is not finite in block 1, expected finite numbers/],
+    ['an infinity', Float32Array.of(1, Number.NEGATIVE_INFINITY), 2, /values is not finite in block 0/],
+  ]
+  for (const [name, of, block, message] of notQuantized)
+    test(`quantizeNf4 of ${name}`, () =>
+      assert.throws(() => quantizeNf4(of, block), { name: 'NativeError', code: 'INVALID_ARGUMENT', message }))
 
   test('what is closed says so, and closing rejects what is queued', () =>
     withModel(async (model) => {

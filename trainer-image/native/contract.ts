@@ -108,7 +108,7 @@ export interface Model {
   readonly architecture: Architecture
   /** A uniform in ±1/sqrt(in) from Philox(seed) (PEFT's kaiming_uniform), B zero. */
   createAdapter(config: LoraConfig): Promise<Adapter>
-  /** Every target's tensors with the right shape and no others, else DATA_INVALID naming the first. */
+  /** Every target's tensors once, with the right shape, and no others, else DATA_INVALID naming the first. */
   loadAdapter(config: LoraConfig, tensors: readonly AdapterTensor[]): Promise<Adapter>
   /** Forward and backward; ADDS gradients of the SUM of the negative log-likelihood. step: optimizer step, 1-based; dropout on. */
   accumulate(adapter: Adapter, batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }>
