@@ -50,36 +50,49 @@ void check(const TensorSource& source) {
   }
 }
 
-struct File {
-  explicit File(const std::string& path) : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (descriptor < 0) throw Error(Code::kDataInvalid, "cannot open " + path + ": " + std::strerror(errno));
+// The bytes of one tensor in its file: opened, and long enough, before memory is taken for what the header claims.
+class TensorFile {
+ public:
+  explicit TensorFile(const TensorSource& source)
+      : source_(source), descriptor_(open(source.file.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0) throw Error(Code::kDataInvalid, "cannot open " + source.file + ": " + std::strerror(errno));
+    const off_t size = lseek(descriptor_, 0, SEEK_END);
+    if (source.offset < 0 || source.offset > size || source.bytes > size - source.offset) {
+      close(descriptor_);
+      ends_early(source.bytes - std::clamp<int64_t>(size - std::max<int64_t>(source.offset, 0), 0, source.bytes));
+    }
   }
-  ~File() { close(descriptor); }
-  int descriptor;
+  ~TensorFile() { close(descriptor_); }
+  TensorFile(const TensorFile&) = delete;
+
+  // The bytes [begin, end) of the tensor.
+  void read(uint8_t* out, int64_t begin, int64_t end) const {
+    for (int64_t done = begin; done < end;) {
+      const ssize_t got = pread(descriptor_, out + done, static_cast<size_t>(end - done), source_.offset + done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0)
+        throw Error(Code::kDataInvalid, "tensor " + source_.name + ": " + source_.file + ": " + std::strerror(errno));
+      if (got == 0) ends_early(source_.bytes - done);
+      done += got;
+    }
+  }
+
+ private:
+  [[noreturn]] void ends_early(int64_t bytes) const {
+    throw Error(Code::kDataInvalid,
+                "tensor " + source_.name + ": " + source_.file + " ends " + std::to_string(bytes) + " bytes too early");
+  }
+
+  const TensorSource& source_;
+  int descriptor_;
 };
 
-// The bytes [begin, end) of a tensor.
-void read_part(const TensorSource& source, const File& file, uint8_t* out, int64_t begin, int64_t end) {
-  for (int64_t done = begin; done < end;) {
-    const ssize_t got = pread(file.descriptor, out + done, static_cast<size_t>(end - done), source.offset + done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + ": " + std::strerror(errno));
-    if (got == 0) {
-      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + " ends " +
-                                          std::to_string(source.bytes - done) + " bytes too early");
-    }
-    done += got;
-  }
-}
-
-void read_bytes(const TensorSource& source, uint8_t* out) {
+void read_bytes(const TensorSource& source, const TensorFile& file, uint8_t* out) {
   constexpr int64_t kPart = 1 << 20;  // is still in the cache when it is checked
-  const File file(source.file);
   const int64_t block = format_size(source.format).bytes, part = kPart / block * block;
   for (int64_t begin = 0; begin < source.bytes; begin += part) {
     const int64_t end = std::min(begin + part, source.bytes);
-    read_part(source, file, out, begin, end);
+    file.read(out, begin, end);
     if (!all_finite(out + begin, end - begin, source.format)) {
       throw Error(Code::kDataInvalid, "tensor " + source.name + " has a value that is no finite number");
     }
@@ -107,12 +120,13 @@ void unpermute(const TensorSource& source, uint8_t* rows) {
 
 Weight Weight::stored(const Backend&, Account& account, const TensorSource& source) {
   check(source);
+  const TensorFile file(source);
   Weight weight;
   weight.rows_ = row_count(source);
   weight.cols_ = source.shape.back();
   weight.format_ = source.format;
   weight.stored_ = Buffer(account, static_cast<size_t>(source.bytes));
-  read_bytes(source, weight.stored_.as<uint8_t>());
+  read_bytes(source, file, weight.stored_.as<uint8_t>());
   unpermute(source, weight.stored_.as<uint8_t>());
   return weight;
 }
@@ -166,8 +180,9 @@ void Weight::decode_into(const Backend& backend, float* scratch) const {
 
 std::vector<float> read_values(const Backend& backend, const TensorSource& source) {
   check(source);
+  const TensorFile file(source);
   std::vector<uint8_t> bytes(static_cast<size_t>(source.bytes));
-  read_bytes(source, bytes.data());
+  read_bytes(source, file, bytes.data());
   unpermute(source, bytes.data());
   std::vector<float> values(static_cast<size_t>(source.shape.back() * row_count(source)));
   backend.decode(values.data(), bytes.data(), static_cast<int64_t>(values.size()), source.format);
