@@ -34,8 +34,7 @@ async function act(
   const { namespace = '' } = dataset.metadata
   switch (decision.kind) {
     case 'makeClaim':
-      await makeClaim(cluster, namespace, dataset.spec.storage.claimName, settings.storage)
-      return undefined
+      return makeClaim(cluster, namespace, dataset.spec.storage.claimName, settings.storage)
     case 'prepare': {
       const reclaim = await reclaimWithSweep(cluster, dataset)
       const children = prepareChildren(dataset, decision.attempt, decision.claim, settings, reclaim)
