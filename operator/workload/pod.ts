@@ -85,7 +85,13 @@ export function workloadPod(pod: WorkloadPod): PodTemplate {
   ]
   return {
     metadata: {
-      labels: { ...options.labels, ...ownerLabels(owner), [claimLabel]: pod.claim.name, ...pod.labels },
+      labels: {
+        ...owner.queueLabels,
+        ...options.labels,
+        ...ownerLabels(owner),
+        [claimLabel]: pod.claim.name,
+        ...pod.labels,
+      },
     },
     spec: {
       restartPolicy: pod.restartPolicy,
