@@ -12,12 +12,12 @@ import { prepareChildren } from './prepare-job.ts'
 import { type DatasetEffects, reconcileDataset } from './reconcile.ts'
 
 /** What the operator's settings say about preparing. */
-export interface DatasetSettings extends WorkloadSettings {
+interface DatasetSettings extends WorkloadSettings {
   readonly publicKeyPem: string
   readonly storage: StorageSettings
 }
 
-export function datasetEffects(cluster: Cluster, settings: DatasetSettings): DatasetEffects {
+function datasetEffects(cluster: Cluster, settings: DatasetSettings): DatasetEffects {
   return {
     observe: (dataset, now) => observe(cluster, dataset, now),
     record: (dataset, status) => record(cluster, dataset, status),

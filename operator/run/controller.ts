@@ -14,11 +14,11 @@ import { trainChildren } from './train-job.ts'
 import { TrainerClient } from './trainer-client.ts'
 
 /** What the operator's settings say about training. */
-export interface RunSettings extends WorkloadSettings {
+interface RunSettings extends WorkloadSettings {
   readonly publicKeyPem: string
 }
 
-export function runEffects(cluster: Cluster, ask: AskTrainer, settings: RunSettings): RunEffects {
+function runEffects(cluster: Cluster, ask: AskTrainer, settings: RunSettings): RunEffects {
   return {
     observe: (run, now) => observe(cluster, ask, run, now),
     record: (run, status) => record(cluster, run, status),

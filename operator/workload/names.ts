@@ -20,7 +20,7 @@ const ownerLabel = {
 /** Carried by everything that the operator makes, except a claim, which is owned by nobody. */
 export const managedByLabel = 'app.kubernetes.io/managed-by'
 /** Owner's uid: tells children of an earlier object of the same name from our own. */
-export const uidLabel = 'humanizer.dev/uid'
+const uidLabel = 'humanizer.dev/uid'
 /** Attempt that a Job, its ConfigMap and its pods belong to. */
 export const attemptLabel = 'humanizer.dev/attempt'
 /** A Job with this label waits for Kueue, which from then on owns its `suspend`. */
