@@ -231,10 +231,10 @@ function newGeneration(
 }
 
 function tokensOf(base: Base, prompt: string | readonly number[]): Int32Array {
-  const tokens = typeof prompt === 'string' ? base.encode(prompt) : Int32Array.from(prompt)
+  const tokens = typeof prompt === 'string' ? base.encode(prompt) : prompt
   if (tokens.length === 0) throw invalid('prompt', "'prompt' is empty, expected at least one token.")
   const foreign = tokens.find((id) => id >= base.vocabularySize)
-  if (foreign === undefined) return tokens
+  if (foreign === undefined) return Int32Array.from(tokens)
   throw invalid('prompt', `'prompt' has the token id ${foreign}, expected ids below ${base.vocabularySize}.`)
 }
 
