@@ -7,7 +7,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import { type RunReport, TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
-import { digestOf, hexOf } from '../../trainer-image/storage/digest.ts'
+import { sumModel } from '../../trainer-image/model/identity.ts'
+import { openModel } from '../../trainer-image/model/open.ts'
+import { hexOf } from '../../trainer-image/storage/digest.ts'
 import { type DatasetOptions, writeDataset } from '../fixtures/dataset.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -26,12 +28,13 @@ export async function makeClaim(
   { dataset, dataDir = mkdtempSync(join(tmpdir(), 'train-')) }: { dataset?: DatasetOptions; dataDir?: string } = {},
 ): Promise<Claim> {
   cpSync(join(root, 'test/fixtures/tiny-llama'), join(dataDir, 'models/tiny'), { recursive: true })
+  const base = await sumModel(await openModel(join(dataDir, 'models/tiny')))
   const datasetDigest = await writeDataset(dataDir, dataset)
   const config = change(
     TrainConfig.fromPartial({
       owner: { namespace: 'writers', name: 'first', uid },
       attempt: 1,
-      model: { path: 'models/tiny', digest: digestOf('tiny'), name: 'tiny-llama' },
+      model: { path: 'models/tiny', digest: base.digest, name: 'tiny-llama' },
       datasetDigest,
       datasetPath: `datasets/${hexOf(datasetDigest)}`,
       quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDtype: 'Auto' },
