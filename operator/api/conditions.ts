@@ -11,5 +11,7 @@ export const ConditionType = {
   Stalled: 'Stalled',
   /** Runs only. Unknown until the run has ended, then True or False for good. */
   Succeeded: 'Succeeded',
+  /** Runs only. False, naming the figures, while the trainer reports one that is not finite and that status therefore lacks. Stands only then. */
+  Finite: 'Finite',
 } as const
 export type ConditionType = (typeof ConditionType)[keyof typeof ConditionType]

@@ -5,6 +5,8 @@ export const DatasetReason = {
   ...WorkloadReason,
   /** The rows of this spec are on the claim, sealed. */
   Prepared: 'Prepared',
+  /** A configMap source names a ConfigMap or a key that is not there yet. */
+  ConfigMapMissing: 'ConfigMapMissing',
   /** The Job reads, cleans, deduplicates and splits. */
   Preparing: 'Preparing',
   /** An attempt failed; the next one comes by itself, after a while. */

@@ -31,6 +31,8 @@ export const RunReason = {
   ContainerOutOfMemory: 'ContainerOutOfMemory',
   /** The device's memory was not enough, even with the smaller plan. */
   DeviceOutOfMemory: 'DeviceOutOfMemory',
+  /** Reason of the condition Finite: a loss or another figure is infinite or not a number. */
+  NotFinite: 'NotFinite',
   /** Finished; stays so for ever. */
   Succeeded: 'Succeeded',
 } as const

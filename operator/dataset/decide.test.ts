@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
-import { digestOf, dataset as sample } from '../run/world.ts'
-import type { AttemptState } from '../workload/attempt-state.ts'
+import { digestOf } from '../run/world.ts'
 import { type Decision, decide, type Observed, type Status } from './decide.ts'
 import { specHash } from './prepare-config.ts'
-import { reconcileDataset } from './reconcile.ts'
+import { absent, base, failed, observed, prepared, start } from './world.ts'
 
-const start = new Date('2026-01-01T00:00:00Z')
-const { status: _, ...fresh } = sample()
-const base: HumanizerDataset = { ...fresh, metadata: { ...fresh.metadata, uid: 'dataset-uid', resourceVersion: '1' } }
 const hash = specHash(base.spec)
-const claim = { name: 'humanizer', accessModes: ['ReadWriteMany'] }
 const use = { name: 'humanizer', singleNode: false }
 
 const dataset = (status: Status, spec: Partial<HumanizerDataset['spec']> = {}): HumanizerDataset => ({
@@ -25,45 +20,13 @@ const attempt = (number: number, reason?: string, specHash = hash) => ({
   startTime: '2025-12-31T23:59:00Z',
   ...(reason && { reason, finishTime: '2026-01-01T00:00:00Z' }),
 })
-const observed = (attempt: AttemptState, fields: Partial<Observed> = {}): Observed => ({
-  claim,
-  attempt,
-  remains: { jobs: [], pods: [] },
-  ...fields,
-})
-const absent: AttemptState = { kind: 'absent' }
-const failed = (reason: string): AttemptState => ({
-  kind: 'ended',
-  ending: { kind: 'failed', reason, message: 'words' },
-})
-const prepared = (specHash: string): AttemptState => ({
-  kind: 'ended',
-  ending: {
-    kind: 'completed',
-    result: {
-      ownerUid: 'dataset-uid',
-      attempt: 1,
-      reason: 'Completed',
-      message: '',
-      fetch: undefined,
-      run: undefined,
-      preparation: {
-        digest: digestOf('d'),
-        location: 'datasets/d',
-        specHash,
-        counts: undefined,
-        sources: [],
-        summary: '',
-      },
-    },
-  },
-})
 const pods = { jobs: [{ name: 'prose-prepare-1', uid: 'u' }], pods: ['pod'] }
 const say = (decision: Decision): string =>
   [
     decision.kind,
     'reason' in decision && decision.reason,
     'final' in decision && decision.final && 'for good',
+    'quietly' in decision && decision.quietly && 'quietly',
     'attempt' in decision && decision.attempt,
   ]
     .filter((word) => word)
@@ -96,6 +59,36 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
     does: 'rest',
   },
   { a_dataset: 'whose Job was not made before the crash', given: open, does: 'prepare 1' },
+  {
+    a_dataset: 'whose ConfigMap is not there',
+    given: base,
+    sees: observed(absent, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'whose ConfigMap went before its Job was made',
+    given: open,
+    sees: observed(absent, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'whose ConfigMap went before it was mounted',
+    given: open,
+    sees: observed({ kind: 'pending', reason: 'SecretMissing', message: '' }, { missing: 'words' }),
+    does: 'wait ConfigMapMissing',
+  },
+  {
+    a_dataset: 'that waits for a node, whatever its ConfigMap',
+    given: open,
+    sees: observed({ kind: 'pending', reason: 'Scheduling', message: '' }, { missing: 'words' }),
+    does: 'wait Scheduling',
+  },
+  {
+    a_dataset: 'whose ConfigMap went after it was read',
+    given: open,
+    sees: observed(prepared(hash), { missing: 'words' }),
+    does: 'publish',
+  },
   {
     a_dataset: 'whose pod runs',
     given: open,
@@ -162,13 +155,35 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
     does: 'prepare 2',
   },
   {
+    a_dataset: 'whose new spec failed for good, was taken back and comes again',
+    given: dataset({
+      specHash: 'sha256:prepared',
+      preparedSpecHash: 'sha256:prepared',
+      digest: digestOf('d'),
+      attempts: [attempt(1, 'Completed', 'sha256:prepared'), attempt(2, 'SourceInvalid')],
+    }),
+    does: 'prepare 3',
+  },
+  {
     a_dataset: 'that failed twice and waits',
     given: dataset({ specHash: hash, failures: 2, attempts: [attempt(1, 'Internal'), attempt(2, 'Internal')] }),
     does: 'hold',
   },
   {
-    a_dataset: 'whose earlier pod is still there',
+    a_dataset: 'whose failed pod is still there',
     given: dataset({ specHash: hash, failures: 1, attempts: [attempt(1, 'Internal')] }),
+    sees: observed(absent, { remains: pods }),
+    does: 'clear quietly',
+  },
+  {
+    a_dataset: 'whose superseded pod is still there',
+    given: dataset({ specHash: hash, attempts: [attempt(1, 'Superseded')] }),
+    sees: observed(absent, { remains: pods }),
+    does: 'clear',
+  },
+  {
+    a_dataset: 'whose failed pod is still there, with a new retryToken',
+    given: dataset({ specHash: hash, attempts: [attempt(1, 'SourceInvalid')] }, { retryToken: 'again' }),
     sees: observed(absent, { remains: pods }),
     does: 'clear',
   },
@@ -200,7 +215,29 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
     a_dataset: 'that is prepared and lost its Job, its pod and its claim',
     given: dataset({ preparedSpecHash: hash, digest: digestOf('d'), attempts: [attempt(1, 'Completed')] }),
     sees: observed(absent, { claim: undefined }),
-    does: 'ready',
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_dataset: 'that is prepared, lost its claim and is changed',
+    given: dataset({
+      digest: digestOf('d'),
+      specHash: 'sha256:old',
+      attempts: [attempt(1, 'Completed', 'sha256:old')],
+    }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_dataset: 'that failed, waits and lost its empty claim',
+    given: dataset({ specHash: hash, failures: 2, attempts: [attempt(1, 'Internal'), attempt(2, 'Internal')] }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'hold',
+  },
+  {
+    a_dataset: 'that never was prepared and lost its empty claim',
+    given: dataset({ specHash: hash, attempts: [attempt(1)] }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'makeClaim',
   },
 ]
 for (const { a_dataset, given, sees = observed(absent), does } of cases)
@@ -218,47 +255,6 @@ test('pods, storage and tokens do not shape the data; everything else does', () 
   )
   assert.notEqual(specHash({ ...spec, split: { trainPercent: 95, seed: 7 } }), specHash(spec))
   assert.notEqual(specHash({ ...spec, sources: [{ ...source, limit: 5 }] }), specHash(spec))
-})
-
-test('a dataset is prepared once, whichever write the operator dies after', async () => {
-  for (let dieAt = 0; dieAt < 12; dieAt++) {
-    let object = base
-    let state: AttemptState = absent
-    let version = 1
-    let left = dieAt
-    const made: number[] = []
-    const mayDie = () => {
-      if (left-- === 0) throw new Error('died')
-    }
-    for (let round = 0; round < 12; round++)
-      await reconcileDataset(
-        object,
-        {
-          observe: async () => observed(state),
-          record: async (of, status) => {
-            if (JSON.stringify(of.status) === JSON.stringify(status)) return of
-            mayDie()
-            object = { ...of, status, metadata: { ...of.metadata, resourceVersion: String(++version) } }
-            mayDie()
-            return object
-          },
-          act: async (_, decision) => {
-            if (decision.kind !== 'prepare') return undefined
-            mayDie()
-            if (state.kind === 'absent') made.push(decision.attempt)
-            state = prepared(hash)
-            mayDie()
-            return undefined
-          },
-        },
-        start,
-      ).catch((error: Error) => assert.equal(error.message, 'died'))
-    assert.deepEqual(
-      [made, object.status?.digest, object.status?.attempts?.length],
-      [[1], digestOf('d'), 1],
-      `died at ${dieAt}`,
-    )
-  }
 })
 
 test('a preparation says how it takes its claim', () => {

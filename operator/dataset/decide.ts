@@ -4,7 +4,7 @@ import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { AttemptState, Remains } from '../workload/attempt-state.ts'
 import { backoffSeconds, secondsLeft } from '../workload/backoff.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { claimObstacle, claimReadiness } from '../workload/claim-state.ts'
+import { artifactMissing, claimNotThere, claimUse } from '../workload/claim-state.ts'
 import { remedyOf } from '../workload/ending.ts'
 import type { ClaimUse } from '../workload/pod.ts'
 import { specHash } from './prepare-config.ts'
@@ -12,6 +12,8 @@ import { specHash } from './prepare-config.ts'
 /** What the cluster looked like when we read it. */
 export interface Observed {
   readonly claim: ClaimState | undefined
+  /** What the ConfigMaps of the sources lack, in words. */
+  readonly missing: string | undefined
   /** The newest attempt of status.attempts; absent when there is none. */
   readonly attempt: AttemptState
   /** Jobs and pods that the next attempt must not meet. */
@@ -40,12 +42,15 @@ export type Decision =
       readonly podUid?: string | undefined
     }
   | { readonly kind: 'publish'; readonly result: PreparationResult; readonly podUid?: string | undefined }
-  | { readonly kind: 'clear'; readonly remains: Remains }
+  /** Delete what earlier attempts left. `quietly`: what was said of the last one goes on standing. */
+  | { readonly kind: 'clear'; readonly remains: Remains; readonly quietly: boolean }
 
 /** Failures of its own that a preparation may have; data is deterministic, so few. */
 export const MAX_FAILURES = 3
 
 const PENDING_SECONDS = 15
+/** What the pod seems to lack when one of its volumes is not mounted: it does not say which. */
+const unmounted: readonly string[] = [DatasetReason.VolumeNotMounted, DatasetReason.SecretMissing]
 const RUNNING_SECONDS = 60
 
 export type Status = NonNullable<HumanizerDataset['status']>
@@ -66,22 +71,41 @@ export function decide(dataset: HumanizerDataset, observed: Observed, now: Date)
   const prepared = status.preparedSpecHash === hash
   if (open && (prepared || last.specHash !== hash))
     return { kind: 'endAttempt', reason: 'Superseded', message: 'the spec has changed', counts: false, final: false }
-  if (prepared) return last?.reason === 'Superseded' && hasRemains(observed) ? clear(observed) : { kind: 'ready' }
-  const again = !last || last.specHash !== hash || tokenChanged(dataset)
+  const { claimName } = spec.storage
+  if (prepared && !observed.claim) return artifactMissing(claimName, status.location ?? '')
+  if (prepared)
+    return last?.reason === 'Superseded' && hasRemains(observed) ? clear(observed, false) : { kind: 'ready' }
+  const again = !last || status.specHash !== hash || tokenChanged(dataset)
   if (last && !open && !again && isFinal(last.reason ?? '', status.failures ?? 0)) return { kind: 'rest' }
 
-  const claim = claimReadiness(spec.storage.claimName, observed.claim)
-  if (claim.kind !== 'usable') return claimObstacle(claim)
-  if (open) return follow(dataset, last, observed.attempt, claim.claim)
-  if (hasRemains(observed)) return clear(observed)
+  if (!open && hasRemains(observed)) return clear(observed, !again && last.reason !== 'Superseded')
   const seconds = again ? 0 : secondsLeft(last.finishTime, backoffSeconds(endedInRow(status, hash)), now)
   if (seconds > 0) return { kind: 'hold', seconds }
+  if (!observed.claim)
+    return status.digest ? artifactMissing(claimName, status.location ?? '') : claimNotThere(claimName)
+  const claim = claimUse(observed.claim)
+  if (claim.kind === 'stall') return claim
+  if (open) return follow(dataset, last, observed, claim.claim)
+  if (observed.missing) return waitForConfigMap(observed.missing)
   return { kind: 'prepare', attempt: (last?.number ?? 0) + 1, specHash: hash, claim: claim.claim }
 }
 
-function follow(dataset: HumanizerDataset, last: Attempt, state: AttemptState, claim: ClaimUse): Decision {
+const waitForConfigMap = (message: string): Decision => ({
+  kind: 'wait',
+  reason: DatasetReason.ConfigMapMissing,
+  message,
+  seconds: PENDING_SECONDS,
+})
+
+function follow(
+  dataset: HumanizerDataset,
+  last: Attempt,
+  { attempt: state, missing }: Observed,
+  claim: ClaimUse,
+): Decision {
   switch (state.kind) {
     case 'absent':
+      if (missing) return waitForConfigMap(missing)
       return { kind: 'prepare', attempt: last.number, specHash: last.specHash, claim }
     case 'leaving':
       return {
@@ -91,6 +115,7 @@ function follow(dataset: HumanizerDataset, last: Attempt, state: AttemptState, c
         seconds: PENDING_SECONDS,
       }
     case 'pending':
+      if (missing && unmounted.includes(state.reason)) return waitForConfigMap(missing)
       return { kind: 'wait', reason: state.reason, message: state.message, seconds: PENDING_SECONDS }
     case 'running':
       return {
@@ -146,4 +171,4 @@ function endedInRow({ attempts = [] }: Status, hash: string): number {
 }
 
 const hasRemains = ({ remains }: Observed): boolean => remains.jobs.length + remains.pods.length > 0
-const clear = ({ remains }: Observed): Decision => ({ kind: 'clear', remains })
+const clear = ({ remains }: Observed, quietly: boolean): Decision => ({ kind: 'clear', remains, quietly })

@@ -3,14 +3,16 @@ import type { Cluster } from '../kube/cluster.ts'
 import { attemptState, remainsOf } from '../workload/attempt-state.ts'
 import { readClaim, readWork } from '../workload/children.ts'
 import { ownerOf } from '../workload/names.ts'
+import { missingConfigMaps } from './config-maps.ts'
 import { lastAttempt, type Observed } from './decide.ts'
 import { prepareJobName } from './prepare-job.ts'
 
 /** Reads everything that a decision needs, live. */
 export async function observe(cluster: Cluster, dataset: HumanizerDataset, now: Date): Promise<Observed> {
   const owner = ownerOf(dataset)
-  const [claim, { jobs, pods }] = await Promise.all([
+  const [claim, missing, { jobs, pods }] = await Promise.all([
     readClaim(cluster, owner.namespace, dataset.spec.storage.claimName),
+    missingConfigMaps(cluster, dataset),
     readWork(cluster, owner),
   ])
   const last = lastAttempt(dataset)
@@ -18,6 +20,7 @@ export async function observe(cluster: Cluster, dataset: HumanizerDataset, now: 
   const current = last && (!last.finishTime || last.reason === 'Completed') ? jobName : undefined
   return {
     claim,
+    missing,
     attempt:
       last && jobName
         ? attemptState({ jobName, attempt: last.number, ownerUid: owner.uid }, jobs, pods, now)

@@ -55,6 +55,7 @@ function sourceOf(source: SpecSource): Source {
       tokenFile: source.huggingFace.tokenSecretRef ? tokenFile(source.name) : '',
     },
     filePath: filePath(source),
+    mountPath: source.volume || source.configMap ? sourceFolder(source) : '',
     http: source.http,
     format: source.format ?? '',
     textColumn: source.textColumn ?? '',

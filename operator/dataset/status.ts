@@ -14,26 +14,20 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
   switch (decision.kind) {
     case 'rest':
     case 'hold':
+    case 'makeClaim':
       return same(dataset)
     case 'ready':
       return said(
         dataset,
-        status,
+        readied(status),
         { state: 'ready', reason: DatasetReason.Prepared, message: preparedMessage(status) },
         now,
       )
     case 'wait':
     case 'stall':
       return said(dataset, status, summaryOf(decision), now)
-    case 'makeClaim':
-      return progressing(
-        dataset,
-        status,
-        DatasetReason.Scheduling,
-        `making PersistentVolumeClaim ${dataset.spec.storage.claimName}`,
-        now,
-      )
     case 'clear':
+      if (decision.quietly) return same(dataset)
       return progressing(dataset, status, DatasetReason.Stopping, leaving(decision.remains.pods), now)
     case 'prepare':
       if (status.attempts?.at(-1)?.number === decision.attempt) return same(dataset)
@@ -107,6 +101,12 @@ function endedSummary(
     message: counts ? `${reason}: ${message}` : message,
   }
 }
+
+/** What is prepared is what is wanted: attempts at another spec are over, and start anew when that is wanted again. */
+const readied = (status: Status): Status => ({
+  ...status,
+  ...(status.preparedSpecHash !== undefined && { specHash: status.preparedSpecHash }),
+})
 
 function opened(
   { spec, status = {} }: HumanizerDataset,

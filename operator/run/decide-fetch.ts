@@ -14,7 +14,7 @@ export function decideFetch(run: QLoRARun, state: AttemptState, claim: ClaimUse,
   const fetch = run.status?.fetch
   if (!fetch) return { kind: 'fetch', attempt: 1, claim }
   if (fetch.finishTime) {
-    const seconds = secondsLeft(fetch.finishTime, backoffSeconds(fetch.failures ?? 0), now)
+    const seconds = secondsLeft(fetch.finishTime, backoffSeconds(fetch.fruitless ?? 0), now)
     if (seconds > 0) return { kind: 'hold', seconds }
     return { kind: 'fetch', attempt: fetch.number + 1, claim }
   }
@@ -43,24 +43,33 @@ export function decideFetch(run: QLoRARun, state: AttemptState, claim: ClaimUse,
 }
 
 function judge({ spec, status }: QLoRARun, ending: Ending): Decision {
+  const { huggingFace, volume } = spec.baseModel
+  const field = `spec.baseModel.${huggingFace ? 'huggingFace' : volume ? 'volume' : 'http'}`
   switch (ending.kind) {
     case 'completed': {
       const model = ending.result.fetch?.model
       if (model?.digest && model.path) return { kind: 'pinModel', model }
-      return { kind: 'endFetch', reason: 'ResultMissing', message: 'the Job told no base model', counts: true }
+      return {
+        kind: 'endFetch',
+        reason: 'ResultMissing',
+        message: `${field}: the Job told no base model`,
+        counts: true,
+      }
     }
     case 'disrupted':
-      return { kind: 'endFetch', reason: RunReason.Disrupted, message: ending.message, counts: false }
+      return { kind: 'endFetch', reason: RunReason.Disrupted, message: `${field}: ${ending.message}`, counts: false }
     case 'failed': {
-      const { reason, message } = ending
+      const { reason } = ending
+      const message = `${field}: ${ending.message}`
       const remedy = remedyOf(reason)
-      if (remedy === 'nothing') return { kind: 'fail', reason, message: `base model: ${message}` }
+      if (remedy === 'nothing') return { kind: 'fail', reason, message }
+      if (remedy === 'time') return { kind: 'endFetch', reason, message, counts: false }
       const failures = (status?.fetch?.failures ?? 0) + 1
-      if (remedy !== 'time' && failures > spec.maxRetries)
+      if (failures > spec.maxRetries)
         return {
           kind: 'fail',
           reason: RunReason.RetriesExhausted,
-          message: `fetching the base model failed ${failures} times, the last with ${reason}: ${message}`,
+          message: `fetching failed ${failures} times, spec.maxRetries is ${spec.maxRetries}; the last was ${reason}: ${message}`,
         }
       return { kind: 'endFetch', reason, message, counts: true }
     }

@@ -21,7 +21,8 @@ export function decideTraining(run: QLoRARun, observed: Observed, claim: ClaimUs
   const last = lastAttempt(run)
   if (last && !last.finishTime) return follow(run, last, observed, claim, now)
   const { remains } = observed
-  if (remains.jobs.length + remains.pods.length > 0) return { kind: 'clear', remains }
+  if (remains.jobs.length + remains.pods.length > 0)
+    return { kind: 'clear', remains, quietly: last !== undefined && last.reason !== RunReason.Suspended }
   const seconds = last ? secondsLeft(last.finishTime, backoffSeconds(endedInRow(run.status)), now) : 0
   if (seconds > 0) return { kind: 'hold', seconds }
   return { kind: 'train', attempt: (last?.number ?? 0) + 1, plan: nextPlan(run), claim }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { type Decision, decide, type Observed, type Status } from './decide.ts'
-import { statusAfter } from './status.ts'
 import {
   completed,
   dataset,
@@ -27,7 +26,11 @@ const seen = (fields: Partial<Observed> = {}): Observed => ({
   ...fields,
 })
 const started: Status = { startTime: '2025-12-31T23:00:00Z', datasetDigest: digestOf('d'), failures: 0 }
-const fetching: Status = { ...started, fetch: { number: 1, startTime: '2025-12-31T23:00:00Z' } }
+const fetched = (fields: Partial<NonNullable<Status['fetch']>>): Status => ({
+  ...started,
+  fetch: { number: 1, startTime: '2025-12-31T23:00:00Z', ...fields },
+})
+const fetching = fetched({})
 const pinned: Status = { ...started, model }
 const attempt = (number: number, reason?: string, micro = 4) => ({
   number,
@@ -50,6 +53,7 @@ const say = (decision: Decision): string =>
     decision.kind,
     'reason' in decision && decision.reason,
     'counts' in decision && decision.counts && 'counts',
+    'quietly' in decision && decision.quietly && 'quietly',
     typeof ('attempt' in decision && decision.attempt) === 'number' && (decision as { attempt: number }).attempt,
   ]
     .filter((word) => word)
@@ -76,7 +80,24 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     does: 'stall StorageMismatch',
   },
   { a_run: 'whose dataset is ready', given: run(), does: 'begin' },
-  { a_run: 'whose claim is not there', given: run({}, started), sees: { claim: undefined }, does: 'makeClaim' },
+  {
+    a_run: 'whose claim went, and with it its dataset',
+    given: run({}, started),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_run: 'whose claim went, and with it its checkpoints',
+    given: run({}, { ...training, attempts: [attempt(1, 'Disrupted')] }),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_run: "whose user's claim went",
+    given: run({ storage: { claimName: 'mine', reclaimPolicy: 'Retain' } }, started),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
   { a_run: 'that has begun', given: run({}, started), does: 'fetch 1' },
   {
     a_run: 'whose dataset vanishes after it has begun',
@@ -107,13 +128,24 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'whose Hub is away',
     given: run({}, fetching),
     sees: { fetch: failed('Unavailable') },
-    does: 'endFetch Unavailable counts',
+    does: 'endFetch Unavailable',
   },
   {
-    a_run: 'whose Hub has been away for long',
-    given: run({}, { ...fetching, fetch: { number: 40, startTime: '', failures: 40 } }),
-    sees: { fetch: failed('Unavailable') },
-    does: 'endFetch Unavailable counts',
+    a_run: 'whose Hub was away for long and whose fetching then crashes',
+    given: run({}, fetched({ number: 40, fruitless: 40 })),
+    sees: { fetch: failed('Internal') },
+    does: 'endFetch Internal counts',
+  },
+  {
+    a_run: 'whose fetching crashes too often',
+    given: run({}, fetched({ number: 4, failures: 3 })),
+    sees: { fetch: failed('Internal') },
+    does: 'fail RetriesExhausted',
+  },
+  {
+    a_run: 'whose fetching was disrupted three times in a row',
+    given: run({}, fetched({ number: 3, fruitless: 3, finishTime: '2026-01-01T00:00:00Z' })),
+    does: 'hold',
   },
   {
     a_run: 'whose fetching pod was deleted',
@@ -199,6 +231,12 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'whose earlier pod is still there',
     given: run({}, { ...training, attempts: [attempt(1, 'Disrupted')] }),
     sees: { remains },
+    does: 'clear quietly',
+  },
+  {
+    a_run: 'that is resumed while its pod is still there',
+    given: run({}, { ...training, attempts: [attempt(1, 'Suspended')] }),
+    sees: { remains },
     does: 'clear',
   },
   {
@@ -235,7 +273,7 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     a_run: 'that has failed and whose hung pod still runs',
     given: run({}, ended('False')),
     sees: { remains },
-    does: 'clear',
+    does: 'clear quietly',
   },
   { a_run: 'that has failed, with a new retryToken', given: run({ retryToken: 'x' }, ended('False')), does: 'restart' },
 ]
@@ -255,46 +293,4 @@ test('an odd micro-batch goes to one, so that the effective batch stays the same
   )
   const decision = decide(given, seen(), start)
   assert.deepEqual(decision.kind === 'train' && decision.plan, { microBatchSize: 1, gradientAccumulation: 15 })
-})
-
-test('progress is written every ten seconds at most; a checkpoint and a phase at once', () => {
-  const follow = (fields: Parameters<typeof report>[0]): Decision => ({
-    kind: 'follow',
-    report: report(fields),
-    podUid: 'pod-uid',
-    podName: 'pod',
-  })
-  const at = (seconds: number) => new Date(start.getTime() + seconds * 1000)
-  let given = run({}, training)
-  const step = (seconds: number, fields: Parameters<typeof report>[0]) => {
-    given = { ...given, status: statusAfter(given, follow(fields), at(seconds)) }
-    return given.status?.progress?.step
-  }
-  const progress = (step: number) => ({ progress: { ...report().progress!, step } })
-  assert.equal(step(0, { ...progress(0), state: 'RUN_STATE_MEASURING_BASELINE' }), 0)
-  assert.equal(given.status?.conditions?.[0]?.reason, 'MeasuringBaseline')
-  assert.equal(step(1, progress(1)), 1)
-  assert.equal(step(5, progress(5)), 1)
-  assert.equal(step(11, progress(9)), 9)
-  const checkpoint = {
-    name: 'checkpoint-10',
-    step: 10,
-    digest: digestOf('a'),
-    path: 'p',
-    evaluation: undefined,
-    best: false,
-  }
-  assert.equal(step(12, { ...progress(10), checkpoints: [checkpoint] }), 10)
-  assert.deepEqual(
-    [given.status?.progress?.percent, given.status?.progress?.remaining, given.status?.progress?.evalLoss],
-    ['33%', '1m10s', undefined],
-  )
-})
-
-test('a figure that is not finite is absent', () => {
-  const broken = report({
-    progress: { ...report().progress!, trainLoss: Number.NaN, tokensPerSecond: Number.POSITIVE_INFINITY },
-  })
-  const status = statusAfter(run({}, training), { kind: 'follow', report: broken, podUid: 'u', podName: 'p' }, start)
-  assert.deepEqual([status.progress?.trainLoss, status.progress?.tokensPerSecond], [undefined, undefined])
 })

@@ -5,7 +5,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import type { AttemptState, Remains } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { claimObstacle, claimReadiness } from '../workload/claim-state.ts'
+import { artifactMissing, claimUse } from '../workload/claim-state.ts'
 import type { ClaimUse } from '../workload/pod.ts'
 import { datasetObstacle, type PinnedDataset, pinnedFrom } from './dataset-gate.ts'
 import { decideFetch } from './decide-fetch.ts'
@@ -46,7 +46,6 @@ export type Decision =
   | { readonly kind: 'wait'; readonly reason: RunReason; readonly message: string; readonly seconds: number }
   /** Not started yet, and only a change of the spec can help. */
   | { readonly kind: 'stall'; readonly reason: RunReason; readonly message: string }
-  | { readonly kind: 'makeClaim' }
   /** Pin dataset and configuration: from here on they cannot change. */
   | { readonly kind: 'begin'; readonly dataset: PinnedDataset }
   /** Open the attempt of fetching if it is not open yet, then make its Job. */
@@ -72,7 +71,8 @@ export type Decision =
       readonly podUid?: string | undefined
     }
   | { readonly kind: 'suspend'; readonly remains: Remains }
-  | { readonly kind: 'clear'; readonly remains: Remains }
+  /** Delete what earlier attempts left. `quietly`: what was said of the last one goes on standing. */
+  | { readonly kind: 'clear'; readonly remains: Remains; readonly quietly: boolean }
   | { readonly kind: 'succeed'; readonly report: RunReport; readonly podUid?: string | undefined }
   /** Ended for good, until spec.retryToken changes. */
   | {
@@ -116,8 +116,9 @@ export function decide(run: QLoRARun, observed: Observed, now: Date): Decision {
     if (obstacle) return obstacle
     return { kind: 'begin', dataset: pinnedFrom(observed.dataset!) }
   }
-  const claim = claimReadiness(spec.storage.claimName, observed.claim)
-  if (claim.kind !== 'usable') return claimObstacle(claim)
+  if (!observed.claim) return artifactMissing(spec.storage.claimName, status.datasetLocation ?? 'the dataset')
+  const claim = claimUse(observed.claim)
+  if (claim.kind === 'stall') return claim
   return status.model
     ? decideTraining(run, observed, claim.claim, now)
     : decideFetch(run, observed.fetch, claim.claim, now)
@@ -134,7 +135,7 @@ function decideEnded(run: QLoRARun, { remains }: Observed): Decision {
   const { spec, status } = run
   const retry = !succeeded(run) && (spec.retryToken ?? '') !== (status?.retryToken ?? '')
   if (retry) return { kind: 'restart' }
-  return remains.pods.length > 0 ? { kind: 'clear', remains } : { kind: 'rest' }
+  return remains.pods.length > 0 ? { kind: 'clear', remains, quietly: true } : { kind: 'rest' }
 }
 
 function decideSuspended(run: QLoRARun, { remains }: Observed): Decision {

@@ -2,6 +2,16 @@
 export const figure = (value: number | undefined, digits: number): string | undefined =>
   value !== undefined && Number.isFinite(value) ? value.toFixed(digits) : undefined
 
+/** Paths of all numbers in `value` that are not finite, such as "progress.trainLoss"; an entry of a list goes by its name. */
+export function notFinite(value: unknown, path = ''): string[] {
+  if (typeof value === 'number') return Number.isFinite(value) ? [] : [path]
+  if (typeof value !== 'object' || value === null) return []
+  const inside = path && `${path}.`
+  return Object.entries(value).flatMap(([key, field]) =>
+    notFinite(field, Array.isArray(value) ? `${path}[${(field as { name?: string })?.name ?? key}]` : inside + key),
+  )
+}
+
 /** Whole percent, such as "42%"; 100% only when it is done. */
 export const percent = (done: number, total: number): string =>
   total > 0 ? `${Math.floor((done * 100) / total)}%` : '0%'

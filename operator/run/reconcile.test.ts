@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { disrupted, failed, finished, run, type Script, World } from './world.ts'
+import { disrupted, failed, fetched, finished, run, type Script, World } from './world.ts'
 
 const trained = (world: World) => world.made.filter((name) => name.includes('-train-'))
 const ready = (world: World) => world.object.status?.conditions?.find(({ type }) => type === 'Ready')
@@ -57,6 +57,13 @@ const stories: {
     failures: 1,
     reason: 'RetriesExhausted',
     maxRetries: 0,
+  },
+  {
+    a_run: 'with nothing to be evaluated on',
+    script: [failed('NoValidation')],
+    attempts: 1,
+    failures: 1,
+    reason: 'NoValidation',
   },
   { a_run: 'whose loss is not finite', script: [failed('NonFinite')], attempts: 1, failures: 1, reason: 'NonFinite' },
   {
@@ -123,6 +130,36 @@ test('a finished run whose Job, pod and dataset are deleted stays Succeeded and 
   await world.settle()
   assert.deepEqual(trained(world), ['prose-train-1'])
   assert.deepEqual(world.object.status, before)
+})
+
+test('the words of a failure stand until the next attempt begins', async () => {
+  const world = new World(run({ maxRetries: 9 }), [failed('Killed')])
+  while (world.made.length < 8) await world.settle(1)
+  const words = () => ready(world)?.message
+  while (!/failure 7/.test(words() ?? '')) await world.settle(1)
+  let seconds = 0
+  for (; trained(world).length < 8; seconds += 30) {
+    assert.match(words() ?? '', /^Killed: words; failure 7 of at most 9/)
+    await world.settle(1)
+  }
+  assert.ok(seconds >= 150, `${seconds} s`)
+})
+
+test('fetching that is disrupted again and again slows down, forgets no failure, and goes on in the end', async () => {
+  const world = new World(run(), [finished])
+  world.fetches = [failed('Internal'), ...Array(5).fill(disrupted), fetched]
+  const seen: unknown[] = []
+  for (let round = 0; round < 40; round++) {
+    await world.settle(1)
+    const { number, reason, failures, fruitless } = world.object.status?.fetch ?? {}
+    if (reason && seen.length < number!) seen.push([number, reason, failures, fruitless])
+  }
+  assert.deepEqual(seen, [
+    [1, 'Internal', 1, 1],
+    ...[2, 3, 4, 5, 6].map((number) => [number, 'Disrupted', 1, number]),
+    [7, 'Completed', 1, 0],
+  ])
+  assert.equal(ready(world)?.reason, 'Succeeded')
 })
 
 test('a failed run tries again when retryToken changes, and only then', async () => {

@@ -1,25 +1,56 @@
 import type { Checkpoint, EvaluationResult, RunReport, RunState } from '#proto/humanizer/trainer/v1/run.ts'
-import { kubeTime } from '../kube/conditions.ts'
+import { ConditionType } from '../api/conditions.ts'
+import type { QLoRARun } from '../api/generated/qlorarun.ts'
+import { RunReason } from '../api/run-reasons.ts'
+import { findCondition, kubeTime, removeCondition, setCondition } from '../kube/conditions.ts'
 import type { Status } from './decide.ts'
-import { duration, figure, percent } from './figures.ts'
+import { duration, figure, notFinite, percent } from './figures.ts'
 
 /** Progress is written at most this often; checkpoints and changes of phase at once. */
 const PROGRESS_SECONDS = 10
 const MAX_CHECKPOINTS = 24
 const MAX_WARNINGS = 16
 const WARNING_CHARACTERS = 512
+const MESSAGE_CHARACTERS = 4096
 
-const phases: Readonly<Partial<Record<RunState, string>>> = {
-  RUN_STATE_PREPARING: 'Preparing',
-  RUN_STATE_MEASURING_BASELINE: 'MeasuringBaseline',
-  RUN_STATE_TRAINING: 'Training',
-  RUN_STATE_STOPPING: 'Stopping',
+const phases: Readonly<Partial<Record<RunState, RunReason>>> = {
+  RUN_STATE_PREPARING: RunReason.Preparing,
+  RUN_STATE_MEASURING_BASELINE: RunReason.MeasuringBaseline,
+  RUN_STATE_TRAINING: RunReason.Training,
+  RUN_STATE_STOPPING: RunReason.Stopping,
 }
 
+/** What a trainer says it does; undefined when it has ended. */
+export const phaseOf = ({ state }: RunReport): RunReason | undefined => phases[state]
+
 /** The status with what a trainer reported. What it does not speak of stays as it was heard before. */
-export function reported(status: Status, report: RunReport, now: Date, when: 'paced' | 'always' = 'paced'): Status {
-  const phase = phases[report.state]
-  const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map(checkpointOf)
+export function reported(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace = 'paced'): Status {
+  return withFinite(run, figures(run, status, report, now, when), report, now)
+}
+
+type Pace = 'paced' | 'always'
+
+/** What status lacks because it is no decimal stands in a condition. */
+function withFinite({ metadata }: QLoRARun, status: Status, report: RunReport, now: Date): Status {
+  const paths = notFinite(report)
+  if (paths.length === 0 && !findCondition(status.conditions, ConditionType.Finite)) return status
+  const says = {
+    type: ConditionType.Finite,
+    status: 'False',
+    reason: RunReason.NotFinite,
+    message: `infinite or not a number, and therefore absent: ${paths.join(', ')}`.slice(0, MESSAGE_CHARACTERS),
+    observedGeneration: metadata.generation ?? 0,
+  } as const
+  const conditions =
+    paths.length > 0
+      ? setCondition(status.conditions, says, now)
+      : removeCondition(status.conditions, ConditionType.Finite)
+  return { ...status, conditions }
+}
+
+function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace): Status {
+  const phase = phaseOf(report)
+  const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map((checkpoint) => checkpointOf(run, checkpoint))
   const news =
     when === 'always' || phase !== status.progress?.phase || names(checkpoints) !== names(status.checkpoints ?? [])
   const fresh = now.getTime() - Date.parse(status.progress?.updateTime ?? '') < PROGRESS_SECONDS * 1000
@@ -32,7 +63,9 @@ export function reported(status: Status, report: RunReport, now: Date, when: 'pa
   return {
     ...status,
     ...(attempts && { attempts }),
-    ...(report.progress && { progress: progressOf(report, phase, now) }),
+    ...(report.progress
+      ? { progress: progressOf(report, phase, now) }
+      : status.progress && { progress: present({ ...status.progress, phase }) }),
     ...(report.baseline && { baseline: baselineOf(report.baseline) }),
     ...(checkpoints.length > 0 && { checkpoints }),
     ...(report.data && {
@@ -69,35 +102,30 @@ function baselineOf({
   lossInterval,
   humanLoss,
   unquantizedLoss,
-  copyRate,
 }: EvaluationResult): NonNullable<Status['baseline']> {
   return present({
     loss: figure(loss, 6),
     lossInterval: figure(lossInterval, 6),
     humanLoss: figure(humanLoss, 6),
     unquantizedLoss: figure(unquantizedLoss, 6),
-    copyRate: figure(copyRate, 3),
   })
 }
 
-function checkpointOf({
-  name,
-  step,
-  digest,
-  path,
-  best,
-  evaluation,
-}: Checkpoint): NonNullable<Status['checkpoints']>[number] {
+/** A termination message leaves out name and path where they follow from the step. */
+function checkpointOf(
+  { metadata: { namespace, name: run, uid } }: QLoRARun,
+  { name: given, step, digest, path, best, evaluation }: Checkpoint,
+): NonNullable<Status['checkpoints']>[number] {
+  const name = given || `checkpoint-${step}`
   return present({
     name,
     step,
     digest,
-    path,
+    path: path || `runs/${namespace}/${run}/${uid}/${name}`,
     best,
     evalLoss: figure(evaluation?.loss, 6),
     evalLossInterval: figure(evaluation?.lossInterval, 6),
     humanLoss: figure(evaluation?.humanLoss, 6),
-    copyRate: figure(evaluation?.copyRate, 3),
   })
 }
 

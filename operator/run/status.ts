@@ -2,7 +2,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { kubeTime, readyFrom, type Summary, setCondition } from '../kube/conditions.ts'
 import type { Attempt, Decision, EndOfAttempt, Status } from './decide.ts'
-import { reported } from './report.ts'
+import { phaseOf, reported } from './report.ts'
 import { configDigest, modelClaim } from './train-config.ts'
 
 const MAX_ATTEMPTS = 10
@@ -21,8 +21,6 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
       return going(status, decision.reason, decision.message)
     case 'stall':
       return said(run, status, { state: 'stalled', reason: decision.reason, message: decision.message }, now)
-    case 'makeClaim':
-      return going(status, RunReason.Scheduling, `making PersistentVolumeClaim ${run.spec.storage.claimName}`)
     case 'begin': {
       const { digest, location, format } = decision.dataset
       const pinned = {
@@ -42,7 +40,8 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     case 'fetch': {
       const { fetch } = status
       if (fetch?.number === decision.attempt && !fetch.finishTime) return same(run)
-      const next = { number: decision.attempt, startTime: kubeTime(now), failures: fetch?.failures ?? 0 }
+      const { failures = 0, fruitless = 0 } = fetch ?? {}
+      const next = { number: decision.attempt, startTime: kubeTime(now), failures, fruitless }
       return going(
         { ...status, fetch: next },
         RunReason.Fetching,
@@ -50,18 +49,17 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
       )
     }
     case 'endFetch': {
-      const failures = decision.counts ? (status.fetch?.failures ?? 0) + 1 : 0
       return going(
-        { ...status, ...fetchEnded(status, decision.reason, failures, now) },
+        { ...status, ...fetchEnded(status, decision.reason, decision.counts, now) },
         decision.reason,
-        `base model: ${decision.message}`,
+        decision.message,
       )
     }
     case 'pinModel': {
       const { path, digest, revision, name } = decision.model
       const claimName = modelClaim(run)
       const model = { path, digest, revision, name, ...(claimName && { claimName }) }
-      const next = { ...status, ...fetchEnded(status, 'Completed', 0, now), model }
+      const next = { ...status, ...fetchEnded(status, 'Completed', false, now), model }
       return going(next, RunReason.Scheduling, `base model ${name} is at ${path}`)
     }
     case 'train':
@@ -74,22 +72,22 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
         ? `${decision.reason}: ${decision.message}; failure ${failures} of at most ${run.spec.maxRetries}`
         : decision.message
       return going(
-        { ...ended(status, decision, now), failures },
+        { ...ended(run, status, decision, now), failures },
         decision.counts ? RunReason.Retrying : decision.reason,
         message,
       )
     }
     case 'suspend':
       return going(
-        ended(status, { reason: RunReason.Suspended }, now),
+        ended(run, status, { reason: RunReason.Suspended }, now),
         RunReason.Suspended,
         'spec.suspend is true; waiting until the trainer has sealed a checkpoint and left',
       )
     case 'clear':
-      return status.completionTime ? same(run) : going(status, RunReason.Stopping, leaving(decision.remains.pods))
+      return decision.quietly ? same(run) : going(status, RunReason.Stopping, leaving(decision.remains.pods))
     case 'succeed': {
       const end = { reason: 'Completed', report: decision.report, podUid: decision.podUid }
-      const next = { ...closed(status, end, now), completionTime: kubeTime(now) }
+      const next = { ...closed(run, status, end, now), completionTime: kubeTime(now) }
       return said(
         run,
         next,
@@ -100,8 +98,8 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     }
     case 'fail': {
       const next = decision.attempt
-        ? { ...ended(status, decision.attempt, now), failures: (status.failures ?? 0) + 1 }
-        : { ...status, ...fetchEnded(status, decision.reason, (status.fetch?.failures ?? 0) + 1, now) }
+        ? { ...ended(run, status, decision.attempt, now), failures: (status.failures ?? 0) + 1 }
+        : { ...status, ...fetchEnded(status, decision.reason, true, now) }
       return said(
         run,
         { ...next, completionTime: kubeTime(now) },
@@ -116,7 +114,7 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
         ...rest,
         failures: 0,
         ...heeded(run),
-        ...(status.fetch && { fetch: { ...status.fetch, failures: 0 } }),
+        ...(status.fetch && { fetch: { ...status.fetch, failures: 0, fruitless: 0 } }),
       }
       return going(next, RunReason.Retrying, 'spec.retryToken has changed')
     }
@@ -171,26 +169,32 @@ function trainingOpened(run: QLoRARun, { attempt, plan }: Decision & { kind: 'tr
   )
 }
 
+const doing: Readonly<Partial<Record<RunReason, string>>> = {
+  Preparing: 'reads, packs and loads',
+  MeasuringBaseline: 'measures the untouched base',
+  Stopping: 'seals a checkpoint',
+}
+
 function followed(run: QLoRARun, { report, podUid, podName }: Decision & { kind: 'follow' }, now: Date): Status {
   const heard = run.status?.progress && run.status.attempts?.at(-1)?.podUID === podUid
   if (!report && heard) return same(run)
   const attempted = withLast(run.status ?? {}, { podUID: podUid })
-  const status = report ? reported(attempted, report, now) : attempted
-  const reason = (report && status.progress?.phase) || RunReason.Training
+  const status = report ? reported(run, attempted, report, now) : attempted
+  const reason = (report && phaseOf(report)) ?? RunReason.Training
   const silence = report ? '' : ', which does not answer: progress is unknown'
-  const message = `attempt ${status.attempt} trains in pod ${podName}${silence}`
+  const message = `attempt ${status.attempt} ${doing[reason] ?? 'trains'} in pod ${podName}${silence}`
   return said(run, status, { state: 'reconciling', reason, message }, now)
 }
 
-function ended(status: Status, end: EndOfAttempt, now: Date): Status {
+function ended(run: QLoRARun, status: Status, end: EndOfAttempt, now: Date): Status {
   const last = status.attempts?.at(-1)
-  return !last || last.finishTime ? status : closed(status, end, now)
+  return !last || last.finishTime ? status : closed(run, status, end, now)
 }
 
 /** Closes the newest attempt, even one that was given up before its result was seen. */
-function closed(status: Status, { reason, report, podUid }: EndOfAttempt, now: Date): Status {
+function closed(run: QLoRARun, status: Status, { reason, report, podUid }: EndOfAttempt, now: Date): Status {
   const next = withLast(status, { finishTime: kubeTime(now), reason, ...(podUid && { podUID: podUid }) })
-  return report ? reported(next, report, now, 'always') : next
+  return report ? reported(run, next, report, now, 'always') : next
 }
 
 function withLast(status: Status, fields: Partial<Attempt>): Status {
@@ -199,8 +203,11 @@ function withLast(status: Status, fields: Partial<Attempt>): Status {
   return last ? { ...status, attempts: [...attempts.slice(0, -1), { ...last, ...fields }] } : status
 }
 
-function fetchEnded({ fetch }: Status, reason: string, failures: number, now: Date): Pick<Status, 'fetch'> {
-  return fetch ? { fetch: { ...fetch, finishTime: kubeTime(now), reason, failures } } : {}
+function fetchEnded({ fetch }: Status, reason: string, counts: boolean, now: Date): Pick<Status, 'fetch'> {
+  if (!fetch) return {}
+  const failures = (fetch.failures ?? 0) + (counts ? 1 : 0)
+  const fruitless = reason === 'Completed' ? 0 : (fetch.fruitless ?? 0) + 1
+  return { fetch: { ...fetch, finishTime: kubeTime(now), reason, failures, fruitless } }
 }
 
 function succeededMessage({ progress, checkpoints, stoppedEarly }: Status): string {

@@ -73,7 +73,6 @@ function shared(run: QLoRARun): TrainConfig {
     backend: spec.backend,
     objective: spec.objective ?? '',
     configDigest: '',
-    protectedDigests: [],
     reclaim: undefined,
   }
 }

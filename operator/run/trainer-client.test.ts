@@ -14,9 +14,12 @@ const pod = (fields: object = {}) => ({
   since: at(0),
   ...fields,
 })
-const attempts = [{ number: 2, microBatchSize: 4, gradientAccumulation: 4, startTime: '', podUID: 'pod-uid' }]
+const attempt = { number: 2, microBatchSize: 4, gradientAccumulation: 4, podUID: 'pod-uid' }
+const attempts = [{ ...attempt, startTime: at(-60).toISOString() }]
 const trained = run({}, { attempts })
-const spoke = run({}, { attempts, progress: { step: 1, totalSteps: 2, percent: '50%', updateTime: '' } })
+const spokeAt = (seconds: number) =>
+  run({}, { attempts, progress: { step: 1, totalSteps: 2, percent: '50%', updateTime: at(seconds).toISOString() } })
+const spoke = spokeAt(10)
 
 /** A pod that answers what `say` says, and remembers as whom it was called. */
 function trainer(say: () => Answer<unknown>) {
@@ -32,6 +35,7 @@ function trainer(say: () => Answer<unknown>) {
   return { client: new TrainerClient(trust), peers }
 }
 const silence: Answer<never> = { kind: 'unreachable', message: 'no route' }
+const refusal: Answer<never> = { kind: 'refused', code: 'UNAUTHENTICATED', message: 'signed by another key' }
 const answer = (sequence: number): Answer<unknown> => ({ kind: 'answered', response: { report: report(), sequence } })
 
 test('a trainer is called as the pod, run and attempt that it is', async () => {
@@ -72,6 +76,18 @@ const silent: { a_silent_trainer: string; of: typeof trained; pod: ReturnType<ty
       since: at(0),
     },
     {
+      a_silent_trainer: 'whose run was heard in an earlier attempt only is not judged',
+      of: spokeAt(-90),
+      pod: pod(),
+      since: undefined,
+    },
+    {
+      a_silent_trainer: 'whose attempt was heard from the pod that it replaces only is not judged',
+      of: spokeAt(-10),
+      pod: pod(),
+      since: undefined,
+    },
+    {
       a_silent_trainer: 'in a newer pod than the one that spoke is not judged',
       of: spoke,
       pod: pod({ uid: 'other' }),
@@ -90,6 +106,14 @@ for (const { a_silent_trainer, of, pod, since } of silent)
     await client.ask(of, pod, at(0))
     assert.deepEqual(await client.ask(of, pod, at(60)), { unchangedSince: since })
   })
+
+test('a trainer that refuses our calls lives: it is not judged, and its silence counts from its last refusal', async () => {
+  const answers = [answer(1), refusal, refusal, silence, silence]
+  const { client } = trainer(() => answers.shift()!)
+  const since: (Date | undefined)[] = []
+  for (const seconds of [20, 30, 40, 50, 60]) since.push((await client.ask(spoke, pod(), at(seconds))).unchangedSince)
+  assert.deepEqual(since, [at(20), undefined, undefined, at(40), at(40)])
+})
 
 test('a new pod, or a run of the same name, starts with a clock of its own', async () => {
   const { client } = trainer(() => answer(1))

@@ -9,7 +9,7 @@ import { lastAttempt, type Trainer } from './decide.ts'
 /** What is remembered of the pod of one run: a restart of the operator forgets it, which only gives the trainer more time. */
 interface Heard {
   readonly podUid: string
-  /** When this process first asked. */
+  /** When this process first asked, or was last refused. */
   readonly firstAsked: Date
   readonly sequence?: number
   /** When the sequence last changed, as seen here. */
@@ -36,7 +36,12 @@ export class TrainerClient {
     const answer = await this.#trust
       .peer({ host: pod.ip, port: trainerPort, podUid: pod.uid, ownerUid, attempt, generation: 0 })
       .call(TrainerServiceService.getRun, { runUid: ownerUid, attempt })
-    if (answer.kind !== 'answered') return { unchangedSince: unheard(run, pod, before) }
+    if (answer.kind === 'refused') {
+      // It lives and cannot say how far it is: after a change of the signing key, or from another version.
+      this.#heard.set(key, { podUid: pod.uid, firstAsked: now, lastChange: now })
+      return {}
+    }
+    if (answer.kind === 'unreachable') return { unchangedSince: unheard(run, pod, before) }
     const { report, sequence } = answer.response
     const lastChange = sequence === before.sequence ? before.lastChange : now
     this.#heard.set(key, { ...before, sequence, lastChange })
@@ -55,6 +60,12 @@ export class TrainerClient {
  */
 function unheard(run: QLoRARun, pod: RunningPod, { firstAsked, sequence, lastChange }: Heard): Date | undefined {
   if (sequence !== undefined) return lastChange
-  const spokeBefore = run.status?.progress !== undefined && lastAttempt(run)?.podUID === pod.uid
-  return spokeBefore || !pod.ready ? firstAsked : undefined
+  return spokeBefore(run, pod) || !pod.ready ? firstAsked : undefined
+}
+
+/** Whether this very pod told its progress to an earlier operator: what an earlier attempt or pod told says nothing. */
+function spokeBefore(run: QLoRARun, pod: RunningPod): boolean {
+  const last = lastAttempt(run)
+  const heard = Date.parse(run.status?.progress?.updateTime ?? '')
+  return last?.podUID === pod.uid && heard > Date.parse(last.startTime) && heard > pod.since.getTime()
 }

@@ -127,7 +127,7 @@ export const running: AttemptState = {
 }
 export const model = { path: 'models/tiny', digest: digestOf('b'), revision: '', name: 'tiny' }
 export const finished = completed({ run: report({ state: 'RUN_STATE_SUCCEEDED', checkpoints: [checkpoint] }) })
-const fetched = completed({ fetch: { model, bytes: 1 } })
+export const fetched = completed({ fetch: { model, bytes: 1 } })
 
 export class Died extends Error {}
 
@@ -137,7 +137,7 @@ export type Script = readonly AttemptState[]
 export class World implements RunEffects {
   object: QLoRARun
   readonly datasets = new Map([['prose', dataset()]])
-  claim = false
+  claim = true
   /** Jobs by name, with where their pod is. */
   readonly jobs = new Map<string, AttemptState>()
   /** Every Job that ever was made, in order. */
@@ -145,6 +145,8 @@ export class World implements RunEffects {
   readonly reasons: string[] = []
   trainer: Trainer = {}
   now = start
+  /** What becomes of the pods that fetch, in order; the last entry stands for all later ones. */
+  fetches: readonly AttemptState[] = [fetched]
   readonly #script: AttemptState[]
   #dieAt: number
   #version = 1
@@ -188,10 +190,6 @@ export class World implements RunEffects {
   async act(_run: QLoRARun, decision: Decision): Promise<undefined> {
     const name = 'attempt' in decision ? `prose-${decision.kind}-${decision.attempt}` : ''
     switch (decision.kind) {
-      case 'makeClaim':
-        this.#maybeDie()
-        this.claim = true
-        return this.#maybeDie()
       case 'fetch':
       case 'train':
         this.#maybeDie()
@@ -215,7 +213,8 @@ export class World implements RunEffects {
     for (const [name, state] of this.jobs) {
       if (state.kind === 'pending') this.jobs.set(name, running)
       if (state.kind !== 'running') continue
-      if (name.includes('-fetch-')) this.jobs.set(name, fetched)
+      const fetch = this.fetches[Math.min(Number(name.split('-').at(-1)), this.fetches.length) - 1]
+      if (name.includes('-fetch-')) this.jobs.set(name, fetch!)
       else this.jobs.set(name, (this.#script.length > 1 ? this.#script.shift() : this.#script[0])!)
     }
   }

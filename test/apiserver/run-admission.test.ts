@@ -79,6 +79,11 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   },
   {
     kind: 'HumanizerDataset',
+    spec: dataset({ deduplication: { nearThreshold: '0.5' } }),
+    says: /deduplication\.nearThreshold/,
+  },
+  {
+    kind: 'HumanizerDataset',
     spec: dataset({ deduplication: { nearThreshold: 0.85 } }),
     says: /deduplication\.nearThreshold/,
   },
@@ -247,12 +252,14 @@ for (const [kind, spec] of [
     await user.create(kind, `${name}-delete`, { ...spec, storage: { reclaimPolicy: 'Delete' } })
   })
 
-test('a dataset stays on its claim once it has been prepared', async () => {
-  await user.create('HumanizerDataset', 'prepared', datasetSpec)
-  await user.patch('humanizerdatasets', 'prepared', { status: { digest: 'sha256:x' } }, '/status')
+test('a dataset stays on its claim from its first preparation on, and nothing else is frozen', async () => {
+  await user.create('HumanizerDataset', 'preparing', datasetSpec)
+  await user.patch('humanizerdatasets', 'preparing', { spec: { storage: { claimName: 'free' } } })
+  const attempts = [{ number: 1, specHash: 'sha256:x', startTime: '2026-01-01T00:00:00Z' }]
+  await user.patch('humanizerdatasets', 'preparing', { status: { attempts } }, '/status')
   await assert.rejects(
-    user.patch('humanizerdatasets', 'prepared', { spec: { storage: { claimName: 'other' } } }),
-    /spec\.storage: immutable/,
+    user.patch('humanizerdatasets', 'preparing', { spec: { storage: { claimName: 'other' } } }),
+    /spec\.storage: immutable once a preparation has begun/,
   )
-  await user.patch('humanizerdatasets', 'prepared', { spec: { cleaning: { minWords: 3 } } })
+  await user.patch('humanizerdatasets', 'preparing', { spec: { cleaning: { minWords: 3 } } })
 })

@@ -3,7 +3,6 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { binDir, cacheDir } from '../cache.ts'
 
-
 /** A cluster to talk to. `context` undefined means the kubeconfig's current one. */
 export interface Cluster {
   readonly kubeconfig: string | undefined

@@ -15,6 +15,8 @@ export interface Load {
   readonly answers: readonly Answer[]
   /** Requests that got no complete 200 answer, with why. */
   readonly lost: readonly string[]
+  /** Resolves once an adapter of this digest made a whole answer that began after the call. */
+  answeredBy(digest: string, seconds: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -58,6 +60,14 @@ export function startLoad(
   return {
     answers,
     lost,
+    async answeredBy(digest, seconds) {
+      const since = Date.now()
+      while (!answers.some((answer) => answer.began >= since && answer.digest === digest)) {
+        if (Date.now() - since > seconds * 1000)
+          throw new Error(`no answer by ${digest} in ${seconds} s; the last was by ${answers.at(-1)?.digest}`)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    },
     async stop() {
       running = false
       await Promise.all(loops)

@@ -155,9 +155,9 @@ export class ServingPod {
     this.#client = new ServingServiceClient(`127.0.0.1:${grpc}`, insecure, { 'grpc.ssl_target_name_override': 'pod' })
   }
 
-  async activate(wanted: DesiredAdapter, token?: string): Promise<ServingState> {
-    const path = '/humanizer.trainer.v1.ServingService/Activate'
-    const metadata = await this.#metadata(path, wanted.generation, token)
+  /** `signed` is what the token says; a string is sent in its place. */
+  async activate(wanted: DesiredAdapter, signed: number | string = wanted.generation): Promise<ServingState> {
+    const metadata = await this.#metadata('/humanizer.trainer.v1.ServingService/Activate', signed)
     return new Promise((resolve, reject) =>
       this.#client.activate({ desired: wanted }, metadata, (error, answer) =>
         error ? reject(error) : resolve(answer.state!),
@@ -165,8 +165,8 @@ export class ServingPod {
     )
   }
 
-  async deactivate(generation: number): Promise<ServingState> {
-    const metadata = await this.#metadata('/humanizer.trainer.v1.ServingService/Deactivate', generation)
+  async deactivate(generation: number, signed = generation): Promise<ServingState> {
+    const metadata = await this.#metadata('/humanizer.trainer.v1.ServingService/Deactivate', signed)
     return new Promise((resolve, reject) =>
       this.#client.deactivate({ generation }, metadata, (error, answer) =>
         error ? reject(error) : resolve(answer.state!),
@@ -174,15 +174,19 @@ export class ServingPod {
     )
   }
 
-  async #metadata(method: string, generation: number, token?: string): Promise<Metadata> {
-    const signed = new SignJWT({ method, attempt: 0, generation })
+  async #metadata(method: string, signed: number | string): Promise<Metadata> {
+    const metadata = new Metadata()
+    metadata.set('authorization', `Bearer ${typeof signed === 'string' ? signed : await this.#token(method, signed)}`)
+    return metadata
+  }
+
+  #token(method: string, generation: number): Promise<string> {
+    return new SignJWT({ method, attempt: 0, generation })
       .setProtectedHeader({ alg: 'EdDSA' })
       .setAudience(podUid)
       .setSubject(ownerUid)
       .setExpirationTime('30s')
-    const metadata = new Metadata()
-    metadata.set('authorization', `Bearer ${token ?? (await signed.sign(this.#claim.keys.privateKey))}`)
-    return metadata
+      .sign(this.#claim.keys.privateKey)
   }
 
   async readiness(): Promise<{ status: number; state: ServingState }> {

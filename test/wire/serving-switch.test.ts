@@ -163,6 +163,16 @@ test('an unsigned call is refused and changes nothing', async () => {
   assert.equal((await pod.readiness()).state.digest, first.digest)
 })
 
+test('a token is good for the generation that it was signed for, and for no other', async () => {
+  for (const signed of [generation, generation + 2, generation + 1000]) {
+    await assert.rejects(pod.activate(desired(generation + 1, second), signed), code(grpc.UNAUTHENTICATED))
+    await assert.rejects(pod.deactivate(generation + 1, signed), code(grpc.UNAUTHENTICATED))
+  }
+  await assert.rejects(pod.activate(desired(generation + 1, second), generation - 1), code(grpc.FAILED_PRECONDITION))
+  const { state } = await pod.readiness()
+  assert.deepEqual([state.digest, state.failedGeneration > generation], [first.digest, false])
+})
+
 test('an adapter serves on and comes back after its run was deleted', async () => {
   await rm(join(claim.dataDir, 'runs'), { recursive: true })
   await pod.deactivate(++generation)

@@ -1,42 +1,17 @@
 /** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { DuckDBInstance } from '@duckdb/node-api'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import { type RunReport, TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
-import { corrupt } from '../../trainer-image/dataset/denoise.ts'
 import { digestOf, hexOf } from '../../trainer-image/storage/digest.ts'
-import { seal, sumsOnly } from '../../trainer-image/storage/sealed.ts'
+import { type DatasetOptions, writeDataset } from '../fixtures/dataset.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const uid = '3e1f0c2a-7d0b-4a51-9a55-0d6a1c2b3e4f'
-
-const people = ['The baker', 'A young nurse', 'My neighbour', 'The old ferryman', 'Our teacher', 'The night porter']
-const deeds = [
-  'walked slowly to the harbour',
-  'wrote a long letter',
-  'mended the broken gate',
-  'waited for the last train',
-]
-const ends = [
-  ', and nobody asked why.',
-  ' while the rain kept falling.',
-  '; it was, after all, a Sunday.',
-  ' before the shop opened.',
-]
-
-/** Human text enough for a tiny model: the same few turns of phrase in every combination. */
-const texts: readonly string[] = people.flatMap((who, i) =>
-  deeds.flatMap((deed, j) =>
-    ends.map(
-      (end, k) => `${who} ${deed}${end} ${people[(i + j + k + 1) % 6]} ${deeds[(j + k) % 4]}${ends[(i + k) % 4]}`,
-    ),
-  ),
-)
 
 export interface Claim {
   readonly dataDir: string
@@ -45,11 +20,13 @@ export interface Claim {
   remove(): void
 }
 
-/** Each claim has the tiny base, a sealed Denoise dataset and nothing else. */
-export async function makeClaim(change: (config: TrainConfig) => TrainConfig = (config) => config): Promise<Claim> {
-  const dataDir = mkdtempSync(join(tmpdir(), 'train-'))
+/** Each claim has the tiny base, a sealed dataset and nothing else. */
+export async function makeClaim(
+  change: (config: TrainConfig) => TrainConfig = (config) => config,
+  { dataset, dataDir = mkdtempSync(join(tmpdir(), 'train-')) }: { dataset?: DatasetOptions; dataDir?: string } = {},
+): Promise<Claim> {
   cpSync(join(root, 'test/fixtures/tiny-llama'), join(dataDir, 'models/tiny'), { recursive: true })
-  const datasetDigest = await writeDataset(dataDir)
+  const datasetDigest = await writeDataset(dataDir, dataset)
   const config = change(
     TrainConfig.fromPartial({
       owner: { namespace: 'writers', name: 'first', uid },
@@ -87,36 +64,6 @@ export async function makeClaim(change: (config: TrainConfig) => TrainConfig = (
     runDirectory: join(dataDir, 'runs/writers/first', uid),
     remove: () => rmSync(dataDir, { recursive: true, force: true }),
   }
-}
-
-async function writeDataset(dataDir: string): Promise<string> {
-  const staging = join(dataDir, 'datasets/staging')
-  mkdirSync(staging, { recursive: true })
-  const instance = await DuckDBInstance.create(':memory:')
-  const connection = await instance.connect()
-  const columns = 'id, source, revision, license, cluster, kind, input, target'
-  await connection.run(`CREATE TABLE rows (part VARCHAR, ${columns.replaceAll(/(\w+)/g, '$1 VARCHAR')})`)
-  const appender = await connection.createAppender('rows')
-  texts.forEach((target, index) => {
-    const part = index % 12 === 0 ? 'validation' : 'train'
-    const id = `text-${index}`
-    const row = [part, id, 'fixture', '1', 'CC0-1.0', id, 'Denoise', corrupt(target, 42, id), target]
-    for (const value of row) appender.appendVarchar(value)
-    appender.endRow()
-  })
-  appender.closeSync()
-  for (const part of ['train', 'validation'])
-    await connection.run(
-      `COPY (SELECT ${columns} FROM rows WHERE part = '${part}') TO '${staging}/${part}.parquet' (FORMAT parquet)`,
-    )
-  connection.closeSync()
-  instance.closeSync()
-  const format = { sample: 'Denoise', systemPrompt: 'Rewrite.', userTemplate: 'Text: {text}' }
-  writeFileSync(join(staging, 'dataset.json'), JSON.stringify({ version: 1, format }))
-  const { digest } = await seal(staging, (files) => digestOf(sumsOnly(files)))
-  cpSync(staging, join(dataDir, 'datasets', hexOf(digest)), { recursive: true })
-  rmSync(staging, { recursive: true })
-  return digest
 }
 
 export interface Ended {
@@ -167,6 +114,23 @@ export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string
   if (code !== 0 || result?.run === undefined) throw new Error(`exit ${code}\n${output}`)
   return result.run
 }
+
+/** Resolves when the pod has logged this step or a later one. */
+export function reaches(pod: Pod, step: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let seen = ''
+    pod.process.stdout?.on('data', (chunk) => {
+      seen += chunk
+      const steps = Array.from(seen.matchAll(/"step":(\d+),"totalSteps"/g), ([, digits]) => Number(digits))
+      if (steps.some((logged) => logged >= step)) resolve()
+    })
+    pod.ended.then(({ code, output }) => reject(new Error(`ended with ${code} before step ${step}\n${output}`)))
+  })
+}
+
+/** Steps of the checkpoints that are there under their final names. */
+export const stepsOf = (claim: Claim): number[] =>
+  readdirSync(claim.runDirectory).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.slice(1).map(Number) ?? [])
 
 /** A TCP port of this machine that is free now. */
 export const freePort = (): Promise<number> =>

@@ -1,11 +1,11 @@
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
 import { downloadHttp, getJson } from '../model/http-download.ts'
 import { downloadHubFiles, type HubFile, type HubRepository, listHubFiles, matching } from '../model/hub.ts'
 import { sha256 } from '../storage/digest.ts'
 import { formatOf, type TextFile } from './read.ts'
-import type { License, PlannedSource } from './source.ts'
+import { type License, nameInUrl, type PlannedSource } from './source.ts'
 
 /** A source whose bytes are on this machine. */
 export interface LocatedSource extends PlannedSource {
@@ -38,8 +38,7 @@ export async function locate(
   if (huggingFace) return locateInRepository(source, huggingFace, downloads, permit)
   permit(source.license)
   if (http) {
-    const name = decodeURIComponent(new URL(http.url).pathname.split('/').at(-1) ?? '').replace(/[^\w.-]/g, '_')
-    const file = join(downloads.folder, source.name, sha256(http.url).slice(0, 16), name || 'download')
+    const file = join(downloads.folder, source.name, sha256(http.url).slice(0, 16), nameInUrl(source.name, http.url))
     const done = await downloadHttp({
       url: http.url,
       file,
@@ -112,15 +111,18 @@ async function filesBelow(source: PlannedSource, root: string): Promise<TextFile
     if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
     throw new JobFailure('NotFound', `source ${source.name}: ${root} does not exist`, { cause: error })
   })
+  const mount = source.location.mountPath || dirname(root)
+  const [inside, folder] = [await realpath(mount), await realpath(root)]
+  if (folder !== inside && !isBelow(inside, folder))
+    throw new JobFailure('SourceInvalid', `source ${source.name}: ${root} is a link that leads out of ${mount}`)
   if (!entry.isDirectory()) return [textFile(source, root)]
-  const inside = `${await realpath(root)}/`
   const found: string[] = []
-  const walk = async (folder: string): Promise<void> => {
+  const walk = async (at: string): Promise<void> => {
     // Names with a dot in front are bookkeeping: ConfigMap mounts keep their generations under "..data", git its objects.
-    const names = (await readdir(folder)).filter((name) => !name.startsWith('.'))
+    const names = (await readdir(at)).filter((name) => !name.startsWith('.'))
     for (const name of names) {
-      const path = join(folder, name)
-      if (!(await realpath(path)).startsWith(inside))
+      const path = join(at, name)
+      if (!isBelow(folder, await realpath(path)))
         throw new JobFailure('SourceInvalid', `source ${source.name}: ${path} is a link that leads out of ${root}`)
       if ((await stat(path)).isDirectory()) await walk(path)
       else if (source.format !== undefined || formatOf(path) !== undefined) found.push(path)
@@ -134,6 +136,9 @@ async function filesBelow(source: PlannedSource, root: string): Promise<TextFile
     )
   return found.map((path) => textFile(source, path)).sort(byPath)
 }
+
+/** Both without links. */
+const isBelow = (folder: string, path: string): boolean => path.startsWith(folder.endsWith(sep) ? folder : folder + sep)
 
 function textFile(source: PlannedSource, path: string): TextFile {
   const format = source.format ?? formatOf(path)

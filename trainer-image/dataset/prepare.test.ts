@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { pino } from 'pino'
@@ -325,6 +329,40 @@ test('a link out of the folder is refused', async () => {
   })
 })
 
+test('a source that is itself a link out of its mount is refused, a file as well as a folder', async () => {
+  const secrets = await freshFolder()
+  await writeFile(join(secrets, 'token.txt'), someText)
+  const mountPath = await freshFolder()
+  await mkdir(join(mountPath, 'sub'))
+  await symlink(join(secrets, 'token.txt'), join(mountPath, 'sub', 'token.txt'))
+  await symlink(secrets, join(mountPath, 'folder'))
+  for (const filePath of [
+    join(mountPath, 'sub', 'token.txt'),
+    join(mountPath, 'folder'),
+    join(mountPath, 'folder', 'token.txt'),
+  ])
+    await assert.rejects(prepare(configOf([{ filePath, mountPath }]), contextOf(await freshFolder())), {
+      reason: 'SourceInvalid',
+      message: /is a link that leads out of/,
+    })
+  const noMount = { filePath: join(mountPath, 'sub', 'token.txt') }
+  await assert.rejects(prepare(configOf([noMount]), contextOf(await freshFolder())), { reason: 'SourceInvalid' })
+})
+
+test('one key of a ConfigMap and a link that stays in its mount are read', async () => {
+  const mountPath = await freshFolder()
+  await mkdir(join(mountPath, '..2026'))
+  await writeFile(join(mountPath, '..2026', 'a.txt'), someText)
+  await symlink('..2026', join(mountPath, '..data'))
+  await symlink('..data/a.txt', join(mountPath, 'a.txt'))
+  await mkdir(join(mountPath, 'latest'))
+  await symlink('../a.txt', join(mountPath, 'latest', 'a.txt'))
+  for (const path of ['a.txt', 'latest/a.txt']) {
+    const source = { filePath: join(mountPath, path), mountPath }
+    assert.equal((await prepare(configOf([source]), contextOf(await freshFolder()))).counts?.read, 1)
+  }
+})
+
 const parquetMagic = Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(100)])
 const bad = [
   { source: 'an empty file', name: 'a.csv', content: '', reason: 'SourceInvalid', message: /a\.csv is empty/ },
@@ -459,6 +497,20 @@ const refused = [
     message: /source s0: license "CC0-1.0" .*MIT/,
   },
   {
+    what: 'an address with a bare %',
+    source: { http: { url: 'https://example.org/100%.csv', sha256: '0'.repeat(64) } },
+    change: {},
+    reason: 'ConfigurationInvalid',
+    message: /sources\[\]\.http\.url is "https:\/\/example\.org\/100%\.csv"/,
+  },
+  {
+    what: 'an address that is none',
+    source: { http: { url: 'example.org', sha256: '0'.repeat(64) } },
+    change: {},
+    reason: 'ConfigurationInvalid',
+    message: /sources\[\]\.http\.url is "example\.org"/,
+  },
+  {
     what: 'a format nobody knows',
     source: { filePath: fixture, format: 'XML' },
     change: {},
@@ -501,6 +553,32 @@ test('SIGTERM stops a preparation between two pieces and leaves nothing that cou
   setTimeout(() => stop.abort(new JobFailure('Stopped', 'SIGTERM')), 150)
   await assert.rejects(running, { reason: 'Stopped' })
   assert.deepEqual(await readdir(join(dataDir, 'datasets')), ['.work'])
+})
+
+test('a preparation that lost its lock leaves the work of the next holder alone, and stale work is swept', async () => {
+  const dataDir = await freshFolder()
+  const hanging = createServer(() => {}).listen(0, '127.0.0.1')
+  await once(hanging, 'listening')
+  const { port } = hanging.address() as AddressInfo
+  const http = { url: `http://127.0.0.1:${port}/a.csv`, sha256: '0'.repeat(64) }
+  const losing = prepare(configOf([{ http }]), contextOf(dataDir))
+  const root = join(dataDir, 'datasets', '.work', 'dataset-1')
+  const held = join(root, 'writer.lock')
+  while (!(await readdir(root).catch(() => [])).some((name) => name.startsWith('attempt'))) await sleep(5)
+  await writeFile(held, JSON.stringify({ podUid: 'pod-2', beat: 0 }))
+  const theirs = [join(root, 'attempt', 'spool'), join(root, 'attempt-pod-2', 'spool'), join(root, 'downloads', 'file')]
+  for (const path of theirs) {
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, 'x')
+  }
+  await assert.rejects(losing, { code: 'FOLDER_LOCKED' })
+  hanging.close()
+  hanging.closeAllConnections()
+  for (const path of theirs) assert.equal(await readFile(path, 'utf8'), 'x')
+  assert.deepEqual((await readdir(root)).sort(), ['attempt', 'attempt-pod-2', 'downloads', 'writer.lock'])
+  await rm(held)
+  await prepare(configOf([{ filePath: fixture }]), { ...contextOf(dataDir), podUid: 'pod-3' })
+  assert.deepEqual(await readdir(root), [])
 })
 
 test('a preparation killed at any moment is followed by one that gives the same bytes and sweeps what was left', async () => {

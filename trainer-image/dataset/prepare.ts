@@ -10,7 +10,7 @@ import { findPrepared, recordPrepared } from './by-spec.ts'
 import { progressBoard } from './progress.ts'
 import { preparationService } from './service.ts'
 import { settingsOf } from './settings.ts'
-import { sweep, workFolderOf } from './work-folder.ts'
+import { sweepAbandoned, sweepAttempts, workFolderOf } from './work-folder.ts'
 
 /**
  * Prepares one dataset: read, clean, deduplicate, split, write, seal. Idempotent per specHash: what is already sealed under it is
@@ -20,7 +20,7 @@ import { sweep, workFolderOf } from './work-folder.ts'
 export async function prepare(config: PrepareConfig, context: JobContext): Promise<PreparationResult> {
   const settings = settingsOf(config)
   const datasets = join(context.dataDir, 'datasets')
-  const work = workFolderOf(datasets, settings.ownerUid)
+  const work = workFolderOf(datasets, settings.ownerUid, context.podUid)
   const owner = ownerRecord(config.owner, config.reclaim)
   const board = progressBoard()
   // Without an operator there is nobody to sign a call, so a local run serves nothing.
@@ -40,7 +40,9 @@ export async function prepare(config: PrepareConfig, context: JobContext): Promi
     await mkdir(work.root, { recursive: true })
     const lock = await acquireLock(work.root, context.podUid, context.signal)
     try {
-      await sweep(datasets, settings.ownerUid, Date.now())
+      await sweepAttempts(work)
+      await sweepAbandoned(work, Date.now())
+      await mkdir(work.attempt)
       const result = await buildDataset(settings, work, {
         dataDir: context.dataDir,
         owner,
@@ -50,7 +52,8 @@ export async function prepare(config: PrepareConfig, context: JobContext): Promi
         report: board.report,
       })
       await recordPrepared(context.dataDir, result)
-      await rm(work.downloads, { recursive: true, force: true })
+      // Without the lock they are the next holder's.
+      if (!lock.lost.aborted) await rm(work.downloads, { recursive: true, force: true })
       return result
     } finally {
       await rm(work.attempt, { recursive: true, force: true })

@@ -52,6 +52,7 @@ export function planSource(source: Source): PlannedSource {
       'ConfigurationInvalid',
       `source ${source.name}: expected exactly one of huggingFace, filePath and http`,
     )
+  if (source.http) nameInUrl(source.name, source.http.url)
   const files = source.huggingFace?.files ?? []
   return {
     name: source.name,
@@ -67,6 +68,20 @@ export function planSource(source: Source): PlannedSource {
         : { expression: '', evidence: 'none' },
     cautions: preset?.cautions ?? [],
     limit: source.limit > 0 ? source.limit : Number.POSITIVE_INFINITY,
+  }
+}
+
+/** What a download is called on disk: its ending may tell the format. */
+export function nameInUrl(source: string, url: string): string {
+  try {
+    const name = decodeURIComponent(new URL(url).pathname.split('/').at(-1) ?? '')
+    return name.replace(/[^\w.-]/g, '_') || 'download'
+  } catch (error) {
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      `source ${source}: sources[].http.url is "${url}"; expected an absolute URL in which every % begins an escape such as %25`,
+      { cause: error },
+    )
   }
 }
 

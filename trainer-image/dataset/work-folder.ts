@@ -1,5 +1,5 @@
-import { mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { abandonedAfter, lastTouched } from '../storage/age.ts'
 
 export interface WorkFolder {
@@ -7,23 +7,27 @@ export interface WorkFolder {
   readonly root: string
   /** Downloads, kept from attempt to attempt until the dataset is sealed. */
   readonly downloads: string
-  /** Of this attempt alone; emptied at its start. */
+  /** Of this pod alone: one that lost its lock cannot touch what the next holder writes. */
   readonly attempt: string
 }
 
-export const workFolderOf = (datasets: string, ownerUid: string): WorkFolder => {
+export const workFolderOf = (datasets: string, ownerUid: string, podUid: string): WorkFolder => {
   const root = join(datasets, '.work', ownerUid)
-  return { root, downloads: join(root, 'downloads'), attempt: join(root, 'attempt') }
+  return { root, downloads: join(root, 'downloads'), attempt: join(root, `attempt-${podUid.replace(/[^\w-]/g, '_')}`) }
 }
 
-/** Removes what earlier attempts of this dataset left, downloads aside, and what other datasets abandoned. */
-export async function sweep(datasets: string, ownerUid: string, now: number): Promise<void> {
-  const folder = workFolderOf(datasets, ownerUid)
-  await rm(folder.attempt, { recursive: true, force: true })
-  await mkdir(folder.attempt, { recursive: true })
-  for (const name of await readdir(join(datasets, '.work'))) {
-    const other = join(datasets, '.work', name)
-    if (name !== ownerUid && now - (await lastTouched(other)) > abandonedAfter)
+/** Removes what attempts of this dataset left, downloads aside. Only for the holder of its lock. */
+export async function sweepAttempts({ root }: WorkFolder): Promise<void> {
+  for (const name of await readdir(root))
+    if (name.startsWith('attempt')) await rm(join(root, name), { recursive: true, force: true })
+}
+
+/** Removes what other datasets abandoned. */
+export async function sweepAbandoned({ root }: WorkFolder, now: number): Promise<void> {
+  const all = dirname(root)
+  for (const name of await readdir(all)) {
+    const other = join(all, name)
+    if (other !== root && now - (await lastTouched(other)) > abandonedAfter)
       await rm(other, { recursive: true, force: true })
   }
 }

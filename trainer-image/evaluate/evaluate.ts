@@ -1,6 +1,7 @@
 import type { Adapter, Model } from '../native/index.ts'
 import { batchOf, binsInOrder } from '../train/batches.ts'
 import type { Example } from '../train/example.ts'
+import type { Work } from '../train/work.ts'
 import { type DocumentLoss, estimateLoss, type LossEstimate } from './loss.ts'
 
 /** A fixed set of examples and how it is fed to the model. */
@@ -18,7 +19,7 @@ export async function evaluateLoss(
   model: Model,
   adapter: Adapter | undefined,
   { examples, capacity, sequencesPerBatch, seed }: EvaluationSet,
-  signal: AbortSignal,
+  { signal, beat }: Work,
 ): Promise<LossEstimate> {
   const bins = binsInOrder(examples, capacity)
   const losses: DocumentLoss[] = []
@@ -26,6 +27,7 @@ export async function evaluateLoss(
     signal.throwIfAborted()
     const sequences = bins.slice(first, first + sequencesPerBatch)
     const { nll, labelTokens } = await model.evaluate(adapter, batchOf(examples, sequences, 0))
+    beat()
     sequences.flat().forEach((ordinal, document) => {
       losses.push({ id: examples[ordinal]!.id, nll: nll[document]!, labelTokens: labelTokens[document]! })
     })

@@ -7,6 +7,7 @@ export const exitCodes = {
   SourceInvalid: 65,
   NotFound: 66,
   NothingFits: 67,
+  NoValidation: 68,
   Unavailable: 69,
   NonFinite: 70,
   DeviceOutOfMemory: 71,

@@ -10,11 +10,12 @@ import { exitCodes, failureOf, JobFailure } from './failure.ts'
 import { fitResult, shorten, terminationBytes, writeTerminationMessage } from './result.ts'
 
 const size = (result: JobResult): number => Buffer.byteLength(JSON.stringify(JobResult.toJSON(result)))
+const ownerUid = '3e1f0c2a-7d0b-4a51-9a55-0d6a1c2b3e4f'
 const checkpoint = (step: number, best: boolean) => ({
   name: `checkpoint-${step}`,
   step,
   digest: `sha256:${'c'.repeat(64)}`,
-  path: `runs/${'n'.repeat(60)}/${'r'.repeat(40)}/3e1f0c2a-7d0b-4a51-9a55-0d6a1c2b3e4f/checkpoint-${step}`,
+  path: `runs/${'n'.repeat(60)}/${'r'.repeat(40)}/${ownerUid}/checkpoint-${step}`,
   evaluation: {
     step,
     loss: 1.2345678901234567,
@@ -32,7 +33,7 @@ const run = (checkpoints: number, warnings: string[]) => ({
 
 const cases = [
   { given: 'little', result: { message: 'ok', run: run(2, ['w']) }, keeps: [1, 2] },
-  { given: 'thirty checkpoints', result: { message: 'ok', run: run(30, []) }, keeps: [3, 28, 29, 30] },
+  { given: 'fifty checkpoints', result: { message: 'ok', run: run(50, []) }, keeps: [3, 48, 49, 50] },
   { given: 'a long message', result: { message: 'é'.repeat(5000), run: run(3, []) }, keeps: [1, 2, 3] },
   {
     given: 'long warnings',
@@ -48,12 +49,12 @@ const cases = [
   {
     given: 'quotes that JSON doubles',
     result: { message: '"\\\n'.repeat(3000), run: run(30, ['"'.repeat(4000)]) },
-    keeps: [3, 30],
+    keeps: [3, 28, 29, 30],
   },
 ]
 for (const { given, result, keeps } of cases)
   test(`a result with ${given} fits a termination message with best and newest checkpoint`, () => {
-    const fitted = fitResult(JobResult.fromPartial({ ownerUid: 'u', attempt: 1, reason: 'Completed', ...result }))
+    const fitted = fitResult(JobResult.fromPartial({ ownerUid, attempt: 1, reason: 'Completed', ...result }))
     assert.ok(size(fitted) <= terminationBytes, `${size(fitted)} bytes`)
     assert.deepEqual(
       fitted.run?.checkpoints.map(({ step }) => step),
@@ -61,6 +62,76 @@ for (const { given, result, keeps } of cases)
     )
     assert.deepEqual(JobResult.fromJSON(JSON.parse(JSON.stringify(JobResult.toJSON(fitted)))), fitted)
   })
+
+test('a run that keeps as many checkpoints as it may tells every one, with step, digest and loss, whatever else it has to say', () => {
+  const most = 20 + 2 // spec.checkpoints.keep at its maximum, the best and the newest
+  const evaluation = { ...checkpoint(1, false).evaluation, unquantizedLoss: 1.2345678901234567 }
+  const result = JobResult.fromPartial({
+    ownerUid,
+    attempt: 2_147_483_647,
+    reason: 'Completed',
+    message: 'é'.repeat(5000),
+    run: {
+      state: 'RUN_STATE_SUCCEEDED',
+      progress: {
+        step: 100_000_000,
+        totalSteps: 100_000_000,
+        epoch: 999.1234567890123,
+        trainLoss: 1.2345678901234567,
+        evalLoss: 1.2345678901234567,
+        tokensPerSecond: 123456.78901234567,
+        learningRate: 1.234567890123e-10,
+        gradientNorm: 1.2345678901234567,
+        remainingSeconds: 1_000_000,
+        peakMemoryBytes: 100_000_000_000,
+      },
+      baseline: { ...evaluation, step: 0 },
+      checkpoints: Array.from({ length: most }, (_, i) => checkpoint(100_000_000 - most + i, i === 3)),
+      data: {
+        examples: 1_000_000_000,
+        chunked: 1_000_000_000,
+        dropped: 1_000_000_000,
+        promptTokens: 1_000_000_000_000,
+        labelTokens: 1_000_000_000_000,
+        packingEfficiency: 0.1234567890123456,
+      },
+      exact: true,
+      resumedFromStep: 99_999_999,
+      stoppedEarly: true,
+      warnings: Array.from({ length: 16 }, () => '警告'.repeat(250)),
+    },
+  })
+  const told = JobResult.fromJSON(JSON.parse(JSON.stringify(JobResult.toJSON(fitResult(result)))))
+  assert.deepEqual(
+    told.run?.checkpoints.map(({ step, digest, best, evaluation }) => [step, digest, best, evaluation?.loss]),
+    result.run?.checkpoints.map(({ step, digest, best }) => [step, digest, best, 1.234568]),
+  )
+})
+
+test('a name or path that does not follow from owner and step is told', () => {
+  const odd = { ...checkpoint(7, false), name: 'final', path: 'runs/elsewhere/checkpoint-7' }
+  const fitted = fitResult(JobResult.fromPartial({ ownerUid, run: { checkpoints: [odd, ...run(20, []).checkpoints] } }))
+  assert.deepEqual(
+    fitted.run?.checkpoints.slice(0, 2).map(({ name, path }) => [name, path]),
+    [
+      ['final', 'runs/elsewhere/checkpoint-7'],
+      ['', ''],
+    ],
+  )
+})
+
+test('a figure that is not finite is a word, as proto3 has it', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'result-'))
+  const path = join(folder, 'termination-log')
+  const run = { progress: { trainLoss: Number.NaN, evalLoss: Number.NEGATIVE_INFINITY } }
+  await writeTerminationMessage(path, JobResult.fromPartial({ ownerUid: 'u', run }))
+  const told = JobResult.fromJSON(JSON.parse(readFileSync(path, 'utf8')))
+  assert.deepEqual(
+    [told.run?.progress?.trainLoss, told.run?.progress?.evalLoss],
+    [Number.NaN, Number.NEGATIVE_INFINITY],
+  )
+  rmSync(folder, { recursive: true })
+})
 
 test('text is cut between characters, never inside one', () => {
   assert.equal(shorten('ab😀cd', 7), 'ab…')

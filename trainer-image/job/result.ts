@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+import { type Checkpoint, EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 
 /** The kubelet keeps this many bytes of a termination message. */
 export const terminationBytes = 4096
@@ -32,13 +33,34 @@ const withPreparation = (
     ? result
     : { ...result, preparation: { ...result.preparation, ...change(result.preparation) } }
 
+const withCheckpoints = (result: JobResult, change: (checkpoint: Checkpoint) => object): JobResult =>
+  withRun(result, ({ checkpoints }) => ({
+    checkpoints: checkpoints.map((checkpoint) => ({ ...checkpoint, ...change(checkpoint) })),
+  }))
+
+/** Name and path say nothing that owner and step do not say, when they are the usual ones. */
+function derivable({ ownerUid }: JobResult, { name, path, step }: Checkpoint): object {
+  const usual = `checkpoint-${step}`
+  return { ...(name === usual && { name: '' }), ...(path.endsWith(`/${ownerUid}/${usual}`) && { path: '' }) }
+}
+
+const lossOnly = ({ evaluation }: Checkpoint): object => ({
+  evaluation:
+    evaluation && EvaluationResult.fromPartial({ loss: evaluation.loss && Number(evaluation.loss.toFixed(6)) }),
+})
+
 /** In the order in which they are given up: what the operator can find elsewhere first, digests last. */
 const shortenings: readonly Shortening[] = [
+  (result) => withCheckpoints(result, (checkpoint) => derivable(result, checkpoint)),
   (result) =>
     withRun(result, (run) => ({ warnings: run.warnings.slice(0, 8).map((warning) => shorten(warning, 160)) })),
   (result) => withPreparation(result, (preparation) => ({ summary: shorten(preparation.summary, 400) })),
   (result) => ({ ...result, message: shorten(result.message, 1024) }),
   (result) => withPreparation(result, (preparation) => ({ sources: preparation.sources.slice(0, 4) })),
+  (result) => withCheckpoints(result, (checkpoint) => (checkpoint.best ? {} : lossOnly(checkpoint))),
+  (result) => withRun(result, () => ({ warnings: [] })),
+  (result) => ({ ...result, message: shorten(result.message, 256) }),
+  (result) => withCheckpoints(result, lossOnly),
   (result) =>
     withRun(result, (run) => ({
       checkpoints: run.checkpoints.filter((each, index) => each.best || index >= run.checkpoints.length - 3),
@@ -47,9 +69,7 @@ const shortenings: readonly Shortening[] = [
     withRun(result, (run) => ({
       checkpoints: run.checkpoints.filter((each, index) => each.best || index === run.checkpoints.length - 1),
     })),
-  (result) => withRun(result, () => ({ warnings: [] })),
   (result) => withPreparation(result, (preparation) => ({ sources: [], summary: shorten(preparation.summary, 160) })),
-  (result) => ({ ...result, message: shorten(result.message, 256) }),
 ]
 
 /** The result within `limit` bytes of JSON: facts that stand elsewhere too are dropped step by step until it fits. */

@@ -94,11 +94,18 @@ test('a model that is there is answered at once, and with a commit given without
   )
 })
 
-test('a sealed model that lost bytes since is fetched again', async () => {
+function flipLastBit(path: string): void {
+  const bytes = readFileSync(path)
+  bytes[bytes.length - 1]! ^= 1
+  writeFileSync(path, bytes)
+}
+
+test('a sealed model that lost or changed bytes since is fetched again', async () => {
   const first = await fromHub()
   const folder = join(dataDir, first.model!.path)
   for (const damage of [
     () => truncateSync(join(folder, 'model.safetensors'), 1000),
+    () => flipLastBit(join(folder, 'model.safetensors')),
     () => rmSync(join(folder, 'tokenizer.json')),
     () => writeFileSync(join(folder, 'manifest.json'), '{"version":'),
   ]) {

@@ -2,7 +2,7 @@
  * The command `fetch`: brings a base model into the volume once, for all runs that want it. models/<name>/ counts when it is sealed; until then
  * everything lies in models/.fetch-<name>/, where a later Job goes on. A model on a volume is only proven and summed, in place.
  */
-import { mkdir, open, rename, rm, stat } from 'node:fs/promises'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FetchConfig, FetchResult } from '#proto/humanizer/trainer/v1/model.ts'
@@ -10,12 +10,13 @@ import type { HttpLocation, HuggingFaceLocation } from '#proto/humanizer/trainer
 import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
 import { syncDirectory } from '../storage/atomic.ts'
-import { digestOf, sha256File } from '../storage/digest.ts'
+import { digestOf } from '../storage/digest.ts'
 import { acquireLock, FolderLocked, type LockTimes, type WriterLock } from '../storage/lock.ts'
-import { type Manifest, readManifest, SealBroken, seal, sumsOnly } from '../storage/sealed.ts'
+import { type Manifest, readManifest, SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
 import { architectureOf } from './config.ts'
 import { downloadHttp } from './http-download.ts'
 import { downloadHubFiles, type HubFile, listHubFiles, matching } from './hub.ts'
+import { sumModel } from './identity.ts'
 import { readJsonObject } from './json.ts'
 import { openModel } from './open.ts'
 import { extractTar, isTar } from './tar.ts'
@@ -40,19 +41,11 @@ export async function fetchModel(config: FetchConfig, context: FetchContext): Pr
   throw new JobFailure('ConfigurationInvalid', 'model has no source; expected one of huggingFace, volumePath, http')
 }
 
-/** The digest that identifies a base model: over {name: sha256} of the files that openModel reads. */
 async function proveInPlace(path: string, context: JobContext): Promise<FetchResult> {
   if (path.split('/').includes('..'))
     throw new JobFailure('ConfigurationInvalid', `model.volumePath is "${path}"; expected a path without ".."`)
-  const { files } = await openModel(modelPath(context.dataDir, path))
-  const sums: Record<string, string> = {}
-  let bytes = 0
-  for (const file of files) {
-    context.signal.throwIfAborted()
-    sums[file.name] = await sha256File(file.path)
-    bytes += (await stat(file.path)).size
-  }
-  return { model: { path, digest: digestOf(sums), revision: '', name: basename(path) }, bytes }
+  const { digest, bytes } = await sumModel(await openModel(modelPath(context.dataDir, path)), context.signal)
+  return { model: { path, digest, revision: '', name: basename(path) }, bytes }
 }
 
 async function fetchFromHub(location: HuggingFaceLocation, context: FetchContext): Promise<FetchResult> {
@@ -200,18 +193,13 @@ async function tryLock(
   }
 }
 
-/** The manifest of a sealed model all of whose files still have their size; a damaged one is fetched again. */
+/** The manifest of a sealed model whose every byte is as it says; a damaged one is fetched again. */
 async function readWhole(target: string, { log }: JobContext): Promise<Manifest | undefined> {
   try {
-    const manifest = await readManifest(target)
-    for (const [name, { bytes }] of Object.entries(manifest?.files ?? {})) {
-      const found = (await stat(join(target, name))).size
-      if (found !== bytes) throw new SealBroken(`${join(target, name)} has ${found} bytes; the manifest says ${bytes}`)
-    }
-    return manifest
+    return (await readManifest(target)) && (await verifySealed(target))
   } catch (error) {
-    if (!(error instanceof SealBroken) && (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    log.warn({ reason: (error as Error).message }, 'the sealed model is damaged and is fetched again')
+    if (!(error instanceof SealBroken)) throw error
+    log.warn({ reason: error.message }, 'the sealed model is damaged and is fetched again')
     return undefined
   }
 }

@@ -102,6 +102,7 @@ void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) cons
 void Adapter::discard_gradients() { std::memset(gradients(), 0, static_cast<size_t>(count_) * sizeof(float)); }
 
 GradientNorm Adapter::update(const AdamwOptions& options) {
+  const std::lock_guard lock(state_);
   GradientNorm norm{};
   backend_.gradient_norm(&norm, gradients(), count_, options.gradient_scale);
   backend_.adamw_update(parameters(), gradients(), first_moment(), second_moment(), count_, &norm, options);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -68,7 +69,10 @@ class Adapter {
   // Throws Error{kDataInvalid} naming the first that is missing, unknown or of another shape.
   void assign(float* array, const std::vector<NamedTensor>& tensors) const;
   void discard_gradients();
+  // Holds state() meanwhile.
   GradientNorm update(const AdamwOptions& options);
+  // What only update() changes, the parameters and moments, can be read under it while a pass over the model goes on.
+  std::mutex& state() { return state_; }
 
  private:
   size_t a_index(int64_t layer, Module module) const {
@@ -87,6 +91,7 @@ class Adapter {
   std::vector<Slot> slots_;
   int64_t count_ = 0;
   Buffer parameters_, gradients_, first_moment_, second_moment_;
+  std::mutex state_;
 };
 
 }  // namespace humanizer

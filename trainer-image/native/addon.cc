@@ -157,29 +157,36 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
       });
 }
 
-float* array_of(Adapter& adapter, const std::string& which) {
-  if (which == "parameters") return adapter.parameters();
-  if (which == "gradients") return adapter.gradients();
-  return which == "firstMoment" ? adapter.first_moment() : adapter.second_moment();
-}
-
-// (model, adapter, 'parameters' | 'gradients' | 'firstMoment' | 'secondMoment') -> tensors, at once
-Napi::Value read_adapter(const Napi::CallbackInfo& info) {
+// (model, adapter) -> the gradients, when no operation is under way
+Napi::Value read_gradients(const Napi::CallbackInfo& info) {
   OpenModel& model = *handle_of<ModelHandle>(info[0]);
   Adapter& adapter = *handle_of<AdapterHandle>(info[1]);
   const std::lock_guard lock(model.running);
   const float* values = nullptr;
-  now_or_throw(info.Env(), [&] { values = array_of(adapter, info[2].ToString().Utf8Value()); });
+  now_or_throw(info.Env(), [&] { values = adapter.gradients(); });
   return named_tensors(info.Env(), adapter, values);
 }
 
-// (model, adapter, which, tensors)
-void write_adapter(const Napi::CallbackInfo& info) {
-  OpenModel& model = *handle_of<ModelHandle>(info[0]);
-  Adapter& adapter = *handle_of<AdapterHandle>(info[1]);
-  const std::vector<NamedTensor> tensors = named_tensors_of(info[3]);
-  const std::lock_guard lock(model.running);
-  now_or_throw(info.Env(), [&] { adapter.assign(array_of(adapter, info[2].ToString().Utf8Value()), tensors); });
+float* state_of(Adapter& adapter, const std::string& which) {
+  if (which == "parameters") return adapter.parameters();
+  return which == "firstMoment" ? adapter.first_moment() : adapter.second_moment();
+}
+
+// (adapter, 'parameters' | 'firstMoment' | 'secondMoment') -> tensors; waits for an optimizer step at most
+Napi::Value read_state(const Napi::CallbackInfo& info) {
+  Adapter& adapter = *handle_of<AdapterHandle>(info[0]);
+  const std::lock_guard lock(adapter.state());
+  const float* values = nullptr;
+  now_or_throw(info.Env(), [&] { values = state_of(adapter, info[1].ToString().Utf8Value()); });
+  return named_tensors(info.Env(), adapter, values);
+}
+
+// (adapter, 'firstMoment' | 'secondMoment', tensors)
+void write_moment(const Napi::CallbackInfo& info) {
+  Adapter& adapter = *handle_of<AdapterHandle>(info[0]);
+  const std::vector<NamedTensor> tensors = named_tensors_of(info[2]);
+  const std::lock_guard lock(adapter.state());
+  now_or_throw(info.Env(), [&] { adapter.assign(state_of(adapter, info[1].ToString().Utf8Value()), tensors); });
 }
 
 void discard_gradients(const Napi::CallbackInfo& info) {
@@ -203,6 +210,7 @@ void close_all(const Napi::CallbackInfo&) {
   }
 }
 
+void cancel(const Napi::CallbackInfo& info) { cancel_operations(handle_of<ModelHandle>(info[0])); }
 void close_model(const Napi::CallbackInfo& info) { handle_of<ModelHandle>(info[0])->close(); }
 void close_adapter(const Napi::CallbackInfo& info) { handle_of<AdapterHandle>(info[0]).reset(); }
 void close_sequence(const Napi::CallbackInfo& info) { handle_of<SequenceHandle>(info[0]).reset(); }
@@ -252,10 +260,12 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("evaluate", Napi::Function::New<evaluate>(env));
   exports.Set("openSequence", Napi::Function::New<open_sequence>(env));
   exports.Set("forward", Napi::Function::New<forward>(env));
-  exports.Set("readAdapter", Napi::Function::New<read_adapter>(env));
-  exports.Set("writeAdapter", Napi::Function::New<write_adapter>(env));
+  exports.Set("readGradients", Napi::Function::New<read_gradients>(env));
+  exports.Set("readState", Napi::Function::New<read_state>(env));
+  exports.Set("writeMoment", Napi::Function::New<write_moment>(env));
   exports.Set("discardGradients", Napi::Function::New<discard_gradients>(env));
   exports.Set("memory", Napi::Function::New<memory>(env));
+  exports.Set("cancel", Napi::Function::New<cancel>(env));
   exports.Set("closeAll", Napi::Function::New<close_all>(env));
   exports.Set("closeModel", Napi::Function::New<close_model>(env));
   exports.Set("closeAdapter", Napi::Function::New<close_adapter>(env));

@@ -100,8 +100,7 @@ export interface OptimizerOptions {
 }
 
 /**
- * An open base model with its own thread. One operation at a time: calls queue in their order. The accessors of an adapter wait for
- * the operation under way, so call them between operations.
+ * An open base model with its own thread. One operation at a time: calls queue in their order.
  */
 export interface Model {
   readonly architecture: Architecture
@@ -125,6 +124,11 @@ export interface Model {
   forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]>
   /** Bytes of weights, adapters, caches and scratch of this model. */
   memory(): { residentBytes: number; peakBytes: number }
+  /**
+   * Rejects with CANCELLED what runs, at its next layer, and what is queued; later calls run. An accumulate that was cut
+   * off leaves a part of its gradients: discard them.
+   */
+  cancel(): void
   /** Rejects what is queued or running with CANCELLED and frees the weights. */
   close(): void
 }
@@ -132,9 +136,11 @@ export interface Model {
 /** A copy is returned each time; closed adapters stay alive for the sequences bound to them. */
 export interface Adapter {
   readonly config: LoraConfig
+  /** Also while a pass over the model is under way: only optimizerStep changes them, and only that is waited for. */
   tensors(): AdapterTensor[]
-  /** Sums since the last optimizerStep or discardGradients. */
+  /** Sums since the last optimizerStep or discardGradients. Waits for the operation under way: call it between two. */
   gradients(): AdapterTensor[]
+  /** As tensors. */
   optimizerState(): { firstMoment: AdapterTensor[]; secondMoment: AdapterTensor[] }
   restoreOptimizer(state: OptimizerState): void
   close(): void

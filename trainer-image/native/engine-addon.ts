@@ -13,7 +13,7 @@ import type {
 export type ModelHandle = { readonly native: 'model' }
 export type AdapterHandle = { readonly native: 'adapter' }
 export type SequenceHandle = { readonly native: 'sequence' }
-export type AdapterArray = 'parameters' | 'gradients' | 'firstMoment' | 'secondMoment'
+export type Moment = 'firstMoment' | 'secondMoment'
 
 /** What addon.cc exports; it trusts its arguments. */
 export interface Addon {
@@ -51,10 +51,12 @@ export interface Addon {
     sequences: readonly SequenceHandle[],
     tokens: readonly Int32Array[],
   ): Promise<Float32Array[]>
-  readAdapter(model: ModelHandle, adapter: AdapterHandle, array: AdapterArray): AdapterTensor[]
-  writeAdapter(model: ModelHandle, adapter: AdapterHandle, array: AdapterArray, tensors: readonly AdapterTensor[]): void
+  readGradients(model: ModelHandle, adapter: AdapterHandle): AdapterTensor[]
+  readState(adapter: AdapterHandle, array: 'parameters' | Moment): AdapterTensor[]
+  writeMoment(adapter: AdapterHandle, moment: Moment, tensors: readonly AdapterTensor[]): void
   discardGradients(model: ModelHandle, adapter: AdapterHandle): void
   memory(model: ModelHandle): { residentBytes: number; peakBytes: number }
+  cancel(model: ModelHandle): void
   closeModel(model: ModelHandle): void
   closeAdapter(adapter: AdapterHandle): void
   closeSequence(sequence: SequenceHandle): void

@@ -15,7 +15,7 @@ import {
   type Sequence,
   type TensorSource,
 } from './contract.ts'
-import { type AdapterArray, type AdapterHandle, addon, type ModelHandle, type SequenceHandle } from './engine-addon.ts'
+import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
 import {
   checkArchitecture,
   checkBatch,
@@ -68,13 +68,13 @@ class NativeAdapter implements Adapter {
   }
 
   tensors = (): AdapterTensor[] => this.#read('parameters')
-  gradients = (): AdapterTensor[] => this.#read('gradients')
+  gradients = (): AdapterTensor[] => now(() => addon().readGradients(this.#model, this.handle))
   optimizerState = () => ({ firstMoment: this.#read('firstMoment'), secondMoment: this.#read('secondMoment') })
 
   restoreOptimizer(state: OptimizerState): void {
     now(() => {
-      addon().writeAdapter(this.#model, this.handle, 'firstMoment', state.firstMoment)
-      addon().writeAdapter(this.#model, this.handle, 'secondMoment', state.secondMoment)
+      addon().writeMoment(this.handle, 'firstMoment', state.firstMoment)
+      addon().writeMoment(this.handle, 'secondMoment', state.secondMoment)
     })
   }
 
@@ -83,8 +83,8 @@ class NativeAdapter implements Adapter {
     this.#handle = undefined
   }
 
-  #read(array: AdapterArray): AdapterTensor[] {
-    return now(() => addon().readAdapter(this.#model, this.handle, array))
+  #read(array: 'parameters' | Moment): AdapterTensor[] {
+    return now(() => addon().readState(this.handle, array))
   }
 }
 
@@ -195,6 +195,10 @@ class NativeModel implements Model {
 
   memory(): { residentBytes: number; peakBytes: number } {
     return addon().memory(this.#open)
+  }
+
+  cancel(): void {
+    if (this.#handle) addon().cancel(this.#handle)
   }
 
   close(): void {

@@ -60,7 +60,7 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& 
     if (!run.adapter || !run.adapter->has(module)) continue;
     const LoraWeights lora = run.adapter->weights(layer, module);
     backend_.lora_forward(slice(y, run.begin, run.rows),
-                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank), s.mask[module],
+                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank),
                           slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter), w.lora);
   }
 }
@@ -70,7 +70,7 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
   if (!adapter.has(module)) return;
   const LoraWeights lora = adapter.weights(layer, module);
   backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), dy, x,
-                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), s.mask[module], lora,
+                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), lora,
                          dropout(layer, module, pass, adapter), w.lora);
 }
 
@@ -78,7 +78,7 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
 // Forward: x (T, C), in s.x, to the next layer's.
 
 void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* next) const {
-  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
   const Rows normed = dense(w.normed, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
@@ -141,7 +141,7 @@ void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspa
 // its first adapter: below it nothing learns.
 
 void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const {
-  if (cancelled_) throw Error(Code::kCancelled, "the model was closed");
+  if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
   const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden),

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <new>
 #include <optional>
 
@@ -62,8 +63,8 @@ void now_or_throw(Napi::Env env, Work work) {
 using Delivery = std::function<void(Napi::Env)>;
 
 inline void deliver(Napi::Env env, Napi::Function, std::nullptr_t*, Delivery* delivery) {
-  if (env != nullptr) (*delivery)(env);
-  delete delivery;
+  const std::unique_ptr<Delivery> owned(delivery);
+  if (env != nullptr) (*owned)(env);
 }
 
 using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Delivery, deliver>;
@@ -74,31 +75,40 @@ class OpenModel {
   explicit OpenModel(Napi::Env env) : channel(Channel::New(env, "humanizer model", 0, 1)) { channel.Unref(env); }
   ~OpenModel() { close(); }
 
-  // Cancels what is running and queued (those promises reject) and frees the weights. Waits for the layer under way.
+  // Cancels for good and frees the weights. Waits for the layer under way.
   void close() {
+    closed = true;
     cancelled = true;
     thread.finish();
     if (!released.exchange(true)) channel.Release();
     llama.reset();
   }
 
-  void send(Delivery delivery) {
-    auto* copy = new Delivery(std::move(delivery));
-    if (channel.NonBlockingCall(copy) != napi_ok) delete copy;  // the environment is going down: nobody listens
-  }
+  // Not delivered when the environment is going down. What it holds is then left alone: JavaScript's references and the
+  // last one of a model must not be dropped on another thread than JavaScript's.
+  void send(Delivery delivery) { channel.NonBlockingCall(new Delivery(std::move(delivery))); }
 
   Channel channel;
-  std::atomic<bool> cancelled{false}, released{false};
+  std::atomic<bool> cancelled{false}, closed{false}, released{false};
   int pending = 0;  // promises; read and written on the JavaScript thread
   std::shared_ptr<Account> account = std::make_shared<Account>();
   std::unique_ptr<Llama> llama;
-  std::mutex running;  // held by an operation, and by the accessors that run on the JavaScript thread
+  std::mutex running;  // held by an operation, and by accessors on the JavaScript thread that no operation may meet
   ModelThread thread;
 };
 
 using ModelHandle = std::shared_ptr<OpenModel>;
 using AdapterHandle = std::shared_ptr<Adapter>;
 using SequenceHandle = std::shared_ptr<Sequence>;
+
+// What is running ends at its next layer, what is queued never begins; those promises reject. Later calls run.
+inline void cancel_operations(const ModelHandle& model) {
+  model->cancelled = true;
+  model->thread.post([model] {
+    model->cancelled = false;
+    if (model->closed) model->cancelled = true;
+  });
+}
 
 template <class Handle>
 Napi::Value wrap(Napi::Env env, Handle handle) {
@@ -120,17 +130,23 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
     auto result = std::make_shared<std::optional<Result>>();
     const std::optional<Failure> failure = attempt([&] {
       const std::lock_guard lock(model->running);
-      if (model->cancelled) throw Error(Code::kCancelled, "the model was closed");
+      if (model->cancelled)
+        throw Error(Code::kCancelled, model->closed ? "the model was closed" : "the operation was cancelled");
       *result = work();
     });
+    // The delivery takes all that the job held: JavaScript's thread, not this one, drops the last reference to it.
     OpenModel* raw = model.get();
-    raw->send([model, deferred, result, failure, done = std::move(done)](Napi::Env js) {
+    raw->send([model = std::move(model), work = std::move(work), deferred = std::move(deferred), result, failure,
+               done = std::move(done)](Napi::Env js) {
       const Napi::HandleScope scope(js);
       if (--model->pending == 0 && !model->released) model->channel.Unref(js);
-      if (failure) {
-        deferred->Reject(to_js(js, *failure).Value());
-      } else {
+      if (failure) return deferred->Reject(to_js(js, *failure).Value());
+      try {
         deferred->Resolve(done(js, **result));
+      } catch (const Napi::Error& error) {
+        deferred->Reject(error.Value());
+      } catch (const std::exception& error) {
+        deferred->Reject(to_js(js, {Code::kInternal, error.what()}).Value());
       }
     });
   });

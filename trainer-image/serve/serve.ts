@@ -57,6 +57,7 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
     podUid: context.podUid,
     ownerUid,
     attempt: 0,
+    generation: () => release.desired?.generation ?? 0,
   })
   const endpoint = createEndpoint(answering, signal, log)
   endpoint.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS

@@ -15,8 +15,17 @@ export interface Audience {
   readonly generation?: () => number
 }
 
-/** Resolves when the token allows the method on this pod; throws UNAUTHENTICATED with the claim that is wrong. */
-export type Authorize = (token: string | undefined, method: string) => Promise<void>
+/** What a token says of its call beyond what was checked here. */
+export interface Caller {
+  /** Generation that the call may ask for; 0 where there is none. */
+  readonly generation: number
+}
+
+/**
+ * Resolves when the token allows the method on this pod. Throws UNAUTHENTICATED with the claim that is wrong, and
+ * FAILED_PRECONDITION for a generation that is past.
+ */
+export type Authorize = (token: string | undefined, method: string) => Promise<Caller>
 
 /** Checks tokens signed with EdDSA by the key whose SPKI PEM is given (trust.proto says what they hold). */
 export async function authorizer(publicKeyPem: string, audience: Audience): Promise<Authorize> {
@@ -45,8 +54,14 @@ export async function authorizer(publicKeyPem: string, audience: Audience): Prom
     if (claims.attempt !== audience.attempt)
       throw refuse(`token refused: attempt is ${claims.attempt}; this pod is attempt ${audience.attempt}`)
     const generation = Number(claims.generation ?? 0)
+    if (!Number.isSafeInteger(generation) || generation < 0)
+      throw refuse(`token refused: generation is ${claims.generation}; expected a whole number`)
     const current = audience.generation?.() ?? 0
-    if (!(generation >= current))
-      throw refuse(`token refused: generation is ${claims.generation}; this pod has ${current}`)
+    if (generation < current)
+      throw new CallRefused(
+        status.FAILED_PRECONDITION,
+        `token refused: generation is ${generation}; this pod has ${current}`,
+      )
+    return { generation }
   }
 }

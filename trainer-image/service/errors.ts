@@ -22,6 +22,7 @@ const statusOf: Readonly<Record<FailureReason, status>> = {
   SourceInvalid: status.DATA_LOSS,
   NotFound: status.NOT_FOUND,
   NothingFits: status.FAILED_PRECONDITION,
+  NoValidation: status.FAILED_PRECONDITION,
   Unavailable: status.UNAVAILABLE,
   NonFinite: status.FAILED_PRECONDITION,
   DeviceOutOfMemory: status.RESOURCE_EXHAUSTED,

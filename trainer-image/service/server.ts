@@ -1,6 +1,7 @@
 import {
   type handleServerStreamingCall,
   type handleUnaryCall,
+  type Metadata,
   Server,
   ServerCredentials,
   ServerInterceptingCall,
@@ -12,12 +13,12 @@ import {
 } from '@grpc/grpc-js'
 import type { Trust } from '#proto/humanizer/trainer/v1/trust.ts'
 import { JobFailure } from '../job/failure.ts'
-import { type Audience, type Authorize, authorizer } from './authorize.ts'
+import { type Audience, type Authorize, authorizer, type Caller } from './authorize.ts'
 import { makeCertificate } from './certificate.ts'
 import { callStatusOf } from './errors.ts'
 
 /** A unary handler: the signal aborts when the caller hangs up. Throws become statuses in errors.ts. */
-export type Unary<Request, Response> = (request: Request, signal: AbortSignal) => Promise<Response>
+export type Unary<Request, Response> = (request: Request, signal: AbortSignal, caller: Caller) => Promise<Response>
 /** A server-streaming handler: each value is sent as it is yielded; it should end when the signal aborts. */
 export type Streaming<Request, Response> = (request: Request, signal: AbortSignal) => AsyncIterable<Response>
 
@@ -58,10 +59,13 @@ function hangUp(call: { on(event: 'cancelled', listener: () => void): unknown })
   return controller.signal
 }
 
+/** Who was let in, by the metadata of the call. */
+const callers = new WeakMap<Metadata, Caller>()
+
 const unaryCall =
   (handler: Unary<unknown, unknown>): handleUnaryCall<unknown, unknown> =>
   (call: ServerUnaryCall<unknown, unknown>, callback) => {
-    handler(call.request, hangUp(call)).then(
+    handler(call.request, hangUp(call), callers.get(call.metadata) ?? { generation: 0 }).then(
       (response) => callback(null, response),
       (error) => callback(callStatusOf(error)),
     )
@@ -99,7 +103,10 @@ const requireToken =
             const header = metadata.get('authorization')[0]
             const token = /^Bearer (\S+)$/.exec(String(header ?? ''))?.[1]
             authorize(token, method.path).then(
-              () => proceed(metadata),
+              (caller) => {
+                callers.set(metadata, caller)
+                proceed(metadata)
+              },
               (error) => call.sendStatus({ ...callStatusOf(error) }),
             )
           },

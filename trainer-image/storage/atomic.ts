@@ -18,8 +18,9 @@ export async function syncDirectory(directory: string): Promise<void> {
   }
 }
 
+/** Opened for reading: that is enough to flush it, and a copy of a read-only file can be opened no other way. */
 export async function syncFile(path: string): Promise<void> {
-  const handle = await open(path, 'r+')
+  const handle = await open(path, 'r')
   try {
     await handle.sync()
   } finally {

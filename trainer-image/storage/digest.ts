@@ -22,9 +22,10 @@ export function canonicalJson(value: unknown): string {
 export const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest('hex')
 
 /** Lower-case hex over the bytes of a file, read in pieces. */
-export async function sha256File(path: string): Promise<string> {
+export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
   const hash = createHash('sha256')
-  for await (const piece of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(piece)
+  const pieces = createReadStream(path, { highWaterMark: 1 << 20, ...(signal && { signal }) })
+  for await (const piece of pieces) hash.update(piece)
   return hash.digest('hex')
 }
 

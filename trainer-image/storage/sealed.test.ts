@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
@@ -26,6 +26,20 @@ test('a manifest lists every file by its sum and size, and the facts of its owne
   assert.equal(manifest.digest, digestOf({ 'a.txt': sha256('alpha'), 'sub/b.txt': sha256('beta') }))
   assert.equal(manifest.step, 7)
   assert.deepEqual(await verifySealed(folder), manifest)
+})
+
+test('read-only files of a folder can be sealed, as one finds them in a base model', async () => {
+  for (const name of ['a.txt', 'sub/b.txt']) chmodSync(join(folder, name), 0o444)
+  const isRoot = process.getuid!() === 0 // may write everything, so it must be somebody else
+  const nobody = 65534
+  if (isRoot) for (const name of ['', 'a.txt', 'sub', 'sub/b.txt']) chownSync(join(folder, name), nobody, nobody)
+  if (isRoot) process.seteuid!(nobody)
+  try {
+    await seal(folder, 'x')
+  } finally {
+    if (isRoot) process.seteuid!(0)
+  }
+  assert.equal((await verifySealed(folder)).digest, 'x')
 })
 
 const damages: { damage: string; cause: () => void; words: RegExp }[] = [

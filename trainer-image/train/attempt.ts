@@ -2,17 +2,19 @@ import { join } from 'node:path'
 import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import type { JobContext } from '../job/context.ts'
 import type { OpenedModel } from '../model/open.ts'
-import { loadModel } from '../native/index.ts'
+import { loadModel, type Model } from '../native/index.ts'
 import { fitsUnquantized, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
-import { findCheckpoints } from './checkpoint.ts'
+import { findCheckpoints, type SealedCheckpoint } from './checkpoint.ts'
 import { Checkpoints } from './checkpoints.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
-import { templateDate } from './example.ts'
 import type { LiveRun, Requests } from './live-run.ts'
-import { adapterConfigOf, openAdapter, openBase, quantizationOf, resumedState, settleRun } from './opening.ts'
-import { type EvaluationSets, planRun } from './plan.ts'
+import { adapterConfigOf, openAdapter, openBase, quantizationOf, type Settled, settleRun } from './opening.ts'
+import { type EvaluationSets, type Plan, planRun } from './plan.ts'
+import { inexactness, resumedProgress, resumedState } from './resume.ts'
+import { writeRunConfig } from './run-config.ts'
 import { trainSession } from './session.ts'
+import { leavingOn } from './work.ts'
 
 /** What one attempt works with; the lock is held and calls are served. */
 export interface Attempt {
@@ -30,57 +32,100 @@ export interface Attempt {
 export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const { asked, runDirectory, context, live, signal } = attempt
   const { log, dataDir } = context
-  const { config, environment } = await settleRun(asked, runDirectory, live, log)
+  const { beat } = live
+  const settled = await settleRun(asked, runDirectory)
+  const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
-  const opened = await openBase(config, dataDir)
+  const opened = await leavingOn(signal, openBase(config, dataDir))
   const adapterConfig = adapterConfigOf(config)
-  const plan = await planRun(config, dataset, opened, templateDate, signal)
-  for (const warning of plan.warnings) live.warn(warning)
-  live.update({ data: plan.data })
-  log.info({ ...plan.schedule, ...plan.data, examplesPerStep: plan.examplesPerStep }, 'planned')
+  const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
+  await recordPlan(attempt, settled, plan)
 
   const sealed = await findCheckpoints(runDirectory, (name, why) => {
     log.warn(why)
     live.warn(`${name} was not whole and is skipped: ${why}`)
   })
-  const { protectedDigests } = asked
-  const checkpoints = new Checkpoints(dataDir, sealed, { keep: config.checkpoints.keep, protectedDigests })
-  const resumed = await resumedState(checkpoints.newest)
-
-  live.update({ state: 'RUN_STATE_MEASURING_BASELINE' })
-  let baseline = await readBaseline(runDirectory)
-  const sets = plan.evaluation
-  const before =
-    baseline === undefined && sets !== undefined
-      ? await unquantizedLoss(attempt, config, opened, environment.threads, sets)
-      : undefined
-  const quantization = quantizationOf(config)
-  const model = await loadModel(opened.architecture, opened.tensors, { quantization, threads: environment.threads })
-  log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
-  if (baseline === undefined && sets !== undefined) {
-    baseline = { ...(await measure(model, undefined, sets, 0, signal)), unquantizedLoss: before }
-    await writeBaseline(runDirectory, baseline)
-    log.info({ loss: baseline.loss, interval: baseline.lossInterval, unquantizedLoss: before }, 'baseline')
-  }
-  const adapter = await openAdapter(model, config, adapterConfig, checkpoints.newest)
+  const exact = recordExactness(attempt, settled, sealed.at(-1))
+  const resumed = await resumedState(sealed, (message) => live.warn(message))
+  const checkpoints = new Checkpoints(dataDir, sealed, config.checkpoints.keep)
   live.update({
-    state: 'RUN_STATE_TRAINING',
-    baseline: baseline satisfies EvaluationResult | undefined,
+    state: 'RUN_STATE_MEASURING_BASELINE',
+    progress: resumedProgress(resumed, plan.schedule),
     resumedFromStep: resumed.step,
     checkpoints: checkpoints.report(resumed.standing.best?.step),
   })
-  return trainSession(attempt, { config, opened, adapterConfig, plan, model, adapter, checkpoints, resumed, baseline })
+
+  const known = await readBaseline(runDirectory)
+  const unquantizedLoss =
+    known === undefined && plan.evaluation !== undefined
+      ? await unquantizedLossOf(attempt, settled, opened, plan.evaluation)
+      : undefined
+  const options = { quantization: quantizationOf(config), threads: environment.threads, onProgress: beat }
+  const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))
+  try {
+    log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
+    const baseline = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
+    const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
+    live.update({ state: 'RUN_STATE_TRAINING', baseline })
+    const { templateDate } = settled
+    const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline }
+    return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
+  } finally {
+    model.close()
+  }
 }
 
-async function unquantizedLoss(
-  { context, signal }: Attempt,
-  config: CheckedConfig,
+/** Tells how the data became steps, and pins the configuration when this is the run's first plan. */
+async function recordPlan(
+  { live, context, runDirectory }: Attempt,
+  { config, environment, templateDate, stored }: Settled,
+  { data, schedule, examplesPerStep, warnings }: Plan,
+): Promise<void> {
+  for (const warning of warnings) live.warn(warning)
+  live.update({ data })
+  context.log.info({ ...schedule, ...data, examplesPerStep }, 'planned')
+  if (stored === undefined)
+    await writeRunConfig(runDirectory, { version: 1, config, environment, templateDate, examplesPerStep })
+}
+
+function recordExactness(
+  { live, context }: Attempt,
+  { environment, stored }: Settled,
+  newest: SealedCheckpoint | undefined,
+): boolean {
+  const changed = inexactness(newest, stored?.environment ?? environment, environment)
+  if (changed.length === 0) return true
+  live.update({ exact: false })
+  live.warn(`this attempt is not bit-exact: ${changed.join('; ')}`)
+  context.log.warn({ changed }, 'not bit-exact')
+  return false
+}
+
+async function measureBaseline(
+  { live, context, runDirectory, signal }: Attempt,
+  model: Model,
+  sets: EvaluationSets | undefined,
+  unquantizedLoss: number | undefined,
+): Promise<EvaluationResult | undefined> {
+  if (sets === undefined) return undefined
+  const { beat } = live
+  const measured = await leavingOn(signal, measure(model, undefined, sets, 0, { signal, beat }))
+  const baseline = { ...measured, unquantizedLoss }
+  await writeBaseline(runDirectory, baseline)
+  context.log.info({ loss: baseline.loss, interval: baseline.lossInterval, unquantizedLoss }, 'baseline')
+  return baseline
+}
+
+async function unquantizedLossOf(
+  { live, context, signal }: Attempt,
+  { config, environment }: Settled,
   opened: OpenedModel,
-  threads: number,
   sets: EvaluationSets,
 ): Promise<number | undefined> {
   if (config.quantization.type !== 'NF4') return undefined
-  if (fitsUnquantized(opened)) return measureUnquantized(opened, threads, sets, signal)
+  const { beat } = live
+  if (fitsUnquantized(opened))
+    return leavingOn(signal, measureUnquantized(opened, environment.threads, sets, { signal, beat }))
   context.log.info('the unquantised base does not fit the memory limit; its loss is not measured')
   return undefined
 }

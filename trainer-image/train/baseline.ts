@@ -8,6 +8,7 @@ import { type Adapter, loadModel, type Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import type { EvaluationSets } from './plan.ts'
 import { memoryLimit } from './threads.ts'
+import type { Work } from './work.ts'
 
 /** One evaluation of the run's fixed subset; `adapter` undefined is the untouched base. */
 export async function measure(
@@ -15,10 +16,10 @@ export async function measure(
   adapter: Adapter | undefined,
   { own, human }: EvaluationSets,
   step: number,
-  signal: AbortSignal,
+  work: Work,
 ): Promise<EvaluationResult> {
-  const estimate = await evaluateLoss(model, adapter, own, signal)
-  const humanLoss = human === undefined ? estimate.loss : (await evaluateLoss(model, adapter, human, signal)).loss
+  const estimate = await evaluateLoss(model, adapter, own, work)
+  const humanLoss = human === undefined ? estimate.loss : (await evaluateLoss(model, adapter, human, work)).loss
   return EvaluationResult.fromPartial({
     step,
     loss: estimate.loss,
@@ -56,12 +57,12 @@ export async function measureUnquantized(
   opened: OpenedModel,
   threads: number,
   { own }: EvaluationSets,
-  signal: AbortSignal,
+  work: Work,
 ): Promise<number | undefined> {
   const quantization = { type: 'None', blockSize: 64, doubleQuantization: false } as const
-  const model = await loadModel(opened.architecture, opened.tensors, { quantization, threads })
+  const model = await loadModel(opened.architecture, opened.tensors, { quantization, threads, onProgress: work.beat })
   try {
-    return (await evaluateLoss(model, undefined, own, signal)).loss
+    return (await evaluateLoss(model, undefined, own, work)).loss
   } finally {
     model.close()
   }

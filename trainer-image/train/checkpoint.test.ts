@@ -1,5 +1,17 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import fs from 'node:fs/promises'
+import { syncBuiltinESMExports } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
@@ -19,8 +31,17 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(run, { recursive: true }))
 
+const environment = {
+  threads: 2,
+  instructionPath: 'avx2',
+  oneDnnVersion: '3.9',
+  compiler: 'gcc',
+  node: 'v24',
+  microBatchSize: 4,
+}
+const facts = { base, environment, exact: true, templateDate: '26 Jul 2024' }
 const write = (step: number, files: Record<string, string> = {}, evaluation?: EvaluationResult) =>
-  writeCheckpoint(run, step, base, evaluation, async (directory) => {
+  writeCheckpoint(run, { ...facts, step, evaluation }, async (directory) => {
     const content = { 'adapter_model.safetensors': `weights ${step}`, 'optimizer.safetensors': 'moments', ...files }
     for (const [name, text] of Object.entries(content)) writeFileSync(join(directory, name), text)
   })
@@ -47,7 +68,7 @@ test('the digest is that of the adapter: optimizer and evaluation do not change 
 test('a write that fails leaves neither a checkpoint nor a leftover, and the old one of its step stays', async () => {
   await write(5)
   await assert.rejects(
-    writeCheckpoint(run, 5, base, undefined, async () => {
+    writeCheckpoint(run, { ...facts, step: 5, evaluation: undefined }, async () => {
       throw new Error('disk full')
     }),
     /disk full/,
@@ -56,6 +77,71 @@ test('a write that fails leaves neither a checkpoint nor a leftover, and the old
     (await find()).map(({ step }) => step),
     [5],
   )
+  assert.deepEqual(readdirSync(run), ['checkpoint-5'])
+})
+
+test('what serving and a resume must know stands in the manifest', async () => {
+  const { directory } = await write(5)
+  const manifest = JSON.parse(readFileSync(join(directory, 'manifest.json'), 'utf8'))
+  assert.deepEqual(
+    [manifest.step, manifest.base, manifest.environment, manifest.exact, manifest.templateDate],
+    [5, base, environment, true, '26 Jul 2024'],
+  )
+})
+
+/** Runs work; the rename of this ordinal and everything after it fails, as if the process had ended. */
+async function cutShortAt(ordinal: number, work: () => Promise<unknown>): Promise<'cut short' | 'done'> {
+  const { rename, rm } = fs
+  let renames = 0
+  const alive = async <T>(operation: () => Promise<T>): Promise<T> => {
+    if (renames >= ordinal) throw new Error('killed')
+    return operation()
+  }
+  Object.assign(fs, {
+    rm: (...args: Parameters<typeof rm>) => alive(() => rm(...args)),
+    rename: (...args: Parameters<typeof rename>) => {
+      renames += 1
+      return alive(() => rename(...args))
+    },
+  })
+  syncBuiltinESMExports()
+  try {
+    await work()
+    return 'done'
+  } catch {
+    return 'cut short'
+  } finally {
+    Object.assign(fs, { rename, rm })
+    syncBuiltinESMExports()
+  }
+}
+
+test('replacing a checkpoint of the same step, cut short anywhere, leaves the old or the new one whole', async () => {
+  const steps: (string | number | undefined)[] = []
+  for (let ordinal = 1; ; ordinal++) {
+    await write(5)
+    const ended = await cutShortAt(ordinal, () => write(5, {}, EvaluationResult.fromPartial({ loss: 1 })))
+    const found = await find()
+    assert.deepEqual(
+      found.map(({ step }) => step),
+      [5],
+      `cut short at rename ${ordinal}`,
+    )
+    assert.deepEqual(readdirSync(run), ['checkpoint-5'])
+    steps.push(found[0]?.evaluation?.loss)
+    if (ended === 'done') break
+  }
+  assert.deepEqual(broken, [])
+  assert.deepEqual(new Set(steps), new Set([undefined, 1]))
+})
+
+test('a checkpoint that waits aside comes back when the one of its name is broken', async () => {
+  const { directory } = await write(5)
+  renameSync(directory, `${directory}.replaced`)
+  cpSync(`${directory}.replaced`, directory, { recursive: true })
+  writeFileSync(join(directory, 'optimizer.safetensors'), 'X')
+  const found = await find()
+  assert.deepEqual([found.map(({ step }) => step), broken], [[5], ['checkpoint-5']])
   assert.deepEqual(readdirSync(run), ['checkpoint-5'])
 })
 
@@ -95,13 +181,12 @@ test('leftovers of an interrupted write are swept without a word; other folders 
 })
 
 test('adding a checkpoint removes what no rule keeps, from disk too', async () => {
-  const checkpoints = new Checkpoints(run, [], { keep: 1, protectedDigests: [(await write(5)).digest] })
+  const checkpoints = new Checkpoints(run, [], 1)
   for (const step of [5, 10, 15, 20]) await checkpoints.add(await write(step), 10)
-  assert.deepEqual(readdirSync(run).sort(), ['checkpoint-10', 'checkpoint-20', 'checkpoint-5'])
+  assert.deepEqual(readdirSync(run).sort(), ['checkpoint-10', 'checkpoint-20'])
   assert.deepEqual(
     checkpoints.report(10).map(({ name, path, best }) => [name, path, best]),
     [
-      ['checkpoint-5', 'checkpoint-5', false],
       ['checkpoint-10', 'checkpoint-10', true],
       ['checkpoint-20', 'checkpoint-20', false],
     ],

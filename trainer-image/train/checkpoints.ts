@@ -7,22 +7,12 @@ import { prunable } from './retention.ts'
 export class Checkpoints {
   readonly #dataDir: string
   readonly #keep: number
-  readonly #protectedDigests: readonly string[]
   #sealed: SealedCheckpoint[]
 
-  constructor(
-    dataDir: string,
-    sealed: readonly SealedCheckpoint[],
-    rule: { readonly keep: number; readonly protectedDigests: readonly string[] },
-  ) {
+  constructor(dataDir: string, sealed: readonly SealedCheckpoint[], keep: number) {
     this.#dataDir = dataDir
     this.#sealed = [...sealed]
-    this.#keep = rule.keep
-    this.#protectedDigests = rule.protectedDigests
-  }
-
-  get newest(): SealedCheckpoint | undefined {
-    return this.#sealed.at(-1)
+    this.#keep = keep
   }
 
   at(step: number): SealedCheckpoint | undefined {
@@ -33,7 +23,7 @@ export class Checkpoints {
   async add(checkpoint: SealedCheckpoint, bestStep: number | undefined): Promise<void> {
     this.#sealed = this.#sealed.filter(({ step }) => step !== checkpoint.step)
     this.#sealed.push(checkpoint)
-    const condemned = prunable(this.#sealed, this.#keep, bestStep, this.#protectedDigests)
+    const condemned = prunable(this.#sealed, this.#keep, bestStep)
     this.#sealed = this.#sealed.filter((each) => !condemned.includes(each))
     for (const each of condemned) await removeCheckpoint(each)
   }

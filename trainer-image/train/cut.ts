@@ -4,6 +4,7 @@ export interface Cut {
   readonly pieces: readonly string[]
   /** Sentences that do not fit even alone; they are in no piece. */
   readonly dropped: number
+  readonly droppedCharacters: number
 }
 
 const sentences = new Intl.Segmenter('en', { granularity: 'sentence' })
@@ -18,6 +19,7 @@ const sentencesOf = (text: string): string[] => Array.from(sentences.segment(tex
 export function cut(text: string, fits: (piece: string) => boolean): Cut {
   const pieces: string[] = []
   let dropped = 0
+  let droppedCharacters = 0
   let open = ''
   const close = (): void => {
     if (open.trim() !== '') pieces.push(open.trim())
@@ -30,10 +32,12 @@ export function cut(text: string, fits: (piece: string) => boolean): Cut {
     }
     close()
     if (fits(unit.trim())) open = unit
-    else if (divide === undefined) dropped += 1
-    else for (const part of divide(unit)) add(part, undefined)
+    else if (divide === undefined) {
+      dropped += 1
+      droppedCharacters += unit.trim().length
+    } else for (const part of divide(unit)) add(part, undefined)
   }
   for (const paragraph of paragraphsOf(text)) add(paragraph, sentencesOf)
   close()
-  return { pieces, dropped }
+  return { pieces, dropped, droppedCharacters }
 }

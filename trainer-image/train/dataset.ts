@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { SampleFormat } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { SampleFormat, Split } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { type Manifest, readManifest, verifySealed } from '../storage/sealed.ts'
 
@@ -22,6 +22,8 @@ export type Part = 'train' | 'validation'
 export interface Dataset {
   readonly directory: string
   readonly format: SampleFormat
+  /** 100: the user wants no validation. */
+  readonly trainPercent: number
 }
 
 /** Opens datasets/<hex>; every sum is checked, so that a run never trains on other bytes than its digest says. */
@@ -35,14 +37,15 @@ export async function openDataset(directory: string, digest: string): Promise<Da
   if (sealed.digest !== digest)
     throw new JobFailure('SourceInvalid', `${directory} holds dataset ${sealed.digest}; expected ${digest}`)
   await verifySealed(directory)
-  const description: unknown = JSON.parse(await readFile(join(directory, 'dataset.json'), 'utf8'))
-  const format = SampleFormat.fromJSON((description as { format?: unknown }).format ?? {})
+  const description = JSON.parse(await readFile(join(directory, 'dataset.json'), 'utf8')) as Record<string, unknown>
+  const format = SampleFormat.fromJSON(description['format'] ?? {})
+  const { trainPercent } = Split.fromJSON(description['split'] ?? {})
   if (!format.userTemplate.includes('{text}'))
     throw new JobFailure(
       'SourceInvalid',
       `${directory}/dataset.json: format.userTemplate is "${format.userTemplate}"; expected it to contain {text}`,
     )
-  return { directory, format }
+  return { directory, format, trainPercent }
 }
 
 /** The rows of one part, in the file's order, in chunks of DuckDB's size. */

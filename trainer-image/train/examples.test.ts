@@ -72,7 +72,8 @@ async function* rowsOf(...rows: Pick<Row, 'kind' | 'target'>[]): AsyncGenerator<
 const sentences = Array.from({ length: 12 }, (_, i) => `Sentence number ${i} is here. `)
   .join('')
   .trim()
-const never = new AbortController().signal
+let beats = 0
+const work = { signal: new AbortController().signal, beat: () => void beats++ }
 
 for (const kind of ['Identity', 'Denoise'] as const)
   test(`a long ${kind} text becomes pieces that all fit, keep its id and end their turn`, async () => {
@@ -82,7 +83,7 @@ for (const kind of ['Identity', 'Denoise'] as const)
       format,
       160,
       42,
-      never,
+      work,
     )
     assert.ok(examples.length > 1 && chunked === 1 && dropped === 0)
     for (const example of examples) {
@@ -96,10 +97,26 @@ for (const kind of ['Identity', 'Denoise'] as const)
     assert.equal(targets.join(' '), sentences)
   })
 
-test('a sentence that fits nowhere is dropped and counted', async () => {
+test('a sentence that fits nowhere is dropped and counted, by the characters it takes with it', async () => {
   const target = `Short one. Long ${'word '.repeat(200)}end. Short two.`
-  const { examples, dropped } = await makeExamples(rowsOf({ kind: 'Denoise', target }), codec, format, 100, 42, never)
+  const { examples, dropped, droppedShare } = await makeExamples(
+    rowsOf({ kind: 'Denoise', target }),
+    codec,
+    format,
+    100,
+    42,
+    work,
+  )
   assert.deepEqual([examples.length, dropped], [2, 1])
+  const long = `Long ${'word '.repeat(200)}end.`
+  assert.equal(droppedShare, long.length / target.length)
+})
+
+test('whoever watches sees that rows are being tokenised', async () => {
+  const row = { kind: 'Denoise' as const, target: 'The cat sat down.' }
+  beats = 0
+  await makeExamples(rowsOf(...Array.from({ length: 100 }, () => row)), codec, format, 100, 42, work)
+  assert.equal(beats, 3)
 })
 
 test('batches concatenate documents, mark sequences and number them in the effective batch', async () => {
@@ -109,7 +126,7 @@ test('batches concatenate documents, mark sequences and number them in the effec
     format,
     200,
     42,
-    never,
+    work,
   )
   const lengths = examples.map(({ tokens }) => tokens.length)
   const whole = batchOf(examples, [[0, 2], [1]], 0)

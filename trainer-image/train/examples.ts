@@ -4,6 +4,7 @@ import { corrupt } from '../dataset/denoise.ts'
 import { cut } from './cut.ts'
 import type { Row } from './dataset.ts'
 import { type Codec, type Example, type Pair, renderExample } from './example.ts'
+import type { Work } from './work.ts'
 
 /** The examples of one part of a dataset and what was lost on the way. */
 export interface Examples {
@@ -12,6 +13,8 @@ export interface Examples {
   readonly chunked: number
   /** Sentences that fit nowhere. */
   readonly dropped: number
+  /** Share of the texts' characters that those sentences hold, 0 to 1. */
+  readonly droppedShare: number
 }
 
 /**
@@ -24,15 +27,21 @@ export async function makeExamples(
   format: SampleFormat,
   maxTokens: number,
   seed: number,
-  signal: AbortSignal,
+  { signal, beat }: Work,
 ): Promise<Examples> {
   const examples: Example[] = []
   let chunked = 0
   let dropped = 0
   let read = 0
+  let characters = 0
+  let droppedCharacters = 0
   for await (const row of rows) {
-    if (++read % 32 === 0) await setImmediate() // lets the writer's lock beat and calls be answered
+    if (++read % 32 === 0) {
+      beat()
+      await setImmediate() // lets the writer's lock beat and calls be answered
+    }
     signal.throwIfAborted()
+    characters += row.target.length
     const whole = renderExample(codec, format, pairOf(row, row.input, row.target))
     if (whole.tokens.length <= maxTokens) {
       examples.push(whole)
@@ -44,8 +53,9 @@ export async function makeExamples(
     examples.push(...result.pieces.map(render))
     chunked += result.pieces.length > 0 ? 1 : 0
     dropped += result.dropped
+    droppedCharacters += result.droppedCharacters
   }
-  return { examples, chunked, dropped }
+  return { examples, chunked, dropped, droppedShare: characters === 0 ? 0 : droppedCharacters / characters }
 }
 
 const pairOf = (row: Row, input: string, target: string): Pair => ({

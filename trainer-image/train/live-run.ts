@@ -22,6 +22,9 @@ export class LiveRun {
     this.#changed = Promise.withResolvers()
   }
 
+  /** Shows that the trainer goes on where there is nothing else to tell: the operator takes a standing sequence for a hang. */
+  readonly beat = (): void => this.update({})
+
   warn(message: string): void {
     if (!this.#report.warnings.includes(message)) this.update({ warnings: [...this.#report.warnings, message] })
   }

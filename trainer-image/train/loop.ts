@@ -3,6 +3,7 @@ import { JobFailure } from '../job/failure.ts'
 import type { Batch } from '../native/index.ts'
 import { judge, type Patience, type Standing } from './early-stopping.ts'
 import { learningRate, type Schedule } from './schedule.ts'
+import { leavingOn } from './work.ts'
 
 /** What the loop did, in order. The caller logs, streams and saves; the loop goes on when it is asked for the next fact. */
 export type Fact =
@@ -47,7 +48,7 @@ export interface LoopOptions extends Patience {
   readonly checkpointEvery: number
   /** True when somebody asked for a checkpoint at the next step. */
   readonly checkpointAsked: () => boolean
-  /** Where to go on: 0 and a new standing for a new run. `evaluated`: the evaluation due at that step was made. */
+  /** Where to go on: 0 and a new standing for a new run. `evaluated`: no evaluation due at that step is still to be made. */
   readonly from: { readonly step: number; readonly standing: Standing; readonly evaluated: boolean }
 }
 
@@ -93,6 +94,7 @@ export async function* trainLoop(
     let labelTokens = 0
     let tokens = 0
     for (const batch of options.batches(next)) {
+      signal.throwIfAborted()
       const part = await leavingOn(signal, arithmetic.accumulate(batch, next))
       nll += part.nll
       labelTokens += part.labelTokens
@@ -116,17 +118,3 @@ export async function* trainLoop(
 }
 
 const isDue = (step: number, every: number): boolean => every > 0 && step % every === 0
-
-/** The promise, or at once the abort's reason: native work in flight is left behind, it changes nothing that is saved. */
-async function leavingOn<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
-  work.catch(() => {}) // the abort may win; then nobody waits for it
-  const aborted = Promise.withResolvers<never>()
-  const leave = (): void => aborted.reject(signal.reason)
-  if (signal.aborted) leave()
-  signal.addEventListener('abort', leave, { once: true })
-  try {
-    return await Promise.race([aborted.promise, work])
-  } finally {
-    signal.removeEventListener('abort', leave)
-  }
-}

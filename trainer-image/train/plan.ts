@@ -12,6 +12,7 @@ import type { Codec } from './example.ts'
 import { type Examples, makeExamples } from './examples.ts'
 import { packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
 import { type Schedule, schedule } from './schedule.ts'
+import type { Work } from './work.ts'
 
 /** All that a run will do, fixed before its first step by (dataset, configuration, seed). */
 export interface Plan {
@@ -30,7 +31,7 @@ export interface EvaluationSets {
   readonly human: EvaluationSet | undefined
 }
 
-/** Share of dropped sentences above which a person should know. */
+/** Share of dropped text above which a person should know. */
 const droppedWarning = 0.05
 
 export async function planRun(
@@ -38,7 +39,7 @@ export async function planRun(
   dataset: Dataset,
   opened: OpenedModel,
   templateDate: string,
-  signal: AbortSignal,
+  work: Work,
 ): Promise<Plan> {
   const { training, evaluation } = config
   const capacity = training.maxSequenceLength
@@ -49,7 +50,7 @@ export async function planRun(
     )
   const codec: Codec = { ...opened, dateString: templateDate }
   const make = (rows: AsyncIterable<Row>): Promise<Examples> =>
-    makeExamples(rows, codec, dataset.format, capacity, training.seed, signal)
+    makeExamples(rows, codec, dataset.format, capacity, training.seed, work)
 
   const train = await make(readRows(dataset, 'train'))
   const { examples } = train
@@ -72,6 +73,11 @@ export async function planRun(
     return { examples: subset, capacity, sequencesPerBatch: training.microBatchSize, seed: training.seed }
   }
   const own = await setOf(readRows(dataset, 'validation'))
+  if (own === undefined && dataset.trainPercent < 100)
+    throw new JobFailure(
+      'NoValidation',
+      `the dataset has no validation text that fits ${capacity} tokens, with split.trainPercent ${dataset.trainPercent}; expected two clusters of texts or more, or split.trainPercent 100 for a run that evaluates nothing`,
+    )
   const needsHuman = own !== undefined && dataset.format.sample !== 'Denoise'
   const human = needsHuman ? await setOf(denoised(readRows(dataset, 'validation'), training.seed)) : undefined
 
@@ -97,14 +103,17 @@ async function* denoised(rows: AsyncIterable<Row>, seed: number): AsyncGenerator
   for await (const row of rows) yield { ...row, kind: 'Denoise', input: corrupt(row.target, seed, row.id) }
 }
 
-function warningsOf({ examples, dropped }: Examples, capacity: number, sample: string, validated: boolean): string[] {
+function warningsOf({ droppedShare }: Examples, capacity: number, sample: string, validated: boolean): string[] {
   const warnings: string[] = []
-  const share = dropped / (examples.length + dropped)
-  if (share > droppedWarning)
-    warnings.push(`${(100 * share).toFixed(1)} % of the data was dropped: sentences that do not fit ${capacity} tokens`)
+  if (droppedShare > droppedWarning)
+    warnings.push(
+      `${(100 * droppedShare).toFixed(1)} % of the text was dropped: sentences that do not fit ${capacity} tokens`,
+    )
   if (sample === 'Identity')
     warnings.push('Identity samples are solved by copying; best and early stopping follow humanLoss instead')
   if (!validated)
-    warnings.push('the dataset has no validation text: nothing is evaluated and no checkpoint is the best')
+    warnings.push(
+      'the dataset has no validation text (split.trainPercent 100): nothing is evaluated and no checkpoint is the best',
+    )
   return warnings
 }

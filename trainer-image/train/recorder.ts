@@ -15,7 +15,7 @@ export interface RecorderOptions {
   readonly schedule: Schedule
   /** Steps between two log lines; 0 logs none. */
   readonly logEvery: number
-  readonly from: Pick<TrainerState, 'step' | 'history' | 'tokensSeen'>
+  readonly from: Omit<TrainerState, 'standing'>
   readonly peakMemoryBytes: () => number
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number
@@ -28,6 +28,7 @@ export class Recorder {
   #lastFact: number
   #history: LogEntry[]
   #tokensSeen: number
+  #evaluatedStep: number | undefined
   #window = { nll: 0, labelTokens: 0, tokens: 0, milliseconds: 0 }
   #evaluations = new Map<number, EvaluationResult>()
 
@@ -37,6 +38,7 @@ export class Recorder {
     this.#lastFact = this.#began
     this.#history = [...options.from.history]
     this.#tokensSeen = options.from.tokensSeen
+    this.#evaluatedStep = options.from.evaluatedStep
   }
 
   get history(): readonly LogEntry[] {
@@ -45,6 +47,10 @@ export class Recorder {
 
   get tokensSeen(): number {
     return this.#tokensSeen
+  }
+
+  get evaluatedStep(): number | undefined {
+    return this.#evaluatedStep
   }
 
   evaluationAt(step: number): EvaluationResult | undefined {
@@ -83,6 +89,7 @@ export class Recorder {
   async evaluation(step: number, result: EvaluationResult): Promise<void> {
     const { live, log, scalars, schedule } = this.#options
     this.#evaluations.set(step, result)
+    this.#evaluatedStep = step
     this.#history.push({
       step,
       epoch: step / schedule.stepsPerEpoch,

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { checkConfig } from './configuration.ts'
 import { continuedConfig, differences, type RunConfig, readRunConfig, writeRunConfig } from './run-config.ts'
-import { formatTrainerState, parseTrainerState, wasEvaluated } from './trainer-state.ts'
+import { formatTrainerState, parseTrainerState } from './trainer-state.ts'
 
 const valid = TrainConfig.fromPartial({
   owner: { namespace: 'n', name: 'r', uid: 'u-1' },
@@ -68,7 +68,7 @@ const environment = {
   node: 'v24',
   microBatchSize: 4,
 }
-const stored: RunConfig = { version: 1, config: valid, environment, templateDate: '26 Jul 2024' }
+const stored: RunConfig = { version: 1, config: valid, environment, templateDate: '1 Jan 2020', examplesPerStep: 4.5 }
 
 test('run_config.json holds the run, not the attempt, and reads back', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'config-'))
@@ -76,22 +76,23 @@ test('run_config.json holds the run, not the attempt, and reads back', async () 
   await writeRunConfig(directory, stored)
   const read = await readRunConfig(directory)
   assert.deepEqual(read?.config.training, valid.training)
-  assert.deepEqual(read?.environment, environment)
+  assert.deepEqual([read?.environment, read?.templateDate, read?.examplesPerStep], [environment, '1 Jan 2020', 4.5])
   assert.ok(!readFileSync(join(directory, 'run_config.json'), 'utf8').includes('PEM'))
   rmSync(directory, { recursive: true })
 })
 
-test('a resume goes by the stored run and takes from the new attempt only its own fields', () => {
+test('a resume goes by the stored run and takes from the new attempt only its own fields and what is mutable', () => {
   const asked = checkConfig({
     ...valid,
     ...training({ learningRate: 1, microBatchSize: 2, gradientAccumulation: 8 }),
     attempt: 3,
-    protectedDigests: ['x'],
+    objective: 'another',
+    logging: { everySteps: 5, tensorBoard: true },
   })
-  const { training: kept, attempt, protectedDigests } = continuedConfig(stored, asked)
+  const { training: kept, attempt, objective, logging } = continuedConfig(stored, asked)
   assert.deepEqual(
-    [kept.learningRate, kept.microBatchSize, kept.gradientAccumulation, attempt, protectedDigests],
-    [1.5e-4, 2, 8, 3, ['x']],
+    [kept.learningRate, kept.microBatchSize, kept.gradientAccumulation, attempt, objective, logging],
+    [1.5e-4, 2, 8, 3, 'another', { everySteps: 5, tensorBoard: true }],
   )
 })
 
@@ -113,6 +114,7 @@ test('trainer_state.json has the fields of the Hugging Face Trainer and gives ba
   const state = {
     step: 200,
     standing: { best: { step: 150, loss: 1.25 }, withoutImprovement: 1 },
+    evaluatedStep: 200,
     history: [
       { step: 200, epoch: 2, eval_loss: 1.3 },
       { step: 190, epoch: 1.9, loss: Number.NaN, grad_norm: 1 },
@@ -139,6 +141,4 @@ test('trainer_state.json has the fields of the Hugging Face Trainer and gives ba
   const read = parseTrainerState(text)
   assert.deepEqual({ ...read, history: [] }, { ...state, history: [] })
   assert.deepEqual(read.history[1], { step: 190, epoch: 1.9, grad_norm: 1 })
-  assert.equal(wasEvaluated(read), true)
-  assert.equal(wasEvaluated({ ...read, step: 190 }), false)
 })

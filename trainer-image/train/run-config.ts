@@ -17,19 +17,21 @@ export interface Environment {
   readonly microBatchSize: number
 }
 
-/** run_config.json: written once at the run's start; every later attempt goes by it. */
+/** run_config.json: written once, when the run is planned; every later attempt goes by it. */
 export interface RunConfig {
   readonly version: 1
   readonly config: TrainConfig
   readonly environment: Environment
   /** The date that the chat template is given, at training and at serving. */
   readonly templateDate: string
+  /** Mean number of texts in one optimizer step, as packed. */
+  readonly examplesPerStep: number
 }
 
 const nameIn = (runDirectory: string): string => join(runDirectory, 'run_config.json')
 
 /** Fields of one attempt, no part of the run: never read back. */
-const ofAttempt = { trust: undefined, attempt: 0, protectedDigests: [], reclaim: undefined }
+const ofAttempt = { trust: undefined, attempt: 0, reclaim: undefined }
 
 export async function readRunConfig(runDirectory: string): Promise<RunConfig | undefined> {
   let text: string
@@ -50,7 +52,10 @@ export async function writeRunConfig(runDirectory: string, runConfig: RunConfig)
   await writeFileAtomic(nameIn(runDirectory), `${JSON.stringify({ ...runConfig, config }, null, 2)}\n`)
 }
 
-/** The run's configuration with this attempt's own fields; the operator's newer defaults never change a running run. */
+/**
+ * The run's configuration with this attempt's own fields and what a user may change at any time; the operator's newer
+ * defaults never change a running run.
+ */
 export function continuedConfig(stored: RunConfig, asked: CheckedConfig): CheckedConfig {
   const { microBatchSize, gradientAccumulation } = asked.training
   const kept = stored.config.training
@@ -64,8 +69,9 @@ export function continuedConfig(stored: RunConfig, asked: CheckedConfig): Checke
     ...stored.config,
     attempt: asked.attempt,
     trust: asked.trust,
-    protectedDigests: asked.protectedDigests,
     reclaim: asked.reclaim,
+    objective: asked.objective,
+    logging: asked.logging,
     training: { ...kept!, microBatchSize, gradientAccumulation },
   })
 }

@@ -4,7 +4,6 @@ import { JobFailure } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { AdapterConfig } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
-import type { AdapterBase } from '../storage/adapter-identity.ts'
 import type { Attempt } from './attempt.ts'
 import { measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
@@ -15,12 +14,18 @@ import { type Arithmetic, judgedLoss, trainLoop } from './loop.ts'
 import type { Plan } from './plan.ts'
 import { Recorder } from './recorder.ts'
 import { writeCheckpointFiles } from './resume-files.ts'
+import type { Environment } from './run-config.ts'
 import { noScalarLog, openScalarLog } from './tensorboard.ts'
-import { formatTrainerState, type TrainerState, wasEvaluated } from './trainer-state.ts'
+import { formatTrainerState, type TrainerState } from './trainer-state.ts'
+import type { Work } from './work.ts'
 
 /** Everything opened for the loop. */
 export interface Session {
   readonly config: CheckedConfig
+  readonly environment: Environment
+  readonly templateDate: string
+  /** Whether this attempt goes on bit for bit. */
+  readonly exact: boolean
   readonly opened: OpenedModel
   readonly adapterConfig: AdapterConfig
   readonly plan: Plan
@@ -70,9 +75,9 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     evaluateEvery: config.evaluation.everySteps,
     checkpointEvery: config.checkpoints.everySteps,
     checkpointAsked: () => requests.wantsCheckpoint,
-    from: { step, standing, evaluated: wasEvaluated(resumed) },
+    from: { step, standing, evaluated: plan.evaluation === undefined || resumed.evaluatedStep === step },
   }
-  const { arithmetic, idle } = arithmeticOf(session, signal)
+  const { arithmetic, idle } = arithmeticOf(session, { signal, beat: live.beat })
   try {
     for await (const fact of trainLoop(arithmetic, options, signal)) {
       step = fact.step
@@ -83,6 +88,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
       if (fact.kind === 'finished') live.update({ stoppedEarly: fact.stoppedEarly })
     }
   } catch (error) {
+    model.cancel() // what the loop left behind ends at its next layer; the adapter can be read meanwhile
     const stopped = signal.aborted && signal.reason instanceof JobFailure && signal.reason.reason === 'Stopped'
     if (!stopped) throw error
     live.update({ state: 'RUN_STATE_STOPPING' })
@@ -91,7 +97,6 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
   } finally {
     await idle()
     session.adapter.close()
-    model.close()
   }
   warnWhenNothingLearnt(attempt, session, standing)
   live.update({ state: 'RUN_STATE_SUCCEEDED' })
@@ -102,11 +107,11 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
  * The arithmetic of the loop, and `idle`: resolves when what an abort left behind has ended. The process must not exit
  * before, or the engine's threads would run on memory that the exit has torn down.
  */
-function arithmeticOf({ config, plan, model, adapter }: Session, signal: AbortSignal) {
+function arithmeticOf({ config, plan, model, adapter }: Session, work: Work) {
   let newest: Promise<unknown> = Promise.resolve()
-  const tracked = <T>(work: Promise<T>): Promise<T> => {
-    newest = work.catch(() => {})
-    return work
+  const tracked = <T>(operation: Promise<T>): Promise<T> => {
+    newest = operation.then(work.beat, () => {})
+    return operation
   }
   const arithmetic: Arithmetic = {
     accumulate: (batch, step) => tracked(model.accumulate(adapter, batch, step)),
@@ -121,21 +126,22 @@ function arithmeticOf({ config, plan, model, adapter }: Session, signal: AbortSi
           weightDecay: config.training.weightDecay,
         }),
       ),
-    evaluate: async (step) => plan.evaluation && tracked(measure(model, adapter, plan.evaluation, step, signal)),
+    evaluate: async (step) => plan.evaluation && tracked(measure(model, adapter, plan.evaluation, step, work)),
   }
   return { arithmetic, idle: () => newest }
 }
 
 function sealCheckpoint(
   { runDirectory }: Attempt,
-  { config, opened, adapterConfig, plan, adapter }: Session,
+  { config, environment, templateDate, exact, opened, adapterConfig, plan, adapter }: Session,
   recorder: Recorder,
   step: number,
   standing: Standing,
 ): Promise<SealedCheckpoint> {
   const { training, logging, evaluation, checkpoints, earlyStopping, quantization } = config
+  const { evaluatedStep, history, tokensSeen } = recorder
   const state = formatTrainerState(
-    { step, standing, history: recorder.history, tokensSeen: recorder.tokensSeen },
+    { step, standing, evaluatedStep, history, tokensSeen },
     {
       schedule: plan.schedule,
       epochs: training.epochs,
@@ -146,8 +152,9 @@ function sealCheckpoint(
       ...earlyStopping,
     },
   )
-  const base: AdapterBase = { digest: config.model.digest, quantization }
-  return writeCheckpoint(runDirectory, step, base, recorder.evaluationAt(step), (directory) =>
+  const base = { digest: config.model.digest, quantization }
+  const facts = { step, base, evaluation: recorder.evaluationAt(step), environment, exact, templateDate }
+  return writeCheckpoint(runDirectory, facts, (directory) =>
     writeCheckpointFiles(directory, adapter, adapterConfig, opened, state),
   )
 }

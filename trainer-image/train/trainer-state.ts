@@ -16,6 +16,8 @@ export interface LogEntry {
 export interface TrainerState {
   readonly step: number
   readonly standing: Standing
+  /** Step of the newest evaluation that the standing knows of, also of one whose loss was not finite. */
+  readonly evaluatedStep: number | undefined
   readonly history: readonly LogEntry[]
   /** Tokens that went through the model in training, prompts included. */
   readonly tokensSeen: number
@@ -36,7 +38,7 @@ const finite = (value: number | undefined): boolean => value === undefined || Nu
 
 /** trainer_state.json with the fields and the layout of Hugging Face's Trainer (indent 2, sorted keys). */
 export function formatTrainerState(state: TrainerState, facts: TrainerStateFacts): string {
-  const { step, standing, history, tokensSeen } = state
+  const { step, standing, evaluatedStep, history, tokensSeen } = state
   const { best } = standing
   const fields = {
     best_global_step: best?.step ?? null,
@@ -57,7 +59,10 @@ export function formatTrainerState(state: TrainerState, facts: TrainerStateFacts
     stateful_callbacks: {
       EarlyStoppingCallback: {
         args: { early_stopping_patience: facts.patience, early_stopping_threshold: facts.minImprovement },
-        attributes: { early_stopping_patience_counter: standing.withoutImprovement },
+        attributes: {
+          early_stopping_patience_counter: standing.withoutImprovement,
+          evaluated_step: evaluatedStep ?? null,
+        },
       },
     },
     total_flos: 0,
@@ -75,7 +80,9 @@ interface StateFields {
   readonly log_history: readonly LogEntry[]
   readonly num_input_tokens_seen: number
   readonly stateful_callbacks: {
-    readonly EarlyStoppingCallback: { readonly attributes: { readonly early_stopping_patience_counter: number } }
+    readonly EarlyStoppingCallback: {
+      readonly attributes: { readonly early_stopping_patience_counter: number; readonly evaluated_step: number | null }
+    }
   }
 }
 
@@ -83,17 +90,15 @@ interface StateFields {
 export function parseTrainerState(text: string): TrainerState {
   const fields = JSON.parse(text) as StateFields
   const { best_global_step: step, best_metric: loss } = fields
+  const { attributes } = fields.stateful_callbacks.EarlyStoppingCallback
   return {
     step: fields.global_step,
     standing: {
       best: step === null || loss === null ? undefined : { step, loss },
-      withoutImprovement: fields.stateful_callbacks.EarlyStoppingCallback.attributes.early_stopping_patience_counter,
+      withoutImprovement: attributes.early_stopping_patience_counter,
     },
+    evaluatedStep: attributes.evaluated_step ?? undefined,
     history: fields.log_history,
     tokensSeen: fields.num_input_tokens_seen,
   }
 }
-
-/** False when the evaluation due at the state's own step was cut off by the stop that sealed it. */
-export const wasEvaluated = ({ step, history }: TrainerState): boolean =>
-  history.some((entry) => entry.step === step && entry.eval_loss !== undefined)

@@ -158,7 +158,7 @@ export interface HumanizerDatasetSpec {
      */
     exact: boolean
     /**
-     * Jaccard similarity of word shingles above which a text is a near copy. "0" turns it off.
+     * Jaccard similarity of word shingles above which a text is a near copy: "0.8" to "1", or "0", which turns the search off. Pairs are proposed by 32 bands of 8 MinHashes: 99.7 % of those at 0.8 and 99.996 % at 0.85 are found, but only half at 0.62, so a lower threshold would leave near copies behind unseen.
      */
     nearThreshold: string
     /**

@@ -481,9 +481,13 @@ export interface QLoRARunStatus {
      */
     reason?: string
     /**
-     * Failures in a row.
+     * Attempts that count against maxRetries, since the last retryToken.
      */
     failures?: number
+    /**
+     * Attempts in a row that brought no model, for whatever reason; sets the pace of the next one.
+     */
+    fruitless?: number
   }
   /**
    * Newest last.
@@ -591,10 +595,6 @@ export interface QLoRARunStatus {
      * Held-out loss of the base before quantisation.
      */
     unquantizedLoss?: string
-    /**
-     * Share of outputs nearly equal to their input.
-     */
-    copyRate?: string
   }
   /**
    * Sealed ones, newest last: best, newest and kept.
@@ -632,10 +632,6 @@ export interface QLoRARunStatus {
      * Loss of held-out human text under the denoise prompt.
      */
     humanLoss?: string
-    /**
-     * Share of outputs nearly equal to their input.
-     */
-    copyRate?: string
   }[]
   /**
    * How the rows became tokens.

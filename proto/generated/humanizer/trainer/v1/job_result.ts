@@ -28,6 +28,7 @@ export interface JobResult {
    *   SourceInvalid        exit 65  data or model is there but wrong: missing column, truncated tensor
    *   NotFound             exit 66  a source, model, dataset or checkpoint does not exist
    *   NothingFits          exit 67  no row survived, or no example fits the sequence length
+   *   NoValidation         exit 68  nothing to evaluate on, and split.trainPercent is below 100
    *   AccessDenied         exit 77  401 or 403 from a source
    *   Unavailable          exit 69  network or server trouble; trying again may help
    *   StorageFull          exit 74  ENOSPC or EDQUOT

@@ -51,6 +51,11 @@ export interface Source {
   license: string;
   /** Rows read at most; 0 means all. */
   limit: number;
+  /**
+   * Folder that the claim or ConfigMap of file_path is mounted at; a link that leads out of it is refused. Empty means
+   * the folder that file_path stands in.
+   */
+  mountPath: string;
 }
 
 /** Which rows are human-written. */
@@ -71,7 +76,7 @@ export interface Cleaning {
 
 export interface Deduplication {
   exact: boolean;
-  /** Jaccard similarity above which two texts are near duplicates; 0 turns it off. */
+  /** Jaccard similarity above which two texts are near duplicates, 0.8 to 1; 0 turns it off. */
   nearThreshold: number;
   shingleWords: number;
 }
@@ -407,6 +412,7 @@ function createBaseSource(): Source {
     keep: undefined,
     license: "",
     limit: 0,
+    mountPath: "",
   };
 }
 
@@ -438,6 +444,9 @@ export const Source: MessageFns<Source> = {
     }
     if (message.limit !== 0) {
       writer.uint32(72).int64(message.limit);
+    }
+    if (message.mountPath !== "") {
+      writer.uint32(82).string(message.mountPath);
     }
     return writer;
   },
@@ -527,6 +536,14 @@ export const Source: MessageFns<Source> = {
             message.limit = longToNumber(reader.int64());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.mountPath = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -562,6 +579,11 @@ export const Source: MessageFns<Source> = {
       keep: isSet(object.keep) ? Keep.fromJSON(object.keep) : undefined,
       license: isSet(object.license) ? globalThis.String(object.license) : "",
       limit: isSet(object.limit) ? globalThis.Number(object.limit) : 0,
+      mountPath: isSet(object.mountPath)
+        ? globalThis.String(object.mountPath)
+        : isSet(object.mount_path)
+        ? globalThis.String(object.mount_path)
+        : "",
     };
   },
 
@@ -594,6 +616,9 @@ export const Source: MessageFns<Source> = {
     if (message.limit !== 0) {
       obj.limit = Math.round(message.limit);
     }
+    if (message.mountPath !== "") {
+      obj.mountPath = message.mountPath;
+    }
     return obj;
   },
 
@@ -615,6 +640,7 @@ export const Source: MessageFns<Source> = {
     message.keep = (object.keep !== undefined && object.keep !== null) ? Keep.fromPartial(object.keep) : undefined;
     message.license = object.license ?? "";
     message.limit = object.limit ?? 0;
+    message.mountPath = object.mountPath ?? "";
     return message;
   },
 };

@@ -127,8 +127,8 @@ export function runStateToNumber(object: RunState): number {
 
 /**
  * Configuration of the command `train`: one attempt of one QLoRARun. Rendered once, at the run's start;
- * only attempt, micro_batch_size and gradient_accumulation may differ between attempts. A resume reads
- * run_config.json of the run's folder for everything else.
+ * only attempt, trust, reclaim, objective, logging, micro_batch_size and gradient_accumulation may differ between
+ * attempts. A resume reads run_config.json of the run's folder for everything else.
  */
 export interface TrainConfig {
   owner: Owner | undefined;
@@ -152,10 +152,8 @@ export interface TrainConfig {
   /** "Auto", "CPU" or "CUDA". */
   backend: string;
   objective: string;
-  /** "sha256:…" of this message without attempt, trust, micro_batch_size and gradient_accumulation. */
+  /** "sha256:…" of this message without what may differ between attempts. */
   configDigest: string;
-  /** Checkpoint digests that a release serves or may go back to: never pruned. */
-  protectedDigests: string[];
   reclaim: Reclaim | undefined;
 }
 
@@ -239,10 +237,6 @@ export interface EvaluationResult {
   humanLoss?:
     | number
     | undefined;
-  /** Share of generated outputs nearly equal to their input; absent when nothing was generated. */
-  copyRate?:
-    | number
-    | undefined;
   /** Loss of the same examples on the unquantised base; only at step 0 and only with NF4. */
   unquantizedLoss?: number | undefined;
   labelTokens: number;
@@ -250,12 +244,12 @@ export interface EvaluationResult {
 
 /** A sealed checkpoint: its manifest was written last and its sums were checked. */
 export interface Checkpoint {
-  /** "checkpoint-<step>". */
+  /** "checkpoint-<step>"; empty in a result that would otherwise be too long. */
   name: string;
   step: number;
   /** "sha256:…", the adapter's identity (design: no optimizer, no times). */
   digest: string;
-  /** Path relative to the claim's root. */
+  /** Path relative to the claim's root; empty in a result means runs/<namespace>/<name>/<uid>/checkpoint-<step>. */
   path: string;
   evaluation: EvaluationResult | undefined;
   best: boolean;
@@ -282,13 +276,16 @@ export interface RunReport {
   data:
     | DataUse
     | undefined;
-  /** True when this attempt continued bit for bit; false when a library, thread count or instruction path differed. */
+  /**
+   * True when every attempt so far continued bit for bit; false once a library, thread count, instruction path or
+   * micro-batch size differed.
+   */
   exact: boolean;
   /** Step of the checkpoint this attempt resumed from; 0 when it started anew. */
   resumedFromStep: number;
   /** True when training ended before total_steps because the loss stopped improving. */
   stoppedEarly: boolean;
-  /** Advice in words, such as "5.2 % of examples were dropped". */
+  /** Advice in words, such as "5.2 % of the text was dropped". */
   warnings: string[];
 }
 
@@ -310,7 +307,6 @@ function createBaseTrainConfig(): TrainConfig {
     backend: "",
     objective: "",
     configDigest: "",
-    protectedDigests: [],
     reclaim: undefined,
   };
 }
@@ -364,9 +360,6 @@ export const TrainConfig: MessageFns<TrainConfig> = {
     }
     if (message.configDigest !== "") {
       writer.uint32(130).string(message.configDigest);
-    }
-    for (const v of message.protectedDigests) {
-      writer.uint32(138).string(v!);
     }
     if (message.reclaim !== undefined) {
       Reclaim.encode(message.reclaim, writer.uint32(146).fork()).join();
@@ -515,14 +508,6 @@ export const TrainConfig: MessageFns<TrainConfig> = {
             message.configDigest = reader.string();
             continue;
           }
-          case 17: {
-            if (tag !== 138) {
-              break;
-            }
-
-            message.protectedDigests.push(reader.string());
-            continue;
-          }
           case 18: {
             if (tag !== 146) {
               break;
@@ -577,11 +562,6 @@ export const TrainConfig: MessageFns<TrainConfig> = {
         : isSet(object.config_digest)
         ? globalThis.String(object.config_digest)
         : "",
-      protectedDigests: globalThis.Array.isArray(object?.protectedDigests)
-        ? object.protectedDigests.map((e: any) => globalThis.String(e))
-        : globalThis.Array.isArray(object?.protected_digests)
-        ? object.protected_digests.map((e: any) => globalThis.String(e))
-        : [],
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
     };
   },
@@ -636,9 +616,6 @@ export const TrainConfig: MessageFns<TrainConfig> = {
     if (message.configDigest !== "") {
       obj.configDigest = message.configDigest;
     }
-    if (message.protectedDigests?.length) {
-      obj.protectedDigests = message.protectedDigests;
-    }
     if (message.reclaim !== undefined) {
       obj.reclaim = Reclaim.toJSON(message.reclaim);
     }
@@ -680,7 +657,6 @@ export const TrainConfig: MessageFns<TrainConfig> = {
     message.backend = object.backend ?? "";
     message.objective = object.objective ?? "";
     message.configDigest = object.configDigest ?? "";
-    message.protectedDigests = object.protectedDigests?.map((e) => e) || [];
     message.reclaim = (object.reclaim !== undefined && object.reclaim !== null)
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
@@ -1807,7 +1783,6 @@ function createBaseEvaluationResult(): EvaluationResult {
     loss: undefined,
     lossInterval: undefined,
     humanLoss: undefined,
-    copyRate: undefined,
     unquantizedLoss: undefined,
     labelTokens: 0,
   };
@@ -1826,9 +1801,6 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     }
     if (message.humanLoss !== undefined) {
       writer.uint32(33).double(message.humanLoss);
-    }
-    if (message.copyRate !== undefined) {
-      writer.uint32(41).double(message.copyRate);
     }
     if (message.unquantizedLoss !== undefined) {
       writer.uint32(49).double(message.unquantizedLoss);
@@ -1884,14 +1856,6 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
             message.humanLoss = reader.double();
             continue;
           }
-          case 5: {
-            if (tag !== 41) {
-              break;
-            }
-
-            message.copyRate = reader.double();
-            continue;
-          }
           case 6: {
             if (tag !== 49) {
               break;
@@ -1934,11 +1898,6 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
         : isSet(object.human_loss)
         ? globalThis.Number(object.human_loss)
         : undefined,
-      copyRate: isSet(object.copyRate)
-        ? globalThis.Number(object.copyRate)
-        : isSet(object.copy_rate)
-        ? globalThis.Number(object.copy_rate)
-        : undefined,
       unquantizedLoss: isSet(object.unquantizedLoss)
         ? globalThis.Number(object.unquantizedLoss)
         : isSet(object.unquantized_loss)
@@ -1966,9 +1925,6 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     if (message.humanLoss !== undefined) {
       obj.humanLoss = floatToJson(message.humanLoss);
     }
-    if (message.copyRate !== undefined) {
-      obj.copyRate = floatToJson(message.copyRate);
-    }
     if (message.unquantizedLoss !== undefined) {
       obj.unquantizedLoss = floatToJson(message.unquantizedLoss);
     }
@@ -1987,7 +1943,6 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     message.loss = object.loss ?? undefined;
     message.lossInterval = object.lossInterval ?? undefined;
     message.humanLoss = object.humanLoss ?? undefined;
-    message.copyRate = object.copyRate ?? undefined;
     message.unquantizedLoss = object.unquantizedLoss ?? undefined;
     message.labelTokens = object.labelTokens ?? 0;
     return message;

@@ -16,7 +16,9 @@ export const protobufFileName = "humanizer/trainer/v1/trust.proto";
  * The pod serves TLS with a certificate that it makes at its start. Every call carries
  * "authorization: Bearer <JWT>" signed with EdDSA (Ed25519). Claims: aud = pod uid, sub = owner uid,
  * attempt, generation (0 when the pod has none), method = full gRPC path, exp (at most 60 s ahead).
- * Anything unsigned, expired or for another pod, owner, attempt or method is UNAUTHENTICATED.
+ * Anything unsigned, expired or for another pod, owner, attempt or method is UNAUTHENTICATED, and so is a request for
+ * another generation than the token's. A token of a lower generation than the pod was already given is
+ * FAILED_PRECONDITION.
  */
 export interface Trust {
   /** SPKI PEM of the operator's Ed25519 public key. The private part never leaves the operator's namespace. */

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { digestOf } from '../run/world.ts'
+import { base, completes, failed, World } from './world.ts'
+
+test('a dataset is prepared once, whichever write the operator dies after', async () => {
+  for (let dieAt = 0; dieAt < 12; dieAt++) {
+    const world = new World(completes, dieAt)
+    await world.settle()
+    const { status } = world.object
+    assert.deepEqual(
+      [world.made, status?.digest, status?.attempts?.length],
+      [[1], digestOf('d'), 1],
+      `died at ${dieAt}`,
+    )
+  }
+})
+
+test('what a source lacks stands until the next attempt begins', async () => {
+  const words = 'source prose: /sources/prose/late.jsonl does not exist'
+  const world = new World(() => failed('NotFound', words))
+  await world.settle(100)
+  const made = world.made.length
+  assert.ok(made >= 3, `${made} attempts`)
+  const { ready } = world
+  assert.equal(ready, `False NotFound: ${words}`)
+  await world.settle(5)
+  assert.equal(world.ready, ready)
+  assert.deepEqual([...new Set(world.said)].toSorted(), [
+    `False NotFound: ${words}`,
+    ...Array.from({ length: world.made.length }, (_, i) => `False Scheduling: attempt ${i + 1}: making the Job`),
+  ])
+})
+
+test('a spec that failed, was taken back and comes again is tried again, never called prepared', async () => {
+  const other = { trainPercent: 95, seed: 7 }
+  const world = new World((dataset, attempt) =>
+    dataset.spec.split.seed === other.seed ? failed('SourceInvalid') : completes(dataset, attempt),
+  )
+  await world.settle()
+  for (const attempt of [2, 3]) {
+    world.change({ split: other })
+    await world.settle()
+    assert.deepEqual([world.ready, world.made.at(-1)], ['False SourceInvalid: words', attempt])
+    world.change({ split: base.spec.split })
+    await world.settle()
+    assert.match(world.ready, /^True Prepared/)
+  }
+  assert.deepEqual(world.made, [1, 2, 3])
+})

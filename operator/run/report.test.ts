@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Checkpoint, RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Decision, Status } from './decide.ts'
+import { statusAfter } from './status.ts'
+import { digestOf, model, report, run, start } from './world.ts'
+
+const training: Status = {
+  startTime: '2025-12-31T23:00:00Z',
+  model,
+  failures: 0,
+  attempt: 1,
+  attempts: [{ number: 1, microBatchSize: 4, gradientAccumulation: 4, startTime: '2025-12-31T23:59:30Z' }],
+}
+const follow = (fields: Parameters<typeof report>[0]): Decision => ({
+  kind: 'follow',
+  report: report(fields),
+  podUid: 'pod-uid',
+  podName: 'pod',
+})
+const at = (seconds: number) => new Date(start.getTime() + seconds * 1000)
+const ready = (status: Status) => status.conditions?.find(({ type }) => type === 'Ready')
+
+test('progress is written every ten seconds at most; a checkpoint and a phase at once', () => {
+  let given = run({}, training)
+  const step = (seconds: number, fields: Parameters<typeof report>[0]) => {
+    given = { ...given, status: statusAfter(given, follow(fields), at(seconds)) }
+    return given.status?.progress?.step
+  }
+  const progress = (step: number) => ({ progress: { ...report().progress!, step } })
+  assert.equal(step(0, { ...progress(0), state: 'RUN_STATE_MEASURING_BASELINE' }), 0)
+  assert.equal(step(1, progress(1)), 1)
+  assert.equal(step(5, progress(5)), 1)
+  assert.equal(step(11, progress(9)), 9)
+  const checkpoint = {
+    name: 'checkpoint-10',
+    step: 10,
+    digest: digestOf('a'),
+    path: 'p',
+    evaluation: undefined,
+    best: false,
+  }
+  assert.equal(step(12, { ...progress(10), checkpoints: [checkpoint] }), 10)
+  assert.deepEqual(
+    [given.status?.progress?.percent, given.status?.progress?.remaining, given.status?.progress?.evalLoss],
+    ['33%', '1m10s', undefined],
+  )
+})
+
+const phases: { state: RunState; reason: string; says: RegExp }[] = [
+  { state: 'RUN_STATE_PREPARING', reason: 'Preparing', says: /^attempt 1 reads, packs and loads in pod pod$/ },
+  { state: 'RUN_STATE_MEASURING_BASELINE', reason: 'MeasuringBaseline', says: /measures the untouched base/ },
+  { state: 'RUN_STATE_TRAINING', reason: 'Training', says: /^attempt 1 trains in pod pod$/ },
+  { state: 'RUN_STATE_STOPPING', reason: 'Stopping', says: /seals a checkpoint/ },
+  { state: 'RUN_STATE_SUCCEEDED', reason: 'Training', says: /trains/ },
+]
+for (const { state, reason, says } of phases)
+  test(`a trainer in ${state} gives the reason ${reason}, with or without progress, of this attempt or an earlier one`, () => {
+    const { progress } = report()
+    const earlier = { ...training, progress: statusAfter(run({}, training), follow({}), start).progress! }
+    for (const [given, fields] of [
+      [training, { progress: undefined }],
+      [training, { progress }],
+      [earlier, { progress: undefined }],
+    ] as const) {
+      const status = statusAfter(run({}, given), follow({ state, ...fields }), at(1))
+      assert.equal(ready(status)?.reason, reason)
+      assert.match(ready(status)?.message ?? '', says)
+      assert.equal(status.progress?.phase, status.progress && state !== 'RUN_STATE_SUCCEEDED' ? reason : undefined)
+    }
+  })
+
+test('a figure that is not finite is absent, and a condition names it until all are finite again', () => {
+  const broken = { ...report().progress!, trainLoss: Number.NaN, tokensPerSecond: Number.POSITIVE_INFINITY }
+  const evaluation = { step: 10, loss: 1, humanLoss: Number.NaN, labelTokens: 5 } as Checkpoint['evaluation']
+  const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
+  const given = run({}, training)
+  const status = statusAfter(given, follow({ progress: broken, checkpoints }), start)
+  assert.deepEqual([status.progress?.trainLoss, status.progress?.tokensPerSecond], [undefined, undefined])
+  assert.equal(status.checkpoints?.[0]?.humanLoss, undefined)
+  const finite = (status: Status) => status.conditions?.find(({ type }) => type === 'Finite')
+  assert.deepEqual(
+    [finite(status)?.status, finite(status)?.reason, finite(status)?.message, ready(status)?.reason],
+    [
+      'False',
+      'NotFinite',
+      'infinite or not a number, and therefore absent: progress.trainLoss, progress.tokensPerSecond, checkpoints[checkpoint-10].evaluation.humanLoss',
+      'Training',
+    ],
+  )
+  const healed = statusAfter({ ...given, status }, follow({}), at(1))
+  assert.deepEqual([finite(healed), healed.conditions?.length], [undefined, 3])
+})
+
+test('a checkpoint of a short result lies where its step says', () => {
+  const short = { name: '', step: 40, digest: digestOf('a'), path: '', evaluation: undefined, best: false }
+  const { checkpoints } = statusAfter(run({}, training), follow({ checkpoints: [short] }), start)
+  assert.deepEqual(checkpoints, [
+    {
+      name: 'checkpoint-40',
+      step: 40,
+      digest: digestOf('a'),
+      path: 'runs/team/prose/run-uid/checkpoint-40',
+      best: false,
+    },
+  ])
+})
+
+test('a run that may keep twenty checkpoints has them all in its status, the best and the newest beside them', () => {
+  const checkpoints = Array.from({ length: 22 }, (_, i) => ({
+    name: '',
+    step: i + 1,
+    digest: digestOf('a'),
+    path: '',
+    evaluation: undefined,
+    best: i === 0,
+  }))
+  const status = statusAfter(run({}, training), { kind: 'succeed', report: report({ checkpoints }) }, start)
+  assert.equal(status.checkpoints?.length, 22)
+  assert.equal(status.checkpoints?.[0]?.best, true)
+})

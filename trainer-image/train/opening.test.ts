@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { sumModel } from '../model/identity.ts'
+import { openModel } from '../model/open.ts'
+import { seal } from '../storage/sealed.ts'
+import type { CheckedConfig } from './configuration.ts'
+import { openBase } from './opening.ts'
+
+const fixture = fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url))
+const { digest } = await sumModel(await openModel(fixture))
+
+let dataDir: string
+let folder: string
+beforeEach(() => {
+  dataDir = mkdtempSync(join(tmpdir(), 'opening-'))
+  folder = join(dataDir, 'models/tiny')
+  cpSync(fixture, folder, { recursive: true })
+})
+afterEach(() => rmSync(dataDir, { recursive: true, force: true }))
+
+const open = (path = 'models/tiny') => openBase({ model: { path, digest } } as CheckedConfig, dataDir)
+
+function flipLastBit(name: string): void {
+  const bytes = readFileSync(join(folder, name))
+  bytes[bytes.length - 1]! ^= 1
+  writeFileSync(join(folder, name), bytes)
+}
+
+test('the base that is named opens, on the claim and on a volume of the user', async () => {
+  assert.equal((await open()).architecture.family, 'llama')
+  assert.equal((await open(folder)).architecture.family, 'llama')
+})
+
+for (const place of ['sealed', 'on a volume of the user'])
+  test(`a base ${place} with one bit flipped is SourceInvalid, naming both digests`, async () => {
+    if (place === 'sealed') await seal(folder, digest)
+    flipLastBit('model.safetensors')
+    await assert.rejects(open(), {
+      reason: 'SourceInvalid',
+      message: new RegExp(`models/tiny holds base sha256:[0-9a-f]{64}; expected ${digest}`),
+    })
+  })
