@@ -125,8 +125,13 @@ export const loadImages = (name: string, archives: readonly string[]): Promise<s
 /** Namespace of the operator. */
 export const systemNamespace = 'humanizer-system'
 
-/** `helm upgrade --install` of the chart with these images; resolves once the operator is ready. */
-export async function installChart(cluster: Cluster, operatorImage: string, trainerImage: string): Promise<void> {
+/** `helm upgrade --install` of the chart with these images and further values (`key=value`); resolves once the operator is ready. */
+export async function installChart(
+  cluster: Cluster,
+  operatorImage: string,
+  trainerImage: string,
+  values: readonly string[] = [],
+): Promise<void> {
   const image = (component: string, reference: string): string => {
     const colon = reference.lastIndexOf(':')
     return `${component}.image.repository=${reference.slice(0, colon)},${component}.image.tag=${reference.slice(colon + 1)}`
@@ -135,6 +140,7 @@ export async function installChart(cluster: Cluster, operatorImage: string, trai
     ...['upgrade', '--install', 'humanizer', join(import.meta.dirname, '..', '..', 'charts', 'humanizer')],
     ...['--namespace', systemNamespace, '--create-namespace', '--wait', '--timeout', '180s'],
     ...['--set', image('operator', operatorImage), '--set', image('trainer', trainerImage)],
+    ...values.flatMap((value) => ['--set', value]),
   ])
 }
 
