@@ -28,7 +28,9 @@ function execute(cluster: Cluster, program: string, args: readonly string[], inp
         else resolve(stdout)
       },
     )
-    child.stdin?.end(input ?? '')
+    // A program that ends before it has read its input says why itself.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(input)
   })
 }
 
