@@ -153,17 +153,25 @@ test('once an attempt was not exact the run is not, and it keeps the date of its
   assert.deepEqual([manifest.exact, manifest.templateDate], [false, '1 Jan 2020'])
 })
 
+/** A run too fast to get better to its end: its best is not its newest. Which one it is hangs on rounding, so seeds are tried. */
+async function pastItsBest(): Promise<{ claim: Claim; report: RunReport }> {
+  for (let seed = 1; seed <= 12; seed++) {
+    const claim = await claimOf((config) => ({
+      ...config,
+      training: { ...config.training!, learningRate: 1, learningRateSchedule: 'Constant', seed },
+      checkpoints: { everySteps: 5, keep: 3 },
+    }))
+    const report = await runToEnd(claim, claim.config, 'pod-lost')
+    if (!report.checkpoints.at(-1)!.best) return { claim, report }
+  }
+  throw new Error('the newest checkpoint was the best with each of twelve seeds')
+}
+
 test('when the best checkpoint is lost the best of the others is, with a warning', async () => {
-  const claim = await claimOf((config) => ({
-    ...config,
-    training: { ...config.training!, learningRate: 0.2, learningRateSchedule: 'Constant' },
-    checkpoints: { everySteps: 5, keep: 3 },
-  }))
+  const { claim, report: before } = await pastItsBest()
   const bestOf = ({ checkpoints }: RunReport) => checkpoints.find(({ best }) => best)
-  const before = await runToEnd(claim, claim.config, 'pod-lost')
   const lost = bestOf(before)!
   const left = before.checkpoints.filter(({ best }) => !best)
-  assert.ok(lost.step < left.at(-1)!.step, 'it trains too fast to get better to the end')
   rmSync(join(claim.runDirectory, 'result.json'))
   rmSync(join(claim.runDirectory, lost.name), { recursive: true })
   const after = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-lost')

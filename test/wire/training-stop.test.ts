@@ -3,6 +3,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { sumModel } from '../../trainer-image/model/identity.ts'
+import { openModel } from '../../trainer-image/model/open.ts'
 import { encodeSafetensors } from '../../trainer-image/model/safetensors.ts'
 import { oddArchitecture, randomWeights } from '../parity/random-model.ts'
 import { type Claim, makeClaim, reaches, startPod, stepsOf } from './training-pod.ts'
@@ -21,7 +23,7 @@ const large = {
 }
 
 /** Puts the large model in the place of the claim's tiny one; tokenizer and template stay. */
-function enlarge(claim: Claim): void {
+async function enlarge(claim: Claim): Promise<void> {
   const folder = join(claim.dataDir, claim.config.model!.path)
   const { tensors, dispose } = randomWeights(large)
   const weights = tensors.map(({ name, shape, file, offset, bytes }) => ({
@@ -42,6 +44,7 @@ function enlarge(claim: Claim): void {
     head_dim: large.headSize,
   }
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, ...sizes }))
+  claim.config.model!.digest = (await sumModel(await openModel(folder))).digest
 }
 
 test('SIGTERM in the middle of a micro-batch that takes longer than the grace for it seals the last step', async (t) => {
@@ -53,7 +56,7 @@ test('SIGTERM in the middle of a micro-batch that takes longer than the grace fo
     logging: { everySteps: 1, tensorBoard: false },
   }))
   try {
-    enlarge(claim)
+    await enlarge(claim)
     const pod = startPod(claim, claim.config, 'pod-slow')
     await reaches(pod, 1)
     await sleep(1000)
