@@ -26,8 +26,8 @@ export async function scene(server: ApiServer, train: (pod: JobPod, n: number) =
     namespace,
     user,
     kubelet,
-    start: async (run?: object) => {
-      hash = await user.start(run)
+    start: async (run?: object, labels?: object) => {
+      hash = await user.start(run, labels)
     },
   }
 }

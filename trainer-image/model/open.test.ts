@@ -108,7 +108,7 @@ test('rope scaling is read in both of its forms', async () => {
 test('a path where nothing is is NotFound', async () => {
   await assert.rejects(openModel(join(root, 'nowhere')), {
     reason: 'NotFound',
-    message: /nowhere: there is no such model/,
+    message: /nowhere: there is no such model; expected a folder with config.json/,
   })
 })
 
