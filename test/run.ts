@@ -4,10 +4,23 @@ import { globSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
-/** Files of each stage, how many of them may run at once, and what ends it; a stage's name is the boundary that its tests cross. */
-const stages: Readonly<
-  Record<string, { readonly files: readonly string[]; readonly concurrency: number; readonly after?: () => void }>
-> = {
+interface Stage {
+  readonly files: readonly string[]
+  /** How many files may run at once. */
+  readonly concurrency: number
+  readonly before?: () => void
+  readonly after?: (failed: boolean) => void
+}
+
+/** Stops the cluster that test/cluster shares, if it is there. */
+const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buffer =>
+  execFileSync('test/cluster/down.sh', {
+    env: { ...process.env, CLUSTER: 'test', ...env },
+    stdio: ['ignore', output, 'inherit'],
+  })
+
+/** A stage's name is the boundary that its tests cross. */
+const stages: Readonly<Record<string, Stage>> = {
   unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2 },
   parity: { files: ['test/parity/**/*.test.ts'], concurrency: 1 },
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 1 },
@@ -16,9 +29,14 @@ const stages: Readonly<
   cluster: {
     files: ['test/cluster/**/*.test.ts'],
     concurrency: 1,
-    after: () => execFileSync('test/cluster/down.sh', { env: { ...process.env, CLUSTER: 'test' }, stdio: 'inherit' }),
+    before: () => stopCluster({}, 'ignore'),
+    after: (failed) => stopCluster({ KEEP_LOGS: failed ? '1' : '0' }, 'inherit'),
   },
 }
+
+/** Ctrl-C ends the tests and still stops the cluster; a second one ends everything at once. */
+const interrupted = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort())
 
 const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`
 
@@ -30,7 +48,13 @@ async function runStage(name: string): Promise<{ passed: number; failed: number 
   const began = Date.now()
   let passed = 0
   let failed = 0
-  const events = run({ files, concurrency: stage.concurrency, timeout: 30 * 60_000 })
+  stage.before?.()
+  const events = run({
+    files,
+    concurrency: stage.concurrency,
+    timeout: 30 * 60_000,
+    signal: interrupted.signal,
+  })
   events.on('test:pass', ({ details }) => {
     if (details.type !== 'suite') passed += 1
   })
@@ -41,7 +65,7 @@ async function runStage(name: string): Promise<{ passed: number; failed: number 
   try {
     for await (const chunk of report) process.stdout.write(chunk)
   } finally {
-    stage.after?.()
+    stage.after?.(failed > 0 || interrupted.signal.aborted)
   }
   console.log(`stage ${name}: ${passed} passed, ${failed} failed in ${seconds(began)}\n`)
   return { passed, failed }
@@ -50,6 +74,7 @@ async function runStage(name: string): Promise<{ passed: number; failed: number 
 const total = { passed: 0, failed: 0 }
 for (const name of process.argv.slice(2)) {
   const { passed, failed } = await runStage(name)
+  if (interrupted.signal.aborted) process.exit(130)
   total.passed += passed
   total.failed += failed
 }

@@ -5,13 +5,15 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
-import { datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
+import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
+import { type CustomObject, datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
-const faultExitCode = 86
+/** Few checkpoints and evaluations: each is a status to write, and every write costs a life. */
+const short = runSpec(20, { evaluation: { everySteps: 20, maxExamples: 4 }, checkpoints: { everySteps: 20, keep: 1 } })
 const root = join(import.meta.dirname, '..', '..')
 const folder = mkdtempSync(join(tmpdir(), 'humanizer-crash-'))
 let world: World
@@ -22,6 +24,7 @@ let trainerImage: string
 function operate(signal: AbortSignal): Promise<number | null> {
   const runDir = world.cluster.runDir!
   const init = readFileSync(join(runDir, 'pid.init'), 'utf8').trim()
+  const log = openSync(join(runDir, 'log', 'crashing-operator.log'), 'a')
   return new Promise((resolve) => {
     const child = spawn('nsenter', ['-t', init, '-n', process.execPath, join(root, 'operator', 'main.ts')], {
       env: {
@@ -34,13 +37,15 @@ function operate(signal: AbortSignal): Promise<number | null> {
         METRICS_PORT: '0',
         HEALTH_PORT: '0',
         FAULT_AFTER_MUTATION: '1',
+        NODE_COMPILE_CACHE: join(folder, 'compiled'),
       },
-      stdio: 'ignore',
+      stdio: ['ignore', log, log],
     })
     const stop = (): boolean => child.kill('SIGKILL')
     signal.addEventListener('abort', stop, { once: true })
     child.once('exit', (code) => {
       signal.removeEventListener('abort', stop)
+      closeSync(log)
       resolve(code)
     })
   })
@@ -56,37 +61,57 @@ before(async () => {
 })
 after(async () => {
   rmSync(folder, { recursive: true })
-  await world.scaleOperator(1)
+  await world?.scaleOperator(1)
 })
 
-test('a dataset, a run and a release converge although the operator dies after every mutating call', async () => {
-  await namespace.apply('HumanizerDataset', 'prose', datasetSpec())
-  await namespace.apply('QLoRARun', 'crash', runSpec(60))
+/** How often each Job of the namespace made a pod, by the Events of the Job controller: pods that are gone count too. */
+async function podsMade(): Promise<Readonly<Record<string, number>>> {
+  const selector = 'reason=SuccessfulCreate,involvedObject.kind=Job'
+  const { items } = JSON.parse(
+    await namespace.kubectl(['get', 'events', '--field-selector', selector, '-o', 'json']),
+  ) as { items: { involvedObject: { name: string }; count?: number }[] }
+  const made: Record<string, number> = {}
+  for (const { involvedObject, count } of items)
+    made[involvedObject.name] = (made[involvedObject.name] ?? 0) + (count ?? 1)
+  return made
+}
+
+test('a dataset, a run and a release converge although the operator dies after every mutating call', async (t) => {
+  await namespace.apply('HumanizerDataset', 'prose', datasetSpec(60))
+  await namespace.apply('QLoRARun', 'crash', short)
   await namespace.apply('AdapterRelease', 'crash', { source: { run: { name: 'crash', checkpoint: 'Best' } } })
   const enough = new AbortController()
-  let deaths = 0
+  const lives: number[] = []
   let unexpected: number | null | undefined
+  const began = Date.now()
   const operating = (async () => {
-    while (!enough.signal.aborted) {
+    while (!enough.signal.aborted && unexpected === undefined) {
+      const born = Date.now()
       const code = await operate(enough.signal)
-      if (code === faultExitCode) deaths += 1
+      if (code === FAULT_EXIT_CODE) lives.push(Date.now() - born)
       else if (!enough.signal.aborted) unexpected = code
     }
   })()
   try {
-    await namespace.until('arl', 'crash', 'to be Ready', 420, (release) => holds(release, 'Ready'))
+    const over = (release: CustomObject): boolean => unexpected !== undefined || holds(release, 'Ready')
+    await namespace.until('arl', 'crash', 'to be Ready', 1200, over)
   } finally {
     enough.abort()
     await operating
   }
+  const seconds = (milliseconds: number): string => (milliseconds / 1000).toFixed(1)
+  t.diagnostic(
+    `the operator died ${lives.length} times in ${seconds(Date.now() - began)} s; ` +
+      `a life took ${seconds(lives.toSorted((a, b) => a - b)[lives.length >> 1] ?? 0)} s in the median`,
+  )
   assert.equal(unexpected, undefined, `the operator ended with ${unexpected} by itself`)
-  assert.ok(deaths >= 12, `the operator died only ${deaths} times`)
+  assert.ok(lives.length >= 20, `the operator died only ${lives.length} times`)
   const run = await namespace.get('qlr', 'crash')
   assert.ok(run && holds(run, 'Succeeded'))
   assert.equal(run.status?.attempts?.length, 1, JSON.stringify(run.status?.attempts))
-  const trained = (await namespace.pods('humanizer.dev/run=crash')).filter(({ metadata }) =>
-    metadata.name.includes('-train-'),
+  assert.deepEqual(await podsMade(), { 'prose-prepare-1': 1, 'crash-fetch-1': 1, 'crash-train-1': 1 })
+  const pods = (await namespace.pods('batch.kubernetes.io/job-name')).map(({ metadata }) =>
+    metadata.name.replace(/-[^-]+$/, ''),
   )
-  assert.equal(trained.length, 1, `pods: ${trained.map(({ metadata }) => metadata.name)}`)
-  console.log(`the operator died ${deaths} times`)
+  assert.deepEqual(pods.sort(), ['crash-fetch-1', 'crash-train-1', 'prose-prepare-1'])
 })

@@ -1,11 +1,22 @@
-/** Deleting each kind leaves no Kubernetes object, pod or lock; the files on the claim stay (they are the user's). */
+/** Deleting each kind leaves no Kubernetes object, pod or lock; the files on the claim stay or go as reclaimPolicy says. */
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { waitFor } from './kubectl.ts'
-import { datasetSpec, type Namespace, openWorld, runSpec, type World } from './world.ts'
+import { type CustomObject, datasetSpec, type Namespace, openWorld, runFolder, runSpec, type World } from './world.ts'
 
 let world: World
 let namespace: Namespace
+
+/** Files of the objects of either policy, by the name that the three objects share. */
+const folders: Record<'kept' | 'swept', readonly string[]> = { kept: [], swept: [] }
+const policies = { kept: 'Retain', swept: 'Delete' } as const
+const names = ['kept', 'swept'] as const
+/** A sweep takes only what is this much older than its own Job's object, in milliseconds (docs/adr/0006). */
+const sweptWhenOlder = 30_000
+let applied: number
 
 const leftovers = async (selector: string): Promise<string> =>
   (
@@ -19,45 +30,88 @@ const leftovers = async (selector: string): Promise<string> =>
     ])
   ).trim()
 
-const gone = (selector: string): Promise<true> =>
-  waitFor(`nothing labelled ${selector} to be left`, 90, async () =>
+/** Deletes an object; whatever carries its label must have been there, and go. */
+async function deleteAll(kind: 'arl' | 'qlr' | 'hds', name: string): Promise<void> {
+  const selector = `humanizer.dev/${{ arl: 'release', qlr: 'run', hds: 'dataset' }[kind]}=${name}`
+  assert.notEqual(await leftovers(selector), '', `nothing is labelled ${selector}`)
+  await namespace.kubectl(['delete', kind, name, '--wait=true'])
+  await waitFor(`nothing labelled ${selector} to be left`, 240, async () =>
     (await leftovers(selector)) === '' ? true : undefined,
   )
+}
+
+const there = (folder: string): boolean => existsSync(join(namespace.folder, folder))
+
+/** Three objects of one policy; their content is of their own, and so are their folders. */
+async function applyThree(name: 'kept' | 'swept', limit: number): Promise<void> {
+  const storage = { storage: { reclaimPolicy: policies[name] } }
+  await namespace.apply('HumanizerDataset', name, datasetSpec(limit, storage))
+  await namespace.apply('QLoRARun', name, runSpec(20, { datasetRef: { name }, ...storage }))
+  await namespace.apply('AdapterRelease', name, { source: { run: { name, checkpoint: 'Latest' } }, ...storage })
+}
+
+async function foldersOf(name: 'kept' | 'swept'): Promise<readonly string[]> {
+  const release = await namespace.ready('arl', name, 300)
+  const run = (await namespace.get('qlr', name)) as CustomObject
+  const digest = release.status?.active?.digest?.replace('sha256:', '')
+  const dataset = run.status?.datasetLocation
+  assert.ok(digest && dataset)
+  const found = [dataset, runFolder(namespace.name, run), `adapters/${digest}`]
+  for (const folder of found) assert.ok(there(folder), `no folder ${folder}`)
+  return found
+}
 
 before(async () => {
   world = await openWorld()
   namespace = await world.openNamespace('deletes')
-  await namespace.apply('HumanizerDataset', 'prose', datasetSpec())
-  await namespace.apply('QLoRARun', 'gone', runSpec(20))
-  await namespace.apply('AdapterRelease', 'gone', { source: { run: { name: 'gone', checkpoint: 'Latest' } } })
-  await namespace.ready('arl', 'gone', 180)
+  await applyThree('kept', 200)
+  await applyThree('swept', 150)
+  applied = Date.now()
+  await namespace.apply('HumanizerDataset', 'living', datasetSpec(120, { storage: { reclaimPolicy: 'Delete' } }))
+  for (const name of names) folders[name] = await foldersOf(name)
+  assert.equal(new Set([...folders.kept, ...folders.swept]).size, 6)
 })
 
 test('a deleted release leaves no pod, Service or ConfigMap', async () => {
-  await namespace.kubectl(['delete', 'arl', 'gone', '--wait=true'])
-  await gone('humanizer.dev/release=gone')
+  for (const name of names) await deleteAll('arl', name)
 })
 
 test('a run deleted while it trains leaves no pod or Job, and its sealed checkpoints stay on the claim', async () => {
-  await namespace.apply('QLoRARun', 'cut-off', runSpec(400))
-  const run = await namespace.until('qlr', 'cut-off', 'to have sealed a checkpoint', 120, (seen) =>
-    namespace.files(`runs/deletes/cut-off/${seen.metadata.uid}`).includes('checkpoint-20'),
+  await namespace.apply('QLoRARun', 'cut-off', runSpec(400, { datasetRef: { name: 'kept' } }))
+  const run = (await namespace.get('qlr', 'cut-off'))!
+  await waitFor(
+    'cut-off to seal a checkpoint',
+    240,
+    async () => (namespace.sealed(run).length > 0 ? true : undefined),
+    50,
   )
-  await namespace.kubectl(['delete', 'qlr', 'cut-off', '--wait=true'])
-  await gone('humanizer.dev/run=cut-off')
-  const files = namespace.files(`runs/deletes/cut-off/${run.metadata.uid}`)
-  assert.ok(
-    files.some((file) => file.startsWith('checkpoint-')),
-    `files: ${files}`,
-  )
+  await deleteAll('qlr', 'cut-off')
+  assert.ok(namespace.sealed(run).length > 0)
   assert.deepEqual(
-    files.filter((file) => file.includes('lock')),
+    namespace.files(runFolder(namespace.name, run)).filter((file) => file.includes('lock')),
     [],
   )
 })
 
-test('a deleted dataset leaves no Job, and the namespace can be deleted', async () => {
-  await namespace.kubectl(['delete', 'hds', 'prose', '--wait=true'])
-  await gone('humanizer.dev/dataset=prose')
-  await namespace.kubectl(['delete', 'namespace', 'deletes', '--timeout=120s'])
+test('deleted runs and datasets leave no Job or pod', async () => {
+  for (const name of names) {
+    await deleteAll('qlr', name)
+    await deleteAll('hds', name)
+  }
+})
+
+test('the next Job removes the files of deleted objects that said Delete, and no others', async () => {
+  const living = await namespace.ready('hds', 'living')
+  const [dataset, run] = folders.swept // a release's adapter may have gone with the Job of an earlier test
+  assert.ok(there(dataset!) && there(run!), 'something else than a Job removed them')
+  await sleep(Math.max(0, applied + sweptWhenOlder + 2000 - Date.now()))
+  await namespace.apply('HumanizerDataset', 'later', datasetSpec(60))
+  const later = await namespace.ready('hds', 'later')
+  assert.deepEqual(folders.swept.filter(there), [])
+  const stay = [...folders.kept, living.status?.location ?? '', later.status?.location ?? '']
+  assert.deepEqual(stay.filter(there), stay)
+})
+
+test('the namespace can be deleted', async () => {
+  await namespace.kubectl(['delete', 'namespace', 'deletes', '--timeout=240s'])
 })

@@ -15,6 +15,8 @@ export interface Load {
   readonly answers: readonly Answer[]
   /** Requests that got no complete 200 answer, with why. */
   readonly lost: readonly string[]
+  /** Resolves once an adapter of this digest made a whole answer that began after the call. */
+  answeredBy(digest: string, seconds: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -58,6 +60,14 @@ export function startLoad(
   return {
     answers,
     lost,
+    async answeredBy(digest, seconds) {
+      const since = Date.now()
+      while (!answers.some((answer) => answer.began >= since && answer.digest === digest)) {
+        if (Date.now() - since > seconds * 1000)
+          throw new Error(`no answer by ${digest} in ${seconds} s; the last was by ${answers.at(-1)?.digest}`)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      }
+    },
     async stop() {
       running = false
       await Promise.all(loops)
@@ -65,7 +75,7 @@ export function startLoad(
   }
 }
 
-/** Milliseconds from `since` to the end of the last answer that an adapter other than `digest` began after it; 0 when none did. */
+/** Milliseconds from `since` to the beginning of the last request after it that an adapter other than `digest` answered; 0 when none did. */
 export function lastOtherAnswer(answers: readonly Answer[], since: number, digest: string): number {
   const others = answers.filter((answer) => answer.began >= since && answer.digest !== digest)
   return others.length === 0 ? 0 : Math.max(...others.map((answer) => answer.began)) - since

@@ -1,8 +1,10 @@
 /** Releases on real pods: switches and rollbacks under load, across runs and after them, and pods that come back by themselves. */
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { after, before, test } from 'node:test'
+import { callPod } from './call.ts'
 import { portForward, waitFor } from './kubectl.ts'
-import { startLoad } from './load.ts'
+import { type Load, startLoad } from './load.ts'
 import {
   type CustomObject,
   condition,
@@ -10,6 +12,7 @@ import {
   holds,
   type Namespace,
   openWorld,
+  type Pod,
   runSpec,
   type World,
 } from './world.ts'
@@ -24,7 +27,7 @@ const digestOf = (run: CustomObject, name: string): string =>
   run.status?.checkpoints?.find((checkpoint) => checkpoint.name === name)?.digest ??
   assert.fail(`${run.metadata.name} has no ${name}`)
 
-const serves = (digest: string, seconds = 60): Promise<CustomObject> =>
+const serves = (digest: string, seconds = 120): Promise<CustomObject> =>
   namespace.until(
     'arl',
     'writer',
@@ -46,6 +49,22 @@ const release = (source: object): Promise<string> =>
 
 const servingPods = () => namespace.pods('humanizer.dev/release=writer')
 
+/** What a serving pod says of itself. */
+const stateOf = async ({ status: { podIP } }: Pod): Promise<{ digest: string; generation: number }> =>
+  JSON.parse(await world.get(`http://${podIP}:8000/readyz`))
+
+/** What a client sees of the base where an adapter's digest would stand. */
+const base = 'base'
+const underLoad = (clients: number): Load =>
+  startLoad(`http://127.0.0.1:${forward.port}`, clients, { model: 'writer', maxTokens: 8 })
+
+async function noneRestarted(): Promise<void> {
+  const restarts = (await servingPods()).flatMap(({ status }) =>
+    (status.containerStatuses ?? []).map(({ restartCount }) => restartCount),
+  )
+  assert.deepEqual(restarts, [0])
+}
+
 before(async () => {
   world = await openWorld()
   namespace = await world.openNamespace('releases')
@@ -56,9 +75,9 @@ before(async () => {
     source: { run: { name: 'first', checkpoint: 'Best' } },
     gates: [{ metric: 'evalLoss', maxRegression: '0', against: 'Baseline' }],
   })
-  first = await namespace.ready('qlr', 'first', 180)
-  second = await namespace.ready('qlr', 'second', 180)
-  await namespace.ready('arl', 'writer', 120)
+  first = await namespace.ready('qlr', 'first', 300)
+  second = await namespace.ready('qlr', 'second', 300)
+  await namespace.ready('arl', 'writer')
   forward = await portForward(world.cluster, 'releases', 'service/writer', 8000)
 })
 after(() => forward?.close())
@@ -74,38 +93,66 @@ test('the three files end in an endpoint that answers with the best checkpoint',
   assert.equal(response.headers.get('x-humanizer-adapter-digest'), best?.digest)
 })
 
-test('twelve switches under load, across two runs and to the base, lose nothing and restart nothing', async () => {
+test('twelve switches under load, across two runs and to the base, lose nothing and restart nothing', async (t) => {
   const pods = (await servingPods()).map(({ metadata }) => metadata.uid)
-  const load = startLoad(`http://127.0.0.1:${forward.port}`, 3, { model: 'writer', maxTokens: 8 })
-  const sources = [
+  const begunOn = (await namespace.get('arl', 'writer'))?.status?.active?.digest ?? ''
+  const load = underLoad(3)
+  const switches = [
     { source: { run: { name: 'first', checkpoint: 'checkpoint-20' } }, digest: digestOf(first, 'checkpoint-20') },
     { source: { run: { name: 'second', checkpoint: 'checkpoint-60' } }, digest: digestOf(second, 'checkpoint-60') },
     { source: { base: true }, digest: '' },
     { source: { digest: digestOf(first, 'checkpoint-20') }, digest: digestOf(first, 'checkpoint-20') },
   ]
-  for (let round = 0; round < 3; round += 1) {
-    for (const { source, digest } of sources) {
-      await release(source)
-      await serves(digest)
+  try {
+    await load.answeredBy(begunOn, 60)
+    for (let round = 0; round < 3; round += 1) {
+      for (const { source, digest } of switches) {
+        await release(source)
+        await serves(digest)
+        await load.answeredBy(digest || base, 60)
+      }
     }
+  } finally {
+    await load.stop()
   }
-  await load.stop()
   assert.deepEqual(load.lost, [])
-  assert.ok(load.answers.length >= 24, `only ${load.answers.length} answers`)
   assert.deepEqual(
     (await servingPods()).map(({ metadata }) => metadata.uid),
     pods,
   )
-  const expected = new Set([
-    ...sources.map(({ digest }) => digest || 'base'),
-    ...load.answers.slice(0, 1).map(({ digest }) => digest),
-  ])
+  await noneRestarted()
+  const expected = new Set([begunOn, ...switches.map(({ digest }) => digest || base)])
   for (const { digest } of load.answers) assert.ok(expected.has(digest), `an answer names ${digest}`)
+  t.diagnostic(`${load.answers.length} requests were answered, ${load.lost.length} lost`)
+})
+
+test('a serving pod refuses calls that are unsigned or signed by a stranger, and serves on what it did', async () => {
+  const [pod] = await servingPods()
+  const before = await stateOf(pod!)
+  assert.equal(before.digest, digestOf(first, 'checkpoint-20'))
+  const generation = before.generation + 1
+  const other = second.status?.checkpoints?.find(({ name }) => name === 'checkpoint-60')
+  const desired = { generation, digest: other?.digest, sourcePath: other?.path }
+  const stranger = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const operator = await world.signingKey()
+  const ownerUid = (await namespace.get('arl', 'writer'))!.metadata.uid
+  const replies = await callPod(world, { pod: pod!, ownerUid }, [
+    { method: 'activate', request: { desired }, generation },
+    { method: 'activate', request: { desired }, generation, signedWith: stranger },
+    { method: 'deactivate', request: { generation }, generation },
+    { method: 'deactivate', request: { generation }, generation, signedWith: stranger },
+    { method: 'getStatus', request: {}, signedWith: operator },
+  ])
+  const refused = 'UNAUTHENTICATED'
+  const codes = replies.map(({ code }) => code)
+  assert.deepEqual(codes, [refused, refused, refused, refused, 'OK'], JSON.stringify(replies))
+  const after = await stateOf(pod!)
+  assert.deepEqual([after.digest, after.generation], [before.digest, before.generation])
 })
 
 test('a checkpoint that the finished run lacks stalls the release with words, and the old one serves on', async () => {
   await release({ run: { name: 'first', checkpoint: 'checkpoint-7' } })
-  const seen = await namespace.until('arl', 'writer', 'to be Stalled', 60, (object) => holds(object, 'Stalled'))
+  const seen = await namespace.until('arl', 'writer', 'to be Stalled', 180, (object) => holds(object, 'Stalled'))
   assert.match(condition(seen, 'Stalled')?.message ?? '', /checkpoint-7/)
   assert.equal(seen.status?.active?.digest, digestOf(first, 'checkpoint-20'))
 })
@@ -118,7 +165,7 @@ test('a candidate that regresses beyond its gate never becomes active', async ()
     'arl',
     'writer',
     'to refuse the candidate',
-    60,
+    180,
     (object) =>
       condition(object, 'Ready')?.status === 'False' && /0\.001/.test(condition(object, 'Ready')?.message ?? ''),
   )
@@ -133,34 +180,44 @@ test('a serving pod comes back with the active adapter while the operator is dow
   await world.scaleOperator(0)
   try {
     const [pod] = await servingPods()
-    await world.killContainer(pod!)
-    await waitFor('the container to be restarted and ready', 90, async () => {
+    await world.signal(pod!, 'SIGKILL')
+    await waitFor('the container to be restarted and ready', 240, async () => {
       const [seen] = await servingPods()
       const status = seen?.status.containerStatuses?.[0]
       return status && status.restartCount >= 1 && status.ready ? true : undefined
     })
     const [again] = await servingPods()
     await namespace.kubectl(['delete', 'pod', again!.metadata.name])
-    const fresh = await waitFor('a fresh pod to be ready', 90, async () =>
+    const fresh = await waitFor('a fresh pod to be ready', 240, async () =>
       (await servingPods()).find(
         ({ metadata, status }) => metadata.uid !== again!.metadata.uid && status.containerStatuses?.[0]?.ready,
       ),
     )
-    const state = JSON.parse(await world.inNetwork('curl', ['-s', `http://${fresh.status.podIP}:8000/readyz`])) as {
-      digest: string
-    }
-    assert.equal(state.digest, active)
+    assert.equal((await stateOf(fresh)).digest, active)
   } finally {
     await world.scaleOperator(1)
   }
-  await serves(active, 90)
+  await serves(active)
 })
 
-test('a rollback works after the run was deleted', async () => {
+test('a rollback after the run was deleted loses nothing under a steady load', async () => {
+  assert.equal(await namespace.get('qlr', 'second'), undefined)
   forward.close()
-  await release({ base: true })
-  await serves('')
-  const promoted = second.status?.checkpoints?.find(({ name }) => name === 'checkpoint-60')?.digest ?? ''
-  await release({ digest: promoted })
-  await serves(promoted)
+  forward = await portForward(world.cluster, 'releases', 'service/writer', 8000)
+  const load = underLoad(3)
+  const promoted = digestOf(second, 'checkpoint-60')
+  try {
+    await load.answeredBy(digestOf(second, 'checkpoint-40'), 60)
+    await release({ base: true })
+    await serves('')
+    await load.answeredBy(base, 60)
+    await release({ digest: promoted })
+    await serves(promoted)
+    await load.answeredBy(promoted, 60)
+  } finally {
+    await load.stop()
+  }
+  assert.deepEqual(load.lost, [])
+  assert.equal(load.answers.at(-1)?.digest, promoted)
+  await noneRestarted()
 })

@@ -3,7 +3,7 @@
  * own whose claim already holds the tiny model and the prose, so that nothing has to be downloaded.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import {
@@ -33,6 +33,7 @@ export interface CustomObject {
   readonly metadata: { readonly name: string; readonly uid: string; readonly generation: number }
   readonly spec: Readonly<Record<string, unknown>>
   readonly status?: {
+    readonly observedGeneration?: number
     readonly conditions?: readonly Condition[]
     readonly digest?: string
     readonly location?: string
@@ -41,8 +42,10 @@ export interface CustomObject {
       readonly number: number
       readonly reason?: string
       readonly resumedFromStep?: number
+      readonly exact?: boolean
     }[]
     readonly failures?: number
+    readonly datasetLocation?: string
     readonly progress?: { readonly step: number; readonly totalSteps: number }
     readonly baseline?: { readonly loss?: string }
     readonly checkpoints?: readonly {
@@ -106,10 +109,10 @@ export class World {
   async scaleOperator(replicas: number): Promise<void> {
     await kubectl(this.cluster, ['-n', systemNamespace, 'scale', operator, `--replicas=${replicas}`])
     if (replicas > 0) {
-      await kubectl(this.cluster, ['-n', systemNamespace, 'rollout', 'status', operator, '--timeout=120s'])
+      await kubectl(this.cluster, ['-n', systemNamespace, 'rollout', 'status', operator, '--timeout=240s'])
       return
     }
-    await waitFor('the operator to be gone', 60, async () => {
+    await waitFor('the operator to be gone', 120, async () => {
       const pods = await kubectl(this.cluster, ['-n', systemNamespace, 'get', 'pods', '-o', 'name'])
       return pods.includes('humanizer') ? undefined : true
     })
@@ -127,21 +130,25 @@ export class World {
     return (await run('nsenter', ['-t', init, '-n', program, ...args], { maxBuffer: 16 << 20 })).stdout
   }
 
-  /** Sends SIGKILL to the only container of a pod, as a crash of the process would. */
-  async killContainer(pod: Pod): Promise<void> {
+  /** What a GET of an address in the cluster's network answers. */
+  get(url: string): Promise<string> {
+    const program = 'fetch(process.argv[1]).then((answer) => answer.text()).then((text) => process.stdout.write(text))'
+    return this.inNetwork(process.execPath, ['-e', program, url])
+  }
+
+  /** PKCS #8 PEM of the key that the operator signs its calls with. */
+  async signingKey(): Promise<string> {
+    const path = "jsonpath={.data['ed25519\\.pem']}"
+    const secret = ['-n', systemNamespace, 'get', 'secret', 'humanizer-signing-key', '-o', path]
+    return Buffer.from(await kubectl(this.cluster, secret), 'base64').toString()
+  }
+
+  /** Signals the only container of a pod: SIGKILL as a crash would, SIGSTOP to hold it where it is until SIGCONT. */
+  async signal(pod: Pod, signal: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): Promise<void> {
     const id = pod.status.containerStatuses?.[0]?.containerID?.replace('containerd://', '')
     if (id === undefined) throw new Error(`pod ${pod.metadata.name} has no container yet`)
-    await run('ctr', [
-      '-a',
-      join(this.#runDir, 'containerd.sock'),
-      '-n',
-      'k8s.io',
-      'tasks',
-      'kill',
-      '-s',
-      'SIGKILL',
-      id,
-    ])
+    const socket = join(this.#runDir, 'containerd.sock')
+    await run('ctr', ['-a', socket, '-n', 'k8s.io', 'tasks', 'kill', '-s', signal, id])
   }
 
   /** A fresh namespace whose claim "humanizer" holds fixtures/tiny-llama and fixtures/prose.jsonl. */
@@ -223,7 +230,7 @@ export class Namespace {
     })
   }
 
-  ready(kind: string, name: string, seconds = 120): Promise<CustomObject> {
+  ready(kind: string, name: string, seconds = 240): Promise<CustomObject> {
     return this.until(kind, name, 'to be Ready', seconds, (object) => holds(object, 'Ready'))
   }
 
@@ -236,15 +243,28 @@ export class Namespace {
       throw error
     }
   }
+
+  /** Steps of the sealed checkpoints that a run has on the claim now, ascending. */
+  sealed(run: CustomObject): readonly number[] {
+    const folder = runFolder(this.name, run)
+    return this.files(folder)
+      .filter((file) => existsSync(join(this.folder, folder, file, 'manifest.json')))
+      .flatMap((file) => (/^checkpoint-(\d+)$/.exec(file) ?? []).slice(1).map(Number))
+      .sort((a, b) => a - b)
+  }
 }
+
+/** Where a run's files lie on the claim. */
+export const runFolder = (namespace: string, { metadata }: CustomObject): string =>
+  `runs/${namespace}/${metadata.name}/${metadata.uid}`
 
 export const condition = (object: CustomObject, type: string): Condition | undefined =>
   object.status?.conditions?.find((candidate) => candidate.type === type)
 
 export const holds = (object: CustomObject, type: string): boolean => condition(object, type)?.status === 'True'
 
-/** A small dataset of the prose on the claim. */
-export const datasetSpec = (limit = 200): object => ({
+/** A small dataset of the prose on the claim. Another limit makes another content, and so another folder. */
+export const datasetSpec = (limit = 200, changes: object = {}): object => ({
   sources: [
     {
       name: 'prose',
@@ -255,6 +275,7 @@ export const datasetSpec = (limit = 200): object => ({
     },
   ],
   format: { sample: 'Denoise' },
+  ...changes,
 })
 
 /** A run of the tiny model; some seconds long, so that there is time to disturb it. */

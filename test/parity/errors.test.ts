@@ -185,3 +185,16 @@ test('a process that exits in the middle of an operation exits with its own code
   })
   assert.deepEqual({ status, signal }, { status: 43, signal: null })
 })
+
+test('hundreds of loads that fail, are closed at once or are dropped leave the process whole', () =>
+  withWeights(async (tensors) => {
+    for (let round = 0; round < 150; round++) {
+      const failing = Array.from({ length: 3 }, () => loadModel(oddArchitecture, tensors.slice(1), options))
+      for (const { status } of await Promise.allSettled(failing)) assert.equal(status, 'rejected')
+      const model = await loadModel(oddArchitecture, tensors, options)
+      const adapter = model.createAdapter(lora)
+      if (round % 2 === 0) model.close()
+      const [{ status }] = await Promise.allSettled([adapter])
+      assert.ok(status === 'fulfilled' || round % 2 === 0)
+    }
+  }))

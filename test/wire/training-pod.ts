@@ -1,6 +1,6 @@
 /** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -117,6 +117,23 @@ export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string
   if (code !== 0 || result?.run === undefined) throw new Error(`exit ${code}\n${output}`)
   return result.run
 }
+
+/** Resolves when the pod has logged this step or a later one. */
+export function reaches(pod: Pod, step: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let seen = ''
+    pod.process.stdout?.on('data', (chunk) => {
+      seen += chunk
+      const steps = Array.from(seen.matchAll(/"step":(\d+),"totalSteps"/g), ([, digits]) => Number(digits))
+      if (steps.some((logged) => logged >= step)) resolve()
+    })
+    pod.ended.then(({ code, output }) => reject(new Error(`ended with ${code} before step ${step}\n${output}`)))
+  })
+}
+
+/** Steps of the checkpoints that are there under their final names. */
+export const stepsOf = (claim: Claim): number[] =>
+  readdirSync(claim.runDirectory).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.slice(1).map(Number) ?? [])
 
 /** A TCP port of this machine that is free now. */
 export const freePort = (): Promise<number> =>

@@ -60,7 +60,7 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& 
     if (!run.adapter || !run.adapter->has(module)) continue;
     const LoraWeights lora = run.adapter->weights(layer, module);
     backend_.lora_forward(slice(y, run.begin, run.rows),
-                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank), s.mask[module],
+                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank),
                           slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter), w.lora);
   }
 }
@@ -70,7 +70,7 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
   if (!adapter.has(module)) return;
   const LoraWeights lora = adapter.weights(layer, module);
   backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), dy, x,
-                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), s.mask[module], lora,
+                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), lora,
                          dropout(layer, module, pass, adapter), w.lora);
 }
 

@@ -74,7 +74,6 @@ class Llama {
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
     std::array<float*, kModules> h;
-    std::array<uint32_t*, kModules> mask;
   };
   struct Workspace {
     std::vector<Saved> layers;  // one for each layer in training, else one that all use

@@ -43,10 +43,9 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
                 heads = static_cast<int64_t>(pass.head_rows.size());
   int64_t rank = 0;
   for (const Run& run : pass.runs) rank = run.adapter ? std::max(rank, run.adapter->config().rank) : rank;
-  const int64_t widest = std::max({hidden, ffn, a_.q_size()});
-
-  const bool dropout = pass.training && pass.runs.front().adapter->config().dropout != 0;
-  const auto shapes = module_shapes(a_);
+  int64_t lora = 0;
+  for (const ModuleShape& shape : module_shapes(a_))
+    lora = std::max(lora, lora_scratch(threads_, shape.in, shape.out, rank));
 
   const auto tile = [&](const Weight& weight) { return threads_ * few_rows_tile(weight.held()) * weight.cols(); };
 
@@ -64,9 +63,6 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     s.rstd_mlp = arena.take(rows);
     s.gate_up = arena.take(rows * 2 * ffn);
     for (float*& h : s.h) h = arena.take(rows * rank);
-    if (dropout) {
-      for (size_t m = 0; m < kModules; ++m) s.mask[m] = arena.take<uint32_t>(mask_words(rows, shapes[m].in));
-    }
     w.layers.push_back(s);
   }
   w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
@@ -74,8 +70,15 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   int64_t weights = std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
   for (const Weight& linear : weights_.layers[0].linear) weights = std::max(weights, tile(linear));
   w.weights = arena.take(weights);
-  w.lora = arena.take(rows * (widest + rank));
-  w.attention = arena.take(attention_scratch(threads_, pass.training ? rows : 0, attention_shape()));
+  w.lora = arena.take(lora);
+  int64_t keys = 0, longest = 0;
+  for (const Document& d : pass.documents) {
+    const int64_t seen = d.rows + (d.cache ? d.cache->length() : 0);
+    keys += seen;
+    longest = std::max(longest, seen);
+  }
+  w.attention = arena.take(attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys, longest,
+                                             attention_shape(), pass.training));
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);

@@ -1,79 +1,262 @@
+// Both directions go through the rows in blocks of kBlock and, within a block, through the columns in strips of kStrip,
+// copied into the nearest cache: every value of x, y, dx and dy is fetched from memory once.
 #include "lora.h"
 
-#include "matmul.h"
+#include <omp.h>
+
+#include "few_rows.h"
+#include "microkernel.h"
 
 namespace humanizer::HUMANIZER_ISA {
 
 namespace {
 
-// mask = keep(t, c) for the rows of x.
-void draw_mask(uint32_t* mask, ConstRows x, const Dropout& d) {
+constexpr int64_t kBlock = 48, kStrip = 96;
+static_assert(kBlock % kTileRows == 0 && kStrip % kTileRows == 0 && kStrip % kTileCols == 0 && kStrip % 32 == 0);
+
+int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+struct Range {
+  int64_t begin, end;
+};
+
+// The rows of the calling thread: whole tiles, as even as those allow.
+Range own_rows(int64_t rows) {
+  const int64_t share = round_up((rows + omp_get_num_threads() - 1) / omp_get_num_threads(), kTileRows);
+  const int64_t begin = smaller(rows, omp_get_thread_num() * share);
+  return {begin, smaller(rows, begin + share)};
+}
+
+// keep = 1 / (1 - rate) where dropout keeps a value, else 0: columns [begin, begin + kStrip) of the rows from row on.
+void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, const Dropout& d) {
   const auto threshold = static_cast<uint32_t>(static_cast<double>(d.rate) * 4294967296.0);
-  const int64_t groups = mask_words(1, x.cols);
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < x.rows; ++t) {
-    alignas(64) uint32_t words[32];
-    for (int64_t g = 0; g < groups; ++g) {
-      philox_group(words, d.key, d.step, d.ordinal[t], d.position[t], static_cast<uint32_t>(g));
-      uint32_t bits = 0;
-#pragma omp simd reduction(| : bits)
-      for (uint32_t c = 0; c < 32; ++c) bits |= (words[c] >= threshold ? 1u : 0u) << c;
-      mask[t * groups + g] = bits;
+  const float scale = 1.0f / (1.0f - d.rate);
+  for (int64_t r = 0; r < rows; ++r, keep += kStrip) {
+    for (int64_t c = 0; c < cols; c += 32) {
+      alignas(64) uint32_t words[32];
+      philox_group(words, d.key, d.step, d.ordinal[row + r], d.position[row + r],
+                   static_cast<uint32_t>((begin + c) / 32));
+#pragma omp simd
+      for (int i = 0; i < 32; ++i) keep[c + i] = words[i] >= threshold ? scale : 0.0f;
     }
   }
 }
 
-// y = x where the mask keeps it, scaled, else 0; kAccumulate: y += that.
-template <bool kAccumulate>
-void apply_mask(Rows y, ConstRows x, const uint32_t* mask, float rate) {
-  const float scale = 1.0f / (1.0f - rate);
-  const int64_t groups = mask_words(1, x.cols);
-#pragma omp parallel for schedule(static)
-  for (int64_t t = 0; t < x.rows; ++t) {
-    const float* in = x.row(t);
-    float* out = y.row(t);
-    for (int64_t begin = 0; begin < x.cols; begin += 32) {
-      const uint32_t bits = mask[t * groups + begin / 32];
-      const int64_t size = begin + 32 < x.cols ? 32 : x.cols - begin;
+// strip = x, times keep where that is given; rows up to a whole tile and columns up to kStrip are zero.
+void copy_strip(float* strip, ConstRows x, const float* keep) {
+  for (int64_t r = 0; r < x.rows; ++r) {
+    const float* from = x.row(r);
+    float* to = strip + r * kStrip;
+    if (keep) {
 #pragma omp simd
-      for (int64_t c = 0; c < size; ++c) {
-        const float kept = (bits >> c & 1u) != 0 ? in[begin + c] * scale : 0.0f;
-        out[begin + c] = kAccumulate ? out[begin + c] + kept : kept;
+      for (int64_t c = 0; c < x.cols; ++c) to[c] = from[c] * keep[r * kStrip + c];
+    } else {
+      for (int64_t c = 0; c < x.cols; ++c) to[c] = from[c];
+    }
+    for (int64_t c = x.cols; c < kStrip; ++c) to[c] = 0;
+  }
+  for (int64_t i = x.rows * kStrip; i < round_up(x.rows, kTileRows) * kStrip; ++i) strip[i] = 0;
+}
+
+// One block of rows of one thread.
+struct Block {
+  alignas(64) float keep[kBlock * kStrip], strip[kBlock * kStrip];
+};
+
+ConstRows part(ConstRows x, int64_t row, int64_t rows, int64_t column) {
+  return columns(slice(x, row, rows), column, smaller(kStrip, x.cols - column));
+}
+
+// narrow (rows, padded) += strip (rows, depth) times its rows of the panels; panel p begins at panels + p * panel.
+void multiply_strip(float* narrow, int64_t padded, const float* strip, int64_t rows, int64_t depth, const float* panels,
+                    int64_t panel) {
+  for (int64_t p = 0; p < padded; p += kTileCols, panels += panel) {
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+      write_tile<true>(narrow + i * padded + p, padded,
+                       multiply(strip + i * kStrip, kStrip, 1, panels, kTileCols, depth));
+    }
+  }
+}
+
+// sum (cols, padded) = or += strip^T (cols, rows) narrow (rows, padded).
+template <bool kAdd>
+void multiply_strip_transposed(float* sum, int64_t padded, const float* strip, int64_t cols, const float* narrow,
+                               int64_t rows) {
+  for (int64_t c = 0; c < cols; c += kTileRows) {
+    for (int64_t p = 0; p < padded; p += kTileCols) {
+      write_tile<kAdd>(sum + c * padded + p, padded, multiply(strip + c, 1, kStrip, narrow + p, padded, rows));
+    }
+  }
+}
+
+void clear(float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = 0;
+}
+
+// What one thread adds up over its rows: dA^T (in, padded) and dB (out, padded), without scale.
+struct Sums {
+  float *a, *b;
+};
+
+struct Panels {
+  const float *a, *b;
+};
+
+struct Backward {
+  Rows dx;
+  ConstRows dy, x, h;
+  const LoraWeights& w;
+  const Dropout& dropout;
+  Panels panels;  // A (r, in) by columns of x; scale * B (out, r) by columns of h
+  int64_t padded;
+
+  // dh (block, padded) = scale dy B, and dB.
+  template <bool kAdd>
+  void below(float* dh, const float* h_block, const Sums& sums, int64_t row, int64_t rows, float* strip) const {
+    const int64_t whole = round_up(rows, kTileRows);
+    clear(dh, whole * padded);
+    for (int64_t o = 0; o < dy.cols; o += kStrip) {
+      const ConstRows from = part(dy, row, rows, o);
+      copy_strip(strip, from, nullptr);
+      multiply_strip(dh, padded, strip, whole, from.cols, panels.b + o * kTileCols, dy.cols * kTileCols);
+      multiply_strip_transposed<kAdd>(sums.b + o * padded, padded, strip, from.cols, h_block, rows);
+    }
+  }
+
+  // dA and dx.
+  template <bool kAdd>
+  void above(const float* dh, const Sums& sums, int64_t row, int64_t rows, Block& block) const {
+    const bool drop = dropout.rate != 0;
+    for (int64_t c = 0; c < x.cols; c += kStrip) {
+      const ConstRows from = part(x, row, rows, c);
+      if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
+      copy_strip(block.strip, from, drop ? block.keep : nullptr);
+      multiply_strip_transposed<kAdd>(sums.a + c * padded, padded, block.strip, from.cols, dh, rows);
+      if (!dx.data) continue;
+      for (int64_t p = 0; p < from.cols; p += kTileCols) {
+        const float* panel = panels.a + (c + p) * w.rank;
+        for (int64_t i = 0; i < rows; i += kTileRows) {
+          Tile t = multiply(dh + i * padded, padded, 1, panel, kTileCols, w.rank);
+          if (drop) {
+            for (int64_t k = 0; k < kTileRows; ++k) {
+              const float* keep = block.keep + (i + k) * kStrip + p;
+              t.at[k][0] *= load(keep);
+              t.at[k][1] *= load(keep + kLanes);
+            }
+          }
+          write_part<true>(dx.row(row + i) + c + p, dx.stride, t, rows - i, from.cols - p);
+        }
+      }
+    }
+  }
+};
+
+// A decoding step: no register tile is full, and packing A and B would cost as much as the products.
+void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
+  for (int64_t j = 0; j < w.rank; ++j) {
+    for (int64_t r = 0; r < x.rows; ++r) h.row(r)[j] = dot(x.row(r), w.a + j * x.cols, x.cols);
+  }
+  for (int64_t o = 0; o < y.cols; ++o) {
+    for (int64_t r = 0; r < x.rows; ++r) y.row(r)[o] += w.scale * dot(h.row(r), w.b + o * w.rank, w.rank);
+  }
+}
+
+}  // namespace
+
+void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropout& dropout, float* scratch) {
+  const bool drop = dropout.rate != 0;
+  if (x.rows <= kFewRows && !drop) return few_rows_forward(y, h, x, w);
+  const int64_t in = x.cols, out = y.cols, padded = round_up(w.rank, kTileCols);
+  float *a_panels = scratch, *b_panels = scratch + in * padded;
+#pragma omp parallel
+  {
+#pragma omp for schedule(static) nowait
+    for (int64_t p = 0; p < w.rank; p += kTileCols)
+      pack_panel_transposed(a_panels + p * in, dense(w.a, w.rank, in), p, 1);
+#pragma omp for schedule(static)
+    for (int64_t p = 0; p < out; p += kTileCols) {
+      pack_panel_transposed(b_panels + p * w.rank, dense(w.b, out, w.rank), p, w.scale);
+    }
+    Block block;
+    float* narrow = scratch + (in + round_up(out, kTileCols)) * padded + omp_get_thread_num() * kBlock * padded;
+    const Range own = own_rows(x.rows);
+    for (int64_t row = own.begin; row < own.end; row += kBlock) {
+      const int64_t rows = smaller(kBlock, own.end - row), whole = round_up(rows, kTileRows);
+      clear(narrow, whole * padded);
+      for (int64_t c = 0; c < in; c += kStrip) {
+        const ConstRows from = part(x, row, rows, c);
+        if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
+        copy_strip(block.strip, from, drop ? block.keep : nullptr);
+        multiply_strip(narrow, padded, block.strip, whole, from.cols, a_panels + c * kTileCols, in * kTileCols);
+      }
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t j = 0; j < w.rank; ++j) h.row(row + r)[j] = narrow[r * padded + j];
+      }
+      for (int64_t p = 0; p < out; p += kTileCols) {
+        for (int64_t i = 0; i < rows; i += kTileRows) {
+          write_part<true>(y.row(row + i) + p, y.stride,
+                           multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank), rows - i,
+                           out - p);
+        }
       }
     }
   }
 }
 
-ConstRows dropped(ConstRows x, const uint32_t* mask, const Dropout& dropout, float* scratch) {
-  if (dropout.rate == 0) return x;
-  const Rows out = dense(scratch, x.rows, x.cols);
-  apply_mask<false>(out, x, mask, dropout.rate);
-  return out;
-}
+void lora_backward(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, ConstRows h, const LoraWeights& w,
+                   const Dropout& dropout, float* scratch) {
+  const int64_t in = x.cols, out = dy.cols, padded = round_up(w.rank, kTileCols);
+  const int64_t sums_a = round_up(in, kTileRows) * padded, sums_b = round_up(out, kTileRows) * padded;
+  float *a_panels = scratch, *b_panels = a_panels + w.rank * round_up(in, kTileCols);
+  float* thread_sums = b_panels + out * padded;
+  const int64_t sums_of_thread = sums_a + sums_b + 2 * kBlock * padded;
+  const Backward pass{dx, dy, x, h, w, dropout, {a_panels, b_panels}, padded};
+#pragma omp parallel
+  {
+#pragma omp for schedule(static) nowait
+    for (int64_t p = 0; p < in; p += kTileCols) pack_panel(a_panels + p * w.rank, dense(w.a, w.rank, in), p, 1);
+#pragma omp for schedule(static)
+    for (int64_t p = 0; p < w.rank; p += kTileCols) pack_panel(b_panels + p * out, dense(w.b, out, w.rank), p, w.scale);
 
-}  // namespace
-
-void lora_forward(Rows y, Rows h, uint32_t* mask, ConstRows x, const LoraWeights& w, const Dropout& dropout,
-                  float* scratch) {
-  if (dropout.rate != 0) draw_mask(mask, x, dropout);
-  matmul(h, dropped(x, mask, dropout, scratch), dense(w.a, w.rank, x.cols), Transpose::kNT, 1, 0);
-  matmul(y, h, dense(w.b, y.cols, w.rank), Transpose::kNT, w.scale, 1);
-}
-
-void lora_backward(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, ConstRows h, const uint32_t* mask,
-                   const LoraWeights& w, const Dropout& dropout, float* scratch) {
-  const Rows dh = dense(scratch, x.rows, w.rank);
-  float* wide = scratch + x.rows * w.rank;
-  matmul(dense(db, dy.cols, w.rank), dy, h, Transpose::kTN, w.scale, 1);
-  matmul(dh, dy, dense(w.b, dy.cols, w.rank), Transpose::kNN, w.scale, 0);
-  matmul(dense(da, w.rank, x.cols), dh, dropped(x, mask, dropout, wide), Transpose::kTN, 1, 1);
-  if (!dx.data) return;
-  if (dropout.rate == 0) {
-    matmul(dx, dh, dense(w.a, w.rank, x.cols), Transpose::kNN, 1, 1);
-  } else {
-    const Rows through = dense(wide, x.rows, x.cols);
-    matmul(through, dh, dense(w.a, w.rank, x.cols), Transpose::kNN, 1, 0);
-    apply_mask<true>(dx, through, mask, dropout.rate);
+    Block block;
+    float* mine = thread_sums + omp_get_thread_num() * sums_of_thread;
+    const Sums sums{mine, mine + sums_a};
+    float *dh = mine + sums_a + sums_b, *h_block = dh + kBlock * padded;
+    const Range own = own_rows(x.rows);
+    for (int64_t row = own.begin; row < own.end; row += kBlock) {
+      const int64_t rows = smaller(kBlock, own.end - row);
+      for (int64_t r = 0; r < rows; ++r) {
+        for (int64_t j = 0; j < padded; ++j) h_block[r * padded + j] = j < w.rank ? h.row(row + r)[j] : 0.0f;
+      }
+      if (row == own.begin) {
+        pass.below<false>(dh, h_block, sums, row, rows, block.strip);
+        pass.above<false>(dh, sums, row, rows, block);
+      } else {
+        pass.below<true>(dh, h_block, sums, row, rows, block.strip);
+        pass.above<true>(dh, sums, row, rows, block);
+      }
+    }
+#pragma omp barrier
+    const int64_t share = round_up((x.rows + omp_get_num_threads() - 1) / omp_get_num_threads(), kTileRows);
+    const int64_t parts = (x.rows + share - 1) / share;  // threads that had rows
+#pragma omp for schedule(static) nowait
+    for (int64_t o = 0; o < out; ++o) {
+      for (int64_t j = 0; j < w.rank; ++j) {
+        float sum = 0;
+        for (int64_t n = 0; n < parts; ++n) sum += thread_sums[n * sums_of_thread + sums_a + o * padded + j];
+        db[o * w.rank + j] += w.scale * sum;
+      }
+    }
+#pragma omp for schedule(static)
+    for (int64_t begin = 0; begin < in; begin += 16) {
+      for (int64_t j = 0; j < w.rank; ++j) {
+        for (int64_t i = begin; i < smaller(in, begin + 16); ++i) {
+          float sum = 0;
+          for (int64_t n = 0; n < parts; ++n) sum += thread_sums[n * sums_of_thread + i * padded + j];
+          da[j * in + i] += sum;
+        }
+      }
+    }
   }
 }
 

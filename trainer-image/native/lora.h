@@ -2,8 +2,8 @@
 //   h = drop(x) A^T;  y += scale * h B^T          drop(x)[t,c] = keep(t,c) ? x[t,c] / (1 - rate) : 0
 //   x (T, in)   y (T, out)   A (r, in)   B (out, r)   h (T, r) written forward, read backward
 // Backward adds:  dB += scale dy^T h;  dh = scale dy B;  dA += dh^T drop(x);  dx += drop'(dh A)
-// keep is a pure function of (key, step, ordinal, position, column): philox.h. Forward leaves it in a bit per element,
-// which is quicker to read again here than to make again; a device may make it again.
+// keep is a pure function of (key, step, ordinal, position, column): philox.h. Backward makes it again; nothing is
+// kept.
 #pragma once
 
 #include "philox.h"
@@ -19,20 +19,22 @@ struct Dropout {
   const uint32_t* position;  // (T) position of each row in its packed sequence
 };
 
-// Words of mask for T rows of an input: bit c % 32 of word c / 32 of a row is keep(t, c).
-static inline int64_t mask_words(int64_t rows, int64_t in) { return rows * ((in + 31) / 32); }
-
 struct LoraWeights {
   const float *a, *b;
   int64_t rank;
   float scale;
 };
 
-// mask: written when the rate is not 0. scratch: T * in floats.
-using LoraForward = void(Rows y, Rows h, uint32_t* mask, ConstRows x, const LoraWeights& w, const Dropout& dropout,
-                         float* scratch);
-// dx.data null: the gradient of x is not wanted. mask: forward's. scratch: T * (in + rank) floats.
-using LoraBackward = void(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, ConstRows h, const uint32_t* mask,
-                          const LoraWeights& w, const Dropout& dropout, float* scratch);
+// Floats of scratch of both directions for a stream of that many threads: A and B as panels, and each thread's own dA
+// and dB. Sizes are padded to the widest register tile. It does not grow with T.
+static inline int64_t lora_scratch(int threads, int64_t in, int64_t out, int64_t rank) {
+  return (threads + 1) * (in + out + 112) * ((rank + 31) / 32 * 32);
+}
+
+using LoraForward = void(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropout& dropout, float* scratch);
+// dx.data null: the gradient of x is not wanted. Rows are divided among the threads in a fixed way and their sums added
+// in order: the same bits for the same number of threads.
+using LoraBackward = void(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, ConstRows h, const LoraWeights& w,
+                          const Dropout& dropout, float* scratch);
 
 }  // namespace humanizer

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <memory>
 #include <new>
 #include <optional>
 
@@ -62,8 +63,8 @@ void now_or_throw(Napi::Env env, Work work) {
 using Delivery = std::function<void(Napi::Env)>;
 
 inline void deliver(Napi::Env env, Napi::Function, std::nullptr_t*, Delivery* delivery) {
-  if (env != nullptr) (*delivery)(env);
-  delete delivery;
+  const std::unique_ptr<Delivery> owned(delivery);
+  if (env != nullptr) (*owned)(env);
 }
 
 using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Delivery, deliver>;
@@ -83,10 +84,9 @@ class OpenModel {
     llama.reset();
   }
 
-  void send(Delivery delivery) {
-    auto* copy = new Delivery(std::move(delivery));
-    if (channel.NonBlockingCall(copy) != napi_ok) delete copy;  // the environment is going down: nobody listens
-  }
+  // Not delivered when the environment is going down. What it holds is then left alone: JavaScript's references and the
+  // last one of a model must not be dropped on another thread than JavaScript's.
+  void send(Delivery delivery) { channel.NonBlockingCall(new Delivery(std::move(delivery))); }
 
   Channel channel;
   std::atomic<bool> cancelled{false}, closed{false}, released{false};
@@ -134,14 +134,19 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
         throw Error(Code::kCancelled, model->closed ? "the model was closed" : "the operation was cancelled");
       *result = work();
     });
+    // The delivery takes all that the job held: JavaScript's thread, not this one, drops the last reference to it.
     OpenModel* raw = model.get();
-    raw->send([model, deferred, result, failure, done = std::move(done)](Napi::Env js) {
+    raw->send([model = std::move(model), work = std::move(work), deferred = std::move(deferred), result, failure,
+               done = std::move(done)](Napi::Env js) {
       const Napi::HandleScope scope(js);
       if (--model->pending == 0 && !model->released) model->channel.Unref(js);
-      if (failure) {
-        deferred->Reject(to_js(js, *failure).Value());
-      } else {
+      if (failure) return deferred->Reject(to_js(js, *failure).Value());
+      try {
         deferred->Resolve(done(js, **result));
+      } catch (const Napi::Error& error) {
+        deferred->Reject(error.Value());
+      } catch (const std::exception& error) {
+        deferred->Reject(to_js(js, {Code::kInternal, error.what()}).Value());
       }
     });
   });
