@@ -3,8 +3,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
-NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h trainer-image/native/CMakeLists.txt test/*/*.cc test/*/*.h)
+NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/parity/*.cc test/parity/*.h) \
+  trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc
 SANITIZED := parity_ops engine_faults engine_fuzz
+GENERATED := proto/generated operator/api/generated charts/humanizer/templates/crds charts/humanizer/argocd/argocd-cm.yaml
 DEPS := node_modules/.package-lock.json
 SUITE ?= engine
 
@@ -29,38 +31,42 @@ build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
 	@touch $@
 
 sanitized: build/sanitized/built ## Compile the engine's test programs with sanitizers
-demo: native ## The whole story on a real cluster (CONTEXT=name REGISTRY=host/path: on your own)
-	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY))
+demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTRY= STORAGE_CLASS= ACCESS_MODE=
+	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) \
+	  $(if $(STORAGE_CLASS),--storage-class $(STORAGE_CLASS)) $(if $(ACCESS_MODE),--access-mode $(ACCESS_MODE)) $(if $(SHORT),--short)
 
-test: native ## All tests; ends with one line: N passed, N failed
+test: native ## All of the following; ends with one line: N passed, N failed
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts unit parity wire apiserver chart cluster
-
-test-unit test-parity test-wire: native
+test-unit: native ## Single modules, tested beside their source
+test-parity: native ## The engine against PyTorch, PEFT and bitsandbytes
+test-wire: native ## Trainer and server over real sockets
+test-unit test-parity test-wire:
 	@node test/run.ts $(@:test-%=%)
-test-apiserver test-chart: native
+test-apiserver: native ## The controllers on a real API server
+test-chart: native ## The chart, rendered and installed; Argo CD's health checks
+test-cluster: native ## The main job on real pods, with faults; the commands of the documents
+test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts $(@:test-%=%)
-test-cluster: native ## The main job on real pods, with faults
-	@test/cluster/packages.sh && test/cluster/build.sh
-	@node test/run.ts cluster
 
-bench: native ## Measure beside a peer (SUITE=engine); prints a table and writes bench.json
+bench: native ## Measure (SUITE=engine or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
 	@node test/bench/$(SUITE).ts
 
 cluster: ## Start a real single-node Kubernetes
 	@test/cluster/up.sh && echo "export KUBECONFIG=$(CACHE)/run/demo/admin.conf PATH=$(CACHE)/bin:\$$PATH"
 cluster-down: ## Stop it and remove its state
 	@test/cluster/down.sh
-images: native ## Build the operator's and the trainer's image
-	@test/cluster/images.sh
+images: native ## Build the images and write their names to build/*.yaml; REGISTRY=host/path pushes them
+	@DEMO_FILES=1 NAMES=build test/cluster/images.sh
 
 generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
 	@cd proto && buf generate
 	@node operator/api/generate.ts && node charts/humanizer/generate.ts
 
 verify: native generate ## Lint, types, formats, and that generated files are current
-	@git diff --exit-code --stat -- proto/generated operator/api/generated charts || { echo "generated files are stale: run make generate and commit"; exit 1; }
+	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
+	  { echo "generated files are stale: commit these"; exit 1; }
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h)
 

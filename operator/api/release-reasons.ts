@@ -20,25 +20,33 @@ export const ReleaseReason = {
   PodsDisagree: 'PodsDisagree',
   /** An object of somebody else has the name of one that is to be made. */
   NameConflict: 'NameConflict',
+  /** The API server refused one of the release's objects or pods: quota, admission or missing rights. Tried again. */
+  Forbidden: 'Forbidden',
+  /** The promoted adapter or the base model is not on the claim any more; the pods look for it again. A candidate without its files is Stalled. */
+  ArtifactMissing: 'ArtifactMissing',
 
   // Stalled: the spec, or the run it names, must change.
   /** The run failed, so Best and Latest mean nothing. */
   RunFailed: 'RunFailed',
   /** The finished run has no checkpoint of this name. */
   CheckpointNotFound: 'CheckpointNotFound',
-  /** Neither this release nor a run of the namespace knows the digest. */
+  /** Neither a release nor a run of the namespace knows the digest. */
   DigestUnknown: 'DigestUnknown',
   /** spec.source.base on a release that never served anything: there is no telling which base model is meant. */
   BaseUnknown: 'BaseUnknown',
   /** The claim can be used by one pod only, so nothing trained on it can be served from it. */
   StorageNotShared: 'StorageNotShared',
+  /** The run, or the release that served the digest, has its files on another claim. */
+  StorageMismatch: 'StorageMismatch',
+  /** The API server refused one of the release's objects as malformed: spec.pod must change. */
+  PodInvalid: 'PodInvalid',
   /** Measured and bad: an enforced gate refused the candidate. */
   GateFailed: 'GateFailed',
   /** Evidence that an enforced gate needs was never measured, or is of another dataset. */
   GateInconclusive: 'GateInconclusive',
   /** Evidence that an enforced gate needs cannot be read as a number. */
   GateError: 'GateError',
-  /** A serving pod could not load the candidate. */
+  /** A serving pod could not load the candidate; or cannot load what is active, and tries again: then Reconciling. */
   LoadFailed: 'LoadFailed',
 } as const
 export type ReleaseReason = (typeof ReleaseReason)[keyof typeof ReleaseReason]

@@ -16,15 +16,19 @@ export const WorkloadReason = {
   VolumeNotMounted: 'VolumeNotMounted',
   /** The pod was ended from outside; the work goes on in the next one. */
   Disrupted: 'Disrupted',
-  /** The pods of an earlier attempt are still there. */
+  /** The pods of an earlier attempt are still there, or the trainer seals a checkpoint and leaves. */
   Stopping: 'Stopping',
   /** The claim of spec.storage is not there, and it is not the default one, which would be made. */
   ClaimNotFound: 'ClaimNotFound',
+  /** The claim that results lie on is gone. It is never made anew: empty, it would only hide the loss. */
+  ArtifactMissing: 'ArtifactMissing',
+  /** The API server refused the claim that the chart's values describe as malformed. Tried again. */
+  ClaimInvalid: 'ClaimInvalid',
   /** The claim cannot be mounted by more than one pod (ReadWriteOncePod). */
   StorageNotShared: 'StorageNotShared',
   /** A Job or ConfigMap of that name exists and belongs to somebody else. */
   NameConflict: 'NameConflict',
-  /** The API server refused the Job: quota or admission. Tried again. */
+  /** The API server refused a Job, ConfigMap or claim: quota or admission. Tried again. */
   Forbidden: 'Forbidden',
   /** The API server refused the Job as malformed: spec.pod must change. */
   PodInvalid: 'PodInvalid',

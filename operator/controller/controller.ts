@@ -19,7 +19,7 @@ export interface ChildKind extends Kind {
 }
 
 /** A kind that the controller reads but does not make. */
-export interface RelatedKind<T extends KubeObject> extends Kind {
+interface RelatedKind<T extends KubeObject> extends Kind {
   /** Narrows the watch; absent: all objects of the kind. */
   readonly labelSelector?: string
   /** Whether a change of `related`, which is in the owner's namespace, may change what is to be done for `owner`. Pure and cheap: asked for every cached owner. */
@@ -38,8 +38,6 @@ export interface Controller<T extends KubeObject> {
    * the newest object of the watch; never for an object that is gone. `now` is the only clock a decision may use.
    */
   reconcile(object: T, now: Date): Promise<Outcome>
-  /** Called once before the first reconcile. Lets a stream of facts (a trainer's reports) shorten a wait; never needed for progress. */
-  attach?(enqueue: (key: ObjectKey) => void): void
   /** The object is gone for good: drop what is kept in memory for it. */
   forget?(key: ObjectKey): void
 }

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { Lease, LeaseStore } from '../kube/lease.ts'
 import { wait } from './wait.ts'
 
-export interface LeaderOptions {
+interface LeaderOptions {
   readonly store: LeaseStore
   /** Name of this replica; unique among replicas. */
   readonly identity: string

@@ -36,7 +36,6 @@ export class Loop<T extends KubeObject> {
     this.#controller = controller
     this.#options = options
     this.#log = options.log.child({ controller: controller.name })
-    controller.attach?.((key) => this.#queue?.add(key))
     for (const namespace of options.namespaces.length > 0 ? options.namespaces : [undefined]) this.#watch(namespace)
   }
 

@@ -14,7 +14,7 @@ const GRACE_SECONDS = 10
 const FAILURES_BEFORE_RELIST = 5
 const BACKOFF_MS = { first: 200, longest: 10_000 }
 
-export interface WatcherOptions {
+interface WatcherOptions {
   readonly source: WatchSource
   /** For logs and metrics. */
   readonly kind: string

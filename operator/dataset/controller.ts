@@ -12,12 +12,12 @@ import { prepareChildren } from './prepare-job.ts'
 import { type DatasetEffects, reconcileDataset } from './reconcile.ts'
 
 /** What the operator's settings say about preparing. */
-export interface DatasetSettings extends WorkloadSettings {
+interface DatasetSettings extends WorkloadSettings {
   readonly publicKeyPem: string
   readonly storage: StorageSettings
 }
 
-export function datasetEffects(cluster: Cluster, settings: DatasetSettings): DatasetEffects {
+function datasetEffects(cluster: Cluster, settings: DatasetSettings): DatasetEffects {
   return {
     observe: (dataset, now) => observe(cluster, dataset, now),
     record: (dataset, status) => record(cluster, dataset, status),
@@ -34,8 +34,7 @@ async function act(
   const { namespace = '' } = dataset.metadata
   switch (decision.kind) {
     case 'makeClaim':
-      await makeClaim(cluster, namespace, dataset.spec.storage.claimName, settings.storage)
-      return undefined
+      return makeClaim(cluster, namespace, dataset.spec.storage.claimName, settings.storage)
     case 'prepare': {
       const reclaim = await reclaimWithSweep(cluster, dataset)
       const children = prepareChildren(dataset, decision.attempt, decision.claim, settings, reclaim)

@@ -215,7 +215,29 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
     a_dataset: 'that is prepared and lost its Job, its pod and its claim',
     given: dataset({ preparedSpecHash: hash, digest: digestOf('d'), attempts: [attempt(1, 'Completed')] }),
     sees: observed(absent, { claim: undefined }),
-    does: 'ready',
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_dataset: 'that is prepared, lost its claim and is changed',
+    given: dataset({
+      digest: digestOf('d'),
+      specHash: 'sha256:old',
+      attempts: [attempt(1, 'Completed', 'sha256:old')],
+    }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_dataset: 'that failed, waits and lost its empty claim',
+    given: dataset({ specHash: hash, failures: 2, attempts: [attempt(1, 'Internal'), attempt(2, 'Internal')] }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'hold',
+  },
+  {
+    a_dataset: 'that never was prepared and lost its empty claim',
+    given: dataset({ specHash: hash, attempts: [attempt(1)] }),
+    sees: observed(absent, { claim: undefined }),
+    does: 'makeClaim',
   },
 ]
 for (const { a_dataset, given, sees = observed(absent), does } of cases)

@@ -4,7 +4,7 @@ import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { AttemptState, Remains } from '../workload/attempt-state.ts'
 import { backoffSeconds, secondsLeft } from '../workload/backoff.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { claimObstacle, claimReadiness } from '../workload/claim-state.ts'
+import { artifactMissing, claimNotThere, claimUse } from '../workload/claim-state.ts'
 import { remedyOf } from '../workload/ending.ts'
 import type { ClaimUse } from '../workload/pod.ts'
 import { specHash } from './prepare-config.ts'
@@ -71,17 +71,21 @@ export function decide(dataset: HumanizerDataset, observed: Observed, now: Date)
   const prepared = status.preparedSpecHash === hash
   if (open && (prepared || last.specHash !== hash))
     return { kind: 'endAttempt', reason: 'Superseded', message: 'the spec has changed', counts: false, final: false }
+  const { claimName } = spec.storage
+  if (prepared && !observed.claim) return artifactMissing(claimName, status.location ?? '')
   if (prepared)
     return last?.reason === 'Superseded' && hasRemains(observed) ? clear(observed, false) : { kind: 'ready' }
   const again = !last || status.specHash !== hash || tokenChanged(dataset)
   if (last && !open && !again && isFinal(last.reason ?? '', status.failures ?? 0)) return { kind: 'rest' }
 
-  const claim = claimReadiness(spec.storage.claimName, observed.claim)
-  if (claim.kind !== 'usable') return claimObstacle(claim)
-  if (open) return follow(dataset, last, observed, claim.claim)
-  if (hasRemains(observed)) return clear(observed, !again && last.reason !== 'Superseded')
+  if (!open && hasRemains(observed)) return clear(observed, !again && last.reason !== 'Superseded')
   const seconds = again ? 0 : secondsLeft(last.finishTime, backoffSeconds(endedInRow(status, hash)), now)
   if (seconds > 0) return { kind: 'hold', seconds }
+  if (!observed.claim)
+    return status.digest ? artifactMissing(claimName, status.location ?? '') : claimNotThere(claimName)
+  const claim = claimUse(observed.claim)
+  if (claim.kind === 'stall') return claim
+  if (open) return follow(dataset, last, observed, claim.claim)
   if (observed.missing) return waitForConfigMap(observed.missing)
   return { kind: 'prepare', attempt: (last?.number ?? 0) + 1, specHash: hash, claim: claim.claim }
 }

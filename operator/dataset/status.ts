@@ -14,6 +14,7 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
   switch (decision.kind) {
     case 'rest':
     case 'hold':
+    case 'makeClaim':
       return same(dataset)
     case 'ready':
       return said(
@@ -25,14 +26,6 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
     case 'wait':
     case 'stall':
       return said(dataset, status, summaryOf(decision), now)
-    case 'makeClaim':
-      return progressing(
-        dataset,
-        status,
-        DatasetReason.Scheduling,
-        `making PersistentVolumeClaim ${dataset.spec.storage.claimName}`,
-        now,
-      )
     case 'clear':
       if (decision.quietly) return same(dataset)
       return progressing(dataset, status, DatasetReason.Stopping, leaving(decision.remains.pods), now)

@@ -2,9 +2,9 @@ import { HttpMethod, IsomorphicFetchHttpLibrary, KubeConfig, RequestContext, Wat
 import { errorFrom, Unavailable } from './errors.ts'
 import type { Metrics } from './metrics.ts'
 
-export type Verb = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+type Verb = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>
   readonly body?: unknown
   readonly contentType?: string
@@ -13,7 +13,7 @@ export interface RequestOptions {
 }
 
 /** One line of a watch. */
-export interface WatchLine {
+interface WatchLine {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR'
   readonly object: unknown
 }

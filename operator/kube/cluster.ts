@@ -6,7 +6,7 @@ export interface ObjectRef {
   readonly name: string
 }
 
-export interface OwnerReference {
+interface OwnerReference {
   apiVersion: string
   kind: string
   name: string

@@ -10,7 +10,7 @@ export interface Condition {
   lastTransitionTime: string
 }
 
-export type Observation = Omit<Condition, 'lastTransitionTime'>
+type Observation = Omit<Condition, 'lastTransitionTime'>
 
 /** metav1.Time as the API server prints it: whole seconds. */
 export const kubeTime = (at: Date): string => at.toISOString().replace(/\.\d+Z$/, 'Z')

@@ -14,6 +14,11 @@ const answers: readonly { readonly code: number; readonly body: string; readonly
   { code: 422, body: '{"reason":"Invalid"}', want: 'Invalid' },
   { code: 429, body: '', want: 'Unavailable' },
   { code: 500, body: '{"reason":"InternalError"}', want: 'Unavailable' },
+  {
+    code: 500,
+    body: '{"message":"failed to create typed patch object (x): .spec.y: field not declared in schema"}',
+    want: 'Invalid',
+  },
   { code: 503, body: '<html>a proxy</html>', want: 'Unavailable' },
 ]
 for (const { code, body, want } of answers)

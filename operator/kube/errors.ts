@@ -41,7 +41,7 @@ export class Forbidden extends ApiError {
   }
 }
 
-/** 400, 413, 415, 422: the object itself is refused; sending it again will not help. */
+/** 400, 413, 415, 422, and 500 for a field that does not exist: the object itself is refused; sending it again will not help. */
 export class Invalid extends ApiError {
   override readonly name = 'Invalid'
 }
@@ -80,6 +80,11 @@ export function errorFrom(code: number, body: string, what: string): ApiError {
       return status.reason === 'AlreadyExists' ? new AlreadyExists(code, message) : new Conflict(code, message)
     case 410:
       return new Gone(code, message)
+    case 500:
+      // Server-side apply of a field that the kind does not have is answered so; sending it again will not help.
+      return /failed to create typed patch object/.test(message)
+        ? new Invalid(code, message)
+        : new Unavailable(code, message)
     default:
       return code === 429 || code >= 500 ? new Unavailable(code, message) : new ApiError(code, message)
   }

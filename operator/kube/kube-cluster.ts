@@ -9,7 +9,7 @@ import { replaceStatus, sameStatus } from './status.ts'
 
 const PAGE = 500
 
-export interface KubeClusterOptions {
+interface KubeClusterOptions {
   readonly client: ApiClient
   readonly log: Logger
   /** Name of this replica, for Events. */

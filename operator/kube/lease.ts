@@ -34,7 +34,7 @@ interface LeaseObject {
 }
 
 /** metav1.MicroTime: the API server refuses any other number of digits than six. */
-export const microTime = (at: Date): string => at.toISOString().replace('Z', '000Z')
+const microTime = (at: Date): string => at.toISOString().replace('Z', '000Z')
 
 /** timeoutMs bounds reads as well as writes. */
 export function leaseStore(client: ApiClient, namespace: string, name: string, timeoutMs: number): LeaseStore {

@@ -1,10 +1,44 @@
-import type { AdapterRelease, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
+import type { AdapterReleaseSpec, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
+import type { KubeObject } from '../kube/cluster.ts'
 
-export type Status = AdapterReleaseStatus
+type StoredAdapter = NonNullable<AdapterReleaseStatus['active']>
+type StoredPin = NonNullable<AdapterReleaseStatus['resolved']>
+
+/** Prompt of a dataset, without its name in status. */
+export type Format = Omit<NonNullable<AdapterReleaseStatus['prompts']>[number], 'name'>
+
 /** An adapter, or the untouched base, with everything needed to serve it again after its run is gone. */
-export type Adapter = NonNullable<Status['active']>
+export interface Adapter extends Omit<StoredAdapter, 'prompt'> {
+  readonly format?: Format
+  /** Only as stored (stored.ts). */
+  readonly prompt?: never
+}
+
+/** What one word of one run was resolved to. */
+export interface Resolved extends Omit<StoredPin, 'adapter'> {
+  readonly adapter: Adapter
+}
+
+/** status as everything but stored.ts sees it: every adapter has its prompt with it. */
+export interface Status
+  extends Omit<AdapterReleaseStatus, 'active' | 'candidate' | 'previous' | 'history' | 'resolved' | 'prompts'> {
+  active?: Adapter
+  candidate?: Adapter
+  previous?: Adapter
+  history?: Adapter[]
+  resolved?: Resolved
+  prompts?: never
+}
+
+/** An AdapterRelease with such a status. */
+export interface Release extends KubeObject {
+  apiVersion: 'humanizer.dev/v1alpha1'
+  kind: 'AdapterRelease'
+  spec: AdapterReleaseSpec
+  status?: Status
+}
+
 export type Verdict = NonNullable<Status['verdict']>
-export type Resolved = NonNullable<Status['resolved']>
 
 /** Digest of the untouched base, in status and on the wire. */
 export const baseDigest = ''
@@ -25,19 +59,17 @@ export function desiredOf(status: Status | undefined): Adapter | undefined {
   return status?.verdict?.state === 'Switching' ? status.candidate : status?.active
 }
 
+/** Without the marks of an earlier switch. */
+export function asProposed({ activeSinceTime: _, ...adapter }: Adapter): Adapter {
+  return { ...adapter, generation: 0 }
+}
+
 /** How people read an adapter in a sentence. */
 export function nameOf({ name, digest }: Adapter): string {
   return digest === baseDigest || name === digest ? name : `${name} (${digest.slice(0, 19)}…)`
 }
 
 /** Name of the Service, and of the release in /v1/models unless the spec gives another. */
-export function modelNameOf({ metadata, spec }: AdapterRelease): string {
+export function modelNameOf({ metadata, spec }: Release): string {
   return spec.serving.modelName ?? metadata.name
-}
-
-/** Most that status.history may hold: at most 20 entries and 32 KiB, so that the object stays far below 64 KiB. */
-export function withinBounds(history: readonly Adapter[]): Adapter[] {
-  const kept = history.slice(0, 20)
-  while (kept.length > 2 && JSON.stringify(kept).length > 32_768) kept.pop()
-  return kept
 }

@@ -1,9 +1,10 @@
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { ChildKind, Controller } from '../controller/controller.ts'
-import type { Cluster, KubeObject } from '../kube/cluster.ts'
+import type { Cluster } from '../kube/cluster.ts'
 import type { Trust } from '../trust/trust.ts'
-import { isOwnedBy, ownerOf } from '../workload/names.ts'
+import { ownerOf } from '../workload/names.ts'
+import { applyChildren, retireChildren } from './children.ts'
 import { observe } from './observe.ts'
 import { createPodCaller, type PodCaller } from './pod-caller.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
@@ -14,8 +15,11 @@ const children: readonly ChildKind[] = [
   { apiVersion: 'apps/v1', kind: 'Deployment', plural: 'deployments', ownerLabel },
   { apiVersion: 'v1', kind: 'Service', plural: 'services', ownerLabel },
   { apiVersion: 'v1', kind: 'ConfigMap', plural: 'configmaps', ownerLabel },
+  { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', plural: 'networkpolicies', ownerLabel },
   { apiVersion: 'v1', kind: 'Pod', plural: 'pods', ownerLabel },
 ]
+
+const releases = { apiVersion: 'humanizer.dev/v1alpha1', kind: 'AdapterRelease', plural: 'adapterreleases' } as const
 
 export function releaseController(
   cluster: Cluster,
@@ -25,7 +29,7 @@ export function releaseController(
   const effects = clusterEffects(cluster, settings, createPodCaller(trust))
   return {
     name: 'release',
-    kind: { apiVersion: 'humanizer.dev/v1alpha1', kind: 'AdapterRelease', plural: 'adapterreleases' },
+    kind: releases,
     children,
     related: [
       {
@@ -36,30 +40,24 @@ export function releaseController(
           spec.source.run?.name === run.metadata.name ||
           ((run as QLoRARun).status?.checkpoints?.some(({ digest }) => digest === spec.source.digest) ?? false),
       },
+      {
+        ...releases,
+        // What another release served, this one can be asked to serve.
+        concerns: ({ metadata, spec }, other) =>
+          other.metadata.name !== metadata.name &&
+          ((other as AdapterRelease).status?.history?.some(({ digest }) => digest === spec.source.digest) ?? false),
+      },
     ],
     reconcile: (release, now) => reconcileRelease(release, effects, now),
   }
 }
 
 function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: PodCaller): Effects {
-  const refOf = (release: AdapterRelease, { apiVersion, kind, metadata: { name } }: KubeObject) => ({
-    apiVersion,
-    kind,
-    name,
-    namespace: ownerOf(release).namespace,
-  })
   return {
     settings,
-    observe: (release, called) => observe(release, cluster, caller, called),
+    observe: (release, asked) => observe(release, cluster, caller, asked),
     writeStatus: (release, status) => cluster.writeStatus(release, status),
-    async apply(release, objects) {
-      for (const object of objects) {
-        const found = await cluster.get(refOf(release, object))
-        if (found && !isOwnedBy(found, ownerOf(release).uid)) return found
-        await cluster.apply(object)
-      }
-      return undefined
-    },
+    apply: (release, objects) => applyChildren(cluster, release, objects),
     async activate(release, pods, desired) {
       const ownerUid = ownerOf(release).uid
       await Promise.all(
@@ -68,12 +66,7 @@ function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: Pod
         }),
       )
     },
-    async retire(release, objects) {
-      for (const object of objects) {
-        const uid = object.metadata.uid
-        if (uid) await cluster.delete(refOf(release, object), { uid, propagationPolicy: 'Background' })
-      }
-    },
+    retire: (release, objects) => retireChildren(cluster, release, objects),
     event: (release, type, reason, message) => cluster.event(release, type, reason, message),
   }
 }

@@ -1,11 +1,12 @@
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { sharingOf } from '../workload/claim.ts'
-import { type Adapter, desiredOf, nameOf, type Status, sameAdapter } from './adapter.ts'
+import { type Adapter, desiredOf, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
 import { callKey, type Observed, type ServingPod } from './observed.ts'
-import { agrees, podTrouble, rolledOut } from './pods.ts'
+import { obstacle } from './obstacle.ts'
+import { pinning } from './pins.ts'
+import { agreedBefore, agrees } from './pods.ts'
 import {
   deploymentName,
   desiredAdapter,
@@ -39,9 +40,9 @@ export interface Summary {
   readonly message: string
 }
 
-export function decide(release: AdapterRelease, observed: Observed, settings: ServingSettings, now: Date): Decision {
+export function decide(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
-  const resolution = resolveSource(release, observed.runs)
+  const resolution = resolveSource(release, observed.sources)
   const transition = nextTransition(release, status, resolution, observed)
   if (transition) return { kind: 'transition', transition }
 
@@ -56,7 +57,7 @@ export function decide(release: AdapterRelease, observed: Observed, settings: Se
 
 /** A step that needs nothing but a new status. */
 function nextTransition(
-  release: AdapterRelease,
+  release: Release,
   status: Status,
   resolution: Resolution,
   observed: Observed,
@@ -65,16 +66,19 @@ function nextTransition(
   if (repaired) return repaired
   if (resolution.kind !== 'resolved') return withdrawal(status)
   const { adapter, pin } = resolution
-  if (pin && pin.adapter.digest !== status.resolved?.adapter.digest) return { changes: { resolved: pin } }
-  if (sameAdapter(adapter, status.active)) return withdrawal(status)
-  return proposal(release, adapter) ?? refusalByPod(status, observed.pods)
+  const pinned = pinning(status, pin)
+  const step = sameAdapter(adapter, status.active)
+    ? withdrawal(status)
+    : (proposal(release, adapter) ?? refusalByPod(status, observed.pods))
+  if (Object.keys(pinned).length === 0) return step
+  return { ...step, changes: { ...pinned, ...step?.changes } }
 }
 
 function serve(
-  release: AdapterRelease,
+  release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, called }: Observed,
+  { children, claim, pods, asked }: Observed,
   settings: ServingSettings,
   now: Date,
 ): Decision {
@@ -103,7 +107,7 @@ function serve(
     claim: { name: claim.name, singleNode: sharing === 'oneNode' },
     settings,
   })
-  const stale = wanted.filter((object) => !upToDate(object, find(children, object)))
+  const stale = wanted.filter((object) => !upToDate(object, find(children, object.kind, object.metadata.name)))
   if (stale.length > 0) return { kind: 'apply', objects: stale }
 
   // The Service leads to neither: it was told so above, or never did.
@@ -114,54 +118,26 @@ function serve(
   if (old.length > 0) return { kind: 'retire', objects: old }
 
   const theirs = pods.filter((pod) => pod.deployment === target && !pod.terminating)
-  const told = desiredAdapter(desired)
-  const behind = theirs.filter(
-    (pod) => pod.ip && !agrees(pod, desired) && (pod.state?.generation ?? 0) < desired.generation,
-  )
-  const uncalled = behind.filter(({ uid }) => !called.has(callKey(uid, desired.generation)))
-  if (uncalled.length > 0) return { kind: 'activate', pods: uncalled, desired: told }
+  const isSettled = status.verdict?.state !== 'Switching' && status.deployment === target
+  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && agreedBefore(pod, desired, status))
+  const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
+  const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
+  if (uncalled.length > 0) return { kind: 'activate', pods: uncalled, desired: desiredAdapter(desired) }
 
-  const waitsFor = whatIsMissing(children, target, theirs, desired)
-  if (waitsFor) return waitsFor
-  if (!sameAdapter(desired, status.active) || status.verdict?.state === 'Switching' || status.deployment !== target)
+  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
+  if (inTheWay) return rest('reconciling', inTheWay.reason, inTheWay.message, inTheWay.seconds)
+  if (!sameAdapter(desired, status.active) || !isSettled)
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
 
-  return { kind: 'rest', ...standing(status, resolution) }
+  const isSilent = theirs.some((pod) => !pod.state)
+  return { kind: 'rest', ...(isSilent && { seconds: silenceSeconds }), ...standing(status, resolution) }
 }
 
-/** Why the desired adapter does not answer everywhere yet; undefined when it does. */
-function whatIsMissing(
-  children: readonly KubeObject[],
-  target: string,
-  pods: readonly ServingPod[],
-  desired: Adapter,
-): Decision | undefined {
-  const liar = pods.find((pod) => pod.state && pod.state.generation >= desired.generation && !agrees(pod, desired))
-  if (liar)
-    return rest(
-      'reconciling',
-      ReleaseReason.PodsDisagree,
-      `pod ${liar.name} says it has ${liar.state?.digest || 'base'} at generation ${liar.state?.generation}, expected ${nameOf(desired)} at ${desired.generation}`,
-      10,
-    )
-  const deployment = children.find(({ kind, metadata }) => kind === 'Deployment' && metadata.name === target)
-  const trouble = podTrouble(pods)
-  if (!rolledOut(deployment, pods)) {
-    const reason = trouble?.kind === 'unschedulable' ? ReleaseReason.NoCapacity : ReleaseReason.PodsStarting
-    return rest('reconciling', reason, trouble?.message ?? `waiting for the pods of ${target} to become ready`, 5)
-  }
-  const waiting = pods.filter((pod) => !agrees(pod, desired))
-  if (waiting.length === 0) return undefined
-  return rest(
-    'reconciling',
-    ReleaseReason.Switching,
-    `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}`,
-    3,
-  )
-}
+/** A pod that did not answer is asked again after this time. */
+const silenceSeconds = 3
 
 /** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
-function standing(status: Status, resolution: Resolution): { summary: Summary; seconds?: number } {
+function standing(status: Status, resolution: Resolution): { summary: Summary } {
   const { active, candidate, verdict } = status
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (resolution.kind !== 'resolved') {
@@ -189,6 +165,6 @@ function rest(state: Summary['state'], reason: ReleaseReason, message: string, s
   return { kind: 'rest', summary: { state, reason, message }, ...(seconds !== undefined && { seconds }) }
 }
 
-function find(children: readonly KubeObject[], { kind, metadata }: KubeObject): KubeObject | undefined {
-  return children.find((child) => child.kind === kind && child.metadata.name === metadata.name)
+function find(children: readonly KubeObject[], kind: string, name: string): KubeObject | undefined {
+  return children.find((child) => child.kind === kind && child.metadata.name === name)
 }

@@ -1,6 +1,7 @@
 import type { AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { Adapter, Verdict } from './adapter.ts'
+import { cut, gateMessageLimit } from './text.ts'
 
 export type Gate = NonNullable<AdapterReleaseSpec['gates']>[number]
 export type GateResult = NonNullable<Verdict['gates']>[number]
@@ -11,11 +12,11 @@ type Reading =
 
 /** One result per gate, in order. `active` is what serves now. */
 export function judge(gates: readonly Gate[], candidate: Adapter, active: Adapter | undefined): GateResult[] {
-  return gates.map((gate) => ({
-    metric: gate.metric,
-    enforcement: gate.enforcement,
-    ...(gate.max === undefined ? againstOther(gate, candidate, active) : againstBound(candidate, gate.max)),
-  }))
+  return gates.map((gate) => {
+    const { result, message } =
+      gate.max === undefined ? againstOther(gate, candidate, active) : againstBound(candidate, gate.max)
+    return { metric: gate.metric, enforcement: gate.enforcement, result, message: cut(message, gateMessageLimit) }
+  })
 }
 
 /** Why the candidate must not serve: the gravest enforced result. Undefined: all enforced gates passed. */

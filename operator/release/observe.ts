@@ -2,10 +2,14 @@ import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { childSelector, isOwnedBy, type Owner, ownerOf } from '../workload/names.ts'
-import type { Observed, ServingPod } from './observed.ts'
+import { childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
+import type { Release } from './adapter.ts'
+import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
+import { type Pod, troubleOf } from './pod-trouble.ts'
 import { servingLabel } from './serving.ts'
+import { knownHere, type Sources } from './source.ts'
+import { expanded } from './stored.ts'
 
 const childKinds = [
   { apiVersion: 'apps/v1', kind: 'Deployment' },
@@ -14,80 +18,63 @@ const childKinds = [
   { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' },
 ] as const
 
+const api = 'humanizer.dev/v1alpha1'
+
 /** Reads everything that decide looks at. Live reads; pods are asked in parallel and may be silent. */
-export async function observe(
-  release: AdapterRelease,
-  cluster: Cluster,
-  caller: PodCaller,
-  called: ReadonlySet<string>,
-): Promise<Observed> {
-  const owner = ownerOf(release)
-  const { namespace } = owner
-  const selector = childSelector(owner)
-  const [runs, claim, pods, ...children] = await Promise.all([
-    cluster.list<QLoRARun>({ apiVersion: 'humanizer.dev/v1alpha1', kind: 'QLoRARun' }, namespace, ''),
+export async function observe(release: Release, cluster: Cluster, caller: PodCaller, asked: Asked): Promise<Observed> {
+  const { namespace, uid: ownerUid } = ownerOf(release)
+  const selector = childSelector(ownerOf(release))
+  const [sources, claim, pods, ...children] = await Promise.all([
+    observeSources(release, cluster, namespace),
     observeClaim(cluster, namespace, release.spec.storage.claimName),
-    cluster.list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector),
+    cluster
+      .list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector)
+      .then((pods) => Promise.all(pods.map((pod) => observePod(pod, release, caller, asked)))),
     ...childKinds.map((kind) => cluster.list(kind, namespace, selector)),
   ])
   return {
-    runs,
+    sources,
     claim,
-    children: children.flat().filter((child) => isOwnedBy(child, owner.uid) && !child.metadata.deletionTimestamp),
-    pods: await Promise.all(pods.map((pod) => observePod(pod, release, caller, owner))),
-    called,
+    children: children.flat().filter((child) => isOwnedBy(child, ownerUid) && !child.metadata.deletionTimestamp),
+    pods,
+    asked,
   }
 }
 
-interface Pod extends KubeObject {
-  status?: {
-    phase?: string
-    podIP?: string
-    conditions?: { type: string; status: string; reason?: string; message?: string }[]
-    containerStatuses?: {
-      restartCount: number
-      state?: { running?: object; waiting?: { reason?: string; message?: string } }
-      lastState?: { terminated?: { exitCode?: number; reason?: string; message?: string } }
-    }[]
+/** No more than spec.source needs: a rollback must not wait for the lists of a namespace with hundreds of runs. */
+async function observeSources(release: Release, cluster: Cluster, namespace: string): Promise<Sources> {
+  const { run, digest } = release.spec.source
+  if (run) {
+    const found = await cluster.get<QLoRARun>({ apiVersion: api, kind: 'QLoRARun', namespace, name: run.name })
+    return { runs: found ? [found] : [], releases: [] }
   }
+  if (!digest || knownHere(release, digest)) return { runs: [], releases: [] }
+  const [runs, releases] = await Promise.all([
+    cluster.list<QLoRARun>({ apiVersion: api, kind: 'QLoRARun' }, namespace, ''),
+    cluster.list<AdapterRelease>({ apiVersion: api, kind: 'AdapterRelease' }, namespace, ''),
+  ])
+  return { runs, releases: releases.filter(({ metadata }) => metadata.uid !== release.metadata.uid).map(expanded) }
 }
 
-async function observePod(pod: Pod, release: AdapterRelease, caller: PodCaller, owner: Owner): Promise<ServingPod> {
+async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked): Promise<ServingPod> {
   const { name, uid = '', labels, deletionTimestamp } = pod.metadata
   const { phase, podIP, conditions = [], containerStatuses: [container] = [] } = pod.status ?? {}
   const terminating = deletionTimestamp !== undefined || phase === 'Failed' || phase === 'Succeeded'
-  const reachable = !terminating && podIP !== undefined && container?.state?.running !== undefined
+  const ip = !terminating && container?.state?.running ? podIP : undefined
+  const ready = conditions.some(({ type, status }) => type === 'Ready' && status === 'True')
+  const ownerUid = release.metadata.uid ?? ''
   return {
     name,
     uid,
     deployment: labels?.[servingLabel] ?? '',
-    ip: reachable ? podIP : undefined,
-    ready: conditions.some(({ type, status }) => type === 'Ready' && status === 'True'),
+    ip,
+    ready,
     terminating,
     restarts: container?.restartCount ?? 0,
-    trouble: troubleOf(pod),
-    state: reachable
-      ? await caller.state({ ip: podIP, uid, ownerUid: owner.uid }, release.spec.serving.port)
-      : undefined,
+    trouble: ready ? undefined : troubleOf(pod),
+    state:
+      ip && !asked.silent.has(uid) ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : undefined,
   }
-}
-
-const startsNormally = new Set(['ContainerCreating', 'PodInitializing'])
-
-function troubleOf({ metadata, status }: Pod): ServingPod['trouble'] {
-  const unscheduled = status?.conditions?.find((each) => each.type === 'PodScheduled' && each.status === 'False')
-  if (unscheduled)
-    return { kind: 'unschedulable', message: `pod ${metadata.name}: ${unscheduled.message ?? unscheduled.reason}` }
-  const [container] = status?.containerStatuses ?? []
-  const waiting = container?.state?.waiting
-  if (!waiting?.reason || startsNormally.has(waiting.reason)) return undefined
-  const last = container?.lastState?.terminated
-  const words = [
-    waiting.reason,
-    waiting.message,
-    last && `last exit ${last.exitCode} ${last.message ?? last.reason ?? ''}`,
-  ]
-  return { kind: 'container', message: `pod ${metadata.name}: ${words.filter(Boolean).join(': ')}`.slice(0, 900) }
 }
 
 interface Claim extends KubeObject {

@@ -1,7 +1,7 @@
 import type { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import type { ClaimState } from '../workload/claim.ts'
+import type { Sources } from './source.ts'
 
 /** A pod of one of the release's Deployments, and what it says of itself. */
 export interface ServingPod {
@@ -16,23 +16,29 @@ export interface ServingPod {
   /** On its way out: neither called nor counted. */
   readonly terminating: boolean
   readonly restarts: number
-  /** Why it does not run yet, in the scheduler's or the kubelet's words. */
-  readonly trouble: { readonly kind: 'unschedulable' | 'container'; readonly message: string } | undefined
+  /** Why it does not run, in the scheduler's, the kubelet's or its own last words. artifact: files are not on the claim. */
+  readonly trouble: { readonly kind: 'unschedulable' | 'artifact' | 'container'; readonly message: string } | undefined
   /** What it says it has loaded; undefined when it did not answer. Never proof that it is Ready. */
   readonly state: ServingState | undefined
 }
 
 /** What the cluster and the pods looked like when we read them. */
 export interface Observed {
-  /** All runs of the namespace. */
-  readonly runs: readonly QLoRARun[]
+  readonly sources: Sources
   /** Undefined: the claim of spec.storage does not exist. */
   readonly claim: ClaimState | undefined
   /** This release's Deployments, ConfigMaps, Service and NetworkPolicy. */
   readonly children: readonly KubeObject[]
   readonly pods: readonly ServingPod[]
-  /** Pods (`uid/generation`) that Activate was already sent to in this reconcile: not asked twice. */
+  readonly asked: Asked
+}
+
+/** What this reconcile has already asked of pods. */
+export interface Asked {
+  /** Pods (callKey) that Activate was sent to: not asked twice. */
   readonly called: ReadonlySet<string>
+  /** uids of pods that did not answer: others do not wait for them again. */
+  readonly silent: ReadonlySet<string>
 }
 
 export const callKey = (podUid: string, generation: number): string => `${podUid}/${generation}`

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ServingServiceService } from '#proto/humanizer/trainer/v1/serving_service.ts'
 import type { Trust } from '../trust/trust.ts'
@@ -15,14 +16,19 @@ export interface PodAddress {
 export interface PodCaller {
   /** What the pod says it has loaded, by plain GET of its readiness page; undefined when it does not answer. */
   state(pod: PodAddress, httpPort: number): Promise<ServingState | undefined>
-  /** Asks for a switch. The answer is not used as proof: what the pod then says of itself is read again. */
+  /**
+   * Asks for a switch, and waits a little for the answer. That is not used as proof: what the pod then says of itself is
+   * read again.
+   */
   activate(pod: PodAddress, desired: DesiredAdapter): Promise<void>
 }
 
 /** A pod that does not say what it has within this time, in milliseconds, counts as silent. */
-const stateTimeoutMs = 2_000
+const stateTimeoutMs = 1_000
 /** Copying, checking and loading an adapter. A pod that takes longer goes on by itself and is asked later. */
 const activateTimeoutMs = 20_000
+/** Nobody waits longer for a pod to load: meanwhile spec.source may have become another. */
+const activateWaitMs = 2_000
 /** A readiness page is a few hundred bytes; more is not read. */
 const stateBytes = 16_384
 
@@ -45,8 +51,14 @@ export function createPodCaller(trust: Trust): PodCaller {
       const { generation } = desired
       const peer = trust.peer({ host: ip, port: callPort, podUid: uid, ownerUid, attempt: 0, generation })
       const options = { timeoutMs: activateTimeoutMs }
-      if (desired.digest === baseDigest) await peer.call(ServingServiceService.deactivate, { generation }, options)
-      else await peer.call(ServingServiceService.activate, { desired }, options)
+      const answered =
+        desired.digest === baseDigest
+          ? peer.call(ServingServiceService.deactivate, { generation }, options)
+          : peer.call(ServingServiceService.activate, { desired }, options)
+      const timer = new AbortController()
+      const { signal } = timer
+      await Promise.race([answered, sleep(activateWaitMs, undefined, { signal, ref: false }).catch(() => undefined)])
+      timer.abort()
     },
   }
 }

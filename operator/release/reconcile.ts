@@ -1,25 +1,27 @@
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
-import { ReleaseReason } from '../api/release-reasons.ts'
+import type { AdapterRelease, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
 import { type Outcome, settled, waiting } from '../controller/outcome.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { findCondition } from '../kube/conditions.ts'
-import type { Status } from './adapter.ts'
-import { decide, type Summary } from './decide.ts'
-import { callKey, type Observed, type ServingPod } from './observed.ts'
+import type { Release, Status } from './adapter.ts'
+import type { Refusal } from './children.ts'
+import { decide } from './decide.ts'
+import { type Asked, callKey, type Observed, type ServingPod } from './observed.ts'
 import type { ServingSettings } from './serving.ts'
 import { afterTransition, atRest } from './status.ts'
+import { expanded, stored } from './stored.ts'
 
 /** What a reconcile may do. Each is idempotent; any may throw, and the next reconcile starts from what was written. */
 export interface Effects {
   readonly settings: ServingSettings
-  observe(release: AdapterRelease, called: ReadonlySet<string>): Promise<Observed>
-  /** Resolves the release as it now is. Throws when the status was written by somebody else meanwhile. */
-  writeStatus(release: AdapterRelease, status: Status): Promise<AdapterRelease>
-  /** Applies in order; stops before an object of the same name that is not ours, and resolves it. */
-  apply(release: AdapterRelease, objects: readonly KubeObject[]): Promise<KubeObject | undefined>
-  activate(release: AdapterRelease, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void>
-  retire(release: AdapterRelease, objects: readonly KubeObject[]): Promise<void>
+  observe(release: Release, asked: Asked): Promise<Observed>
+  /** Resolves the release as it now is. Throws when it was written by somebody else meanwhile. */
+  writeStatus(release: AdapterRelease, status: AdapterReleaseStatus): Promise<AdapterRelease>
+  /** Applies in order; stops before what cannot be made, and resolves why. */
+  apply(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
+  activate(release: Release, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void>
+  retire(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
+  /** Never throws. */
   event(release: AdapterRelease, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void>
 }
 
@@ -28,61 +30,96 @@ const mostRounds = 12
 
 /** Observe, decide, do one thing; again until there is nothing to do now. */
 export async function reconcileRelease(release: AdapterRelease, effects: Effects, now: Date): Promise<Outcome> {
-  const called = new Set<string>()
-  const told = new Set<string>()
-  let current = release
-  for (let round = 0; round < mostRounds; round++) {
-    const observed = await effects.observe(current, called)
-    const decision = decide(current, observed, effects.settings, now)
+  const work = new Work(release, effects, now)
+  try {
+    for (let round = 0; round < mostRounds; round++) {
+      const outcome = await work.step()
+      if (outcome) return outcome
+    }
+    return waiting(1)
+  } finally {
+    await work.eventsTold()
+  }
+}
+
+/** One reconcile. */
+class Work {
+  readonly #effects: Effects
+  readonly #now: Date
+  readonly #called = new Set<string>()
+  readonly #silent = new Set<string>()
+  readonly #told = new Set<string>()
+  readonly #events: Promise<void>[] = []
+  /** As last written, and the same as decide sees it. */
+  #object: AdapterRelease
+  #release: Release
+
+  constructor(object: AdapterRelease, effects: Effects, now: Date) {
+    this.#object = object
+    this.#release = expanded(object)
+    this.#effects = effects
+    this.#now = now
+  }
+
+  /** Undefined: there may be more to do. */
+  async step(): Promise<Outcome | undefined> {
+    const observed = await this.#observe()
+    const decision = decide(this.#release, observed, this.#effects.settings, this.#now)
     switch (decision.kind) {
       case 'transition': {
         const { event } = decision.transition
-        current = await effects.writeStatus(current, afterTransition(current.status, decision.transition))
-        if (event) await effects.event(current, event.type, event.reason, event.message)
-        if (event) told.add(event.reason)
-        break
+        await this.#write(afterTransition(this.#release.status, decision.transition))
+        if (event) this.#tell(event.type, event.reason, event.message)
+        return undefined
       }
       case 'apply': {
-        const foreign = await effects.apply(current, decision.objects)
-        if (foreign) return await rest(current, observed, nameConflict(foreign), 60, effects, told, now)
-        break
+        const refusal = await this.#effects.apply(this.#release, decision.objects)
+        return refusal && this.#rest(observed, refusal)
       }
       case 'activate': {
-        for (const { uid } of decision.pods) called.add(callKey(uid, decision.desired.generation))
-        await effects.activate(current, decision.pods, decision.desired)
-        break
+        for (const { uid } of decision.pods) {
+          this.#called.add(callKey(uid, decision.desired.generation))
+          this.#silent.delete(uid)
+        }
+        await this.#effects.activate(this.#release, decision.pods, decision.desired)
+        return undefined
       }
-      case 'retire':
-        await effects.retire(current, decision.objects)
-        break
+      case 'retire': {
+        const refusal = await this.#effects.retire(this.#release, decision.objects)
+        return refusal && this.#rest(observed, refusal)
+      }
       case 'rest':
-        return await rest(current, observed, decision.summary, decision.seconds, effects, told, now)
+        return this.#rest(observed, decision)
     }
   }
-  return waiting(1)
-}
 
-async function rest(
-  release: AdapterRelease,
-  observed: Observed,
-  summary: Summary,
-  seconds: number | undefined,
-  effects: Effects,
-  told: ReadonlySet<string>,
-  now: Date,
-): Promise<Outcome> {
-  const before = findCondition(release.status?.conditions, 'Ready')?.reason
-  const image = effects.settings.trainerImage
-  const written = await effects.writeStatus(release, atRest(release, observed, summary, image, now))
-  if (before !== summary.reason && !told.has(summary.reason))
-    await effects.event(written, summary.state === 'stalled' ? 'Warning' : 'Normal', summary.reason, summary.message)
-  return seconds === undefined ? settled : waiting(seconds)
-}
+  /** Events are told beside the work: a rollback does not wait for them. */
+  async eventsTold(): Promise<void> {
+    await Promise.all(this.#events)
+  }
 
-function nameConflict({ kind, metadata }: KubeObject): Summary {
-  return {
-    state: 'reconciling',
-    reason: ReleaseReason.NameConflict,
-    message: `${kind} ${metadata.name} exists and is not of this release; expected it not to exist`,
+  async #observe(): Promise<Observed> {
+    const observed = await this.#effects.observe(this.#release, { called: this.#called, silent: this.#silent })
+    for (const { uid, ip, state } of observed.pods) if (ip && !state) this.#silent.add(uid)
+    return observed
+  }
+
+  async #rest(observed: Observed, { summary, seconds }: Refusal): Promise<Outcome> {
+    const before = findCondition(this.#release.status?.conditions, 'Ready')?.reason
+    const { state, reason, message } = summary
+    await this.#write(atRest(this.#release, observed, summary, this.#effects.settings.trainerImage, this.#now))
+    if (before !== reason && !this.#told.has(reason))
+      this.#tell(state === 'stalled' ? 'Warning' : 'Normal', reason, message)
+    return seconds === undefined ? settled : waiting(seconds)
+  }
+
+  async #write(status: Status): Promise<void> {
+    this.#object = await this.#effects.writeStatus(this.#object, stored(status))
+    this.#release = expanded(this.#object)
+  }
+
+  #tell(type: 'Normal' | 'Warning', reason: string, message: string): void {
+    this.#told.add(reason)
+    this.#events.push(this.#effects.event(this.#object, type, reason, message))
   }
 }

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DesiredAdapter, ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
-import type { Adapter } from './adapter.ts'
+import type { Adapter, Release } from './adapter.ts'
 import { parseState } from './pod-caller.ts'
 import { deploymentName, servingObjects, upToDate, type Wanted } from './serving.ts'
 import { resolveSource } from './source.ts'
@@ -12,10 +11,10 @@ import { release, run, World } from './world.ts'
 type Manifest = any
 
 const { settings } = new World()
-const resolution = resolveSource(release(), [run()])
+const resolution = resolveSource(release(), { runs: [run()], releases: [] })
 const adapter: Adapter = { ...(resolution as { adapter: Adapter }).adapter, generation: 7 }
 
-function objects(object: AdapterRelease = release(), changes: Partial<Wanted> = {}) {
+function objects(object: Release = release(), changes: Partial<Wanted> = {}) {
   const deployment = deploymentName(object, adapter, settings.trainerImage)
   const claim = { name: 'humanizer', singleNode: false }
   const all = servingObjects(object, { deployment, adapter, serviceTo: deployment, claim, settings, ...changes })
@@ -42,7 +41,9 @@ const mountsOf = (deployment: Manifest) => {
 }
 
 test('a base on a claim of its own is mounted read-only, and is another Deployment than the same base elsewhere', () => {
-  const { adapter: elsewhere } = resolveSource(release(), [run({ modelClaim: 'bases' })]) as { adapter: Adapter }
+  const { adapter: elsewhere } = resolveSource(release(), { runs: [run({ modelClaim: 'bases' })], releases: [] }) as {
+    adapter: Adapter
+  }
   assert.equal(elsewhere.model?.claimName, 'bases')
   const [found] = objects(release(), { adapter: elsewhere }).of('Deployment')
   const claims = mountsOf(found).filter((mount: unknown) => mount)
@@ -125,6 +126,13 @@ test('a Service or ConfigMap changed by hand is applied again', () => {
     else changed.data = {}
     assert.equal(upToDate(object, object), true)
     assert.equal(upToDate(object, changed), false)
+  }
+})
+
+test('an object of which somebody else has taken a field is applied again', () => {
+  for (const object of objects().all) {
+    const taken = { ...object, metadata: { ...object.metadata, managedFields: [{ manager: 'kubectl' }] } }
+    assert.equal(upToDate(object, taken), false)
   }
 })
 

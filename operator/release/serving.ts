@@ -1,5 +1,4 @@
 import { DesiredAdapter, ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { canonicalJson, digestOf } from '../workload/digest.ts'
 import { childMetadata, ownerLabels, ownerOf } from '../workload/names.ts'
@@ -11,7 +10,8 @@ import {
   workloadPod,
 } from '../workload/pod.ts'
 import { reclaimOf } from '../workload/reclaim.ts'
-import { type Adapter, modelNameOf } from './adapter.ts'
+import { type Adapter, modelNameOf, type Release } from './adapter.ts'
+import { stillOurs } from './owned-fields.ts'
 
 /** What the operator's settings say about serving. */
 export interface ServingSettings extends WorkloadSettings {
@@ -32,20 +32,20 @@ export const callPort = 9443
  * Deployment for a base model, its quantisation and an image. Adapters of one base share it and are switched in its
  * running pods; another base or image gets a Deployment of its own beside it.
  */
-export function deploymentName(release: AdapterRelease, { model, quantization }: Adapter, image: string): string {
+export function deploymentName(release: Release, { model, quantization }: Adapter, image: string): string {
   return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image]).slice(0, 8)}`
 }
 
 const suffixOf = (deployment: string): string => deployment.slice(-8)
 export const configName = (deployment: string): string => deployment
-export const desiredName = (release: AdapterRelease, deployment: string): string =>
-  `${release.metadata.name}-desired-${suffixOf(deployment)}`
+export const desiredName = ({ metadata }: KubeObject, deployment: string): string =>
+  `${metadata.name}-desired-${suffixOf(deployment)}`
 
-export function labelSelector(release: AdapterRelease, deployment: string): Record<string, string> {
+export function labelSelector(release: Release, deployment: string): Record<string, string> {
   return { 'humanizer.dev/uid': release.metadata.uid ?? '', [servingLabel]: deployment }
 }
 
-export function endpointOf({ metadata, spec }: AdapterRelease): string {
+export function endpointOf({ metadata, spec }: Release): string {
   return `http://${metadata.name}.${metadata.namespace}.svc:${spec.serving.port}/v1`
 }
 
@@ -70,7 +70,7 @@ export interface Wanted {
 }
 
 /** Everything that must exist so that `adapter` is served. Order: what a pod needs, the pods, the way to them. */
-export function servingObjects(release: AdapterRelease, wanted: Wanted): KubeObject[] {
+export function servingObjects(release: Release, wanted: Wanted): KubeObject[] {
   return [
     config(release, wanted),
     desired(release, wanted),
@@ -80,7 +80,7 @@ export function servingObjects(release: AdapterRelease, wanted: Wanted): KubeObj
   ].map(stamped)
 }
 
-function config(release: AdapterRelease, { deployment, adapter, settings }: Wanted): KubeObject {
+function config(release: Release, { deployment, adapter, settings }: Wanted): KubeObject {
   const { namespace, name, uid } = ownerOf(release)
   const { serving } = release.spec
   const values = ServeConfig.fromPartial({
@@ -102,7 +102,7 @@ function config(release: AdapterRelease, { deployment, adapter, settings }: Want
   }
 }
 
-function desired(release: AdapterRelease, { deployment, adapter }: Wanted): KubeObject {
+function desired(release: Release, { deployment, adapter }: Wanted): KubeObject {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
@@ -111,7 +111,7 @@ function desired(release: AdapterRelease, { deployment, adapter }: Wanted): Kube
   }
 }
 
-function deployment(release: AdapterRelease, wanted: Wanted): KubeObject {
+function deployment(release: Release, wanted: Wanted): KubeObject {
   const { deployment: name, adapter, claim, settings } = wanted
   const modelClaim = adapter.model?.claimName
   const { serving, pod } = release.spec
@@ -173,7 +173,7 @@ function deployment(release: AdapterRelease, wanted: Wanted): KubeObject {
   }
 }
 
-function service(release: AdapterRelease, serviceTo: string): KubeObject {
+function service(release: Release, serviceTo: string): KubeObject {
   return {
     apiVersion: 'v1',
     kind: 'Service',
@@ -186,7 +186,7 @@ function service(release: AdapterRelease, serviceTo: string): KubeObject {
   }
 }
 
-function networkPolicy(release: AdapterRelease, { settings }: Wanted): KubeObject {
+function networkPolicy(release: Release, { settings }: Wanted): KubeObject {
   const { namespace } = ownerOf(release)
   const { clients = [], port } = release.spec.serving
   const pods = (ofNamespace: string, podLabels: Record<string, string> = {}) => ({
@@ -217,11 +217,11 @@ function stamped(object: KubeObject): KubeObject {
   return { ...object, metadata: { ...object.metadata, annotations } }
 }
 
-/** Whether `found` is what was last applied as `wanted`. What leads traffic and adapters is compared by content too. */
+/** Whether `found` is what was last applied as `wanted`, and nobody changed it since. What leads traffic and adapters is compared by content too. */
 export function upToDate(wanted: KubeObject, found: KubeObject | undefined): boolean {
   if (!found) return false
   const stamp = (object: KubeObject) => object.metadata.annotations?.[appliedAnnotation]
-  if (stamp(found) !== stamp(wanted)) return false
+  if (stamp(found) !== stamp(wanted) || !stillOurs(wanted, found)) return false
   if (wanted.kind === 'ConfigMap') return sameJson(found['data'], wanted['data'])
   if (wanted.kind === 'Service') return sameJson(selectorOf(found), selectorOf(wanted))
   return true

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
-import type { Status } from './adapter.ts'
+import type { Release, Status } from './adapter.ts'
 import { resolveSource } from './source.ts'
 import { digestOf, release, run } from './world.ts'
 
@@ -14,7 +13,7 @@ const served: Status = {
 
 const cases: {
   a_source: string
-  source: AdapterRelease['spec']['source']
+  source: Release['spec']['source']
   runs?: QLoRARun[]
   status?: Status
   want: string
@@ -82,14 +81,14 @@ const cases: {
 ]
 for (const { a_source, source, runs = [run()], status, want, says } of cases)
   test(`source: ${a_source}`, () => {
-    const resolution = resolveSource(release({ source }, status), runs)
+    const resolution = resolveSource(release({ source }, status), { runs, releases: [] })
     const got = resolution.kind === 'resolved' ? resolution.adapter.digest : `${resolution.kind} ${resolution.reason}`
     assert.equal(got, want)
     if (says) assert.match(resolution.kind === 'resolved' ? '' : resolution.message, says)
   })
 
 test('what is resolved carries everything that outlives its run', () => {
-  const resolution = resolveSource(release(), [run()])
+  const resolution = resolveSource(release(), { runs: [run()], releases: [] })
   assert.deepEqual(resolution.kind === 'resolved' && resolution.adapter, {
     name: 'prose/checkpoint-24',
     run: 'prose',
@@ -105,9 +104,9 @@ test('what is resolved carries everything that outlives its run', () => {
 })
 
 test('a refused pin follows a run that is made again', () => {
-  const pinned = resolveSource(release(), [run()])
+  const pinned = resolveSource(release(), { runs: [run()], releases: [] })
   const status: Status = pinned.kind === 'resolved' && pinned.pin ? { resolved: pinned.pin } : {}
   const again = run({ uid: 'again', checkpoints: [{ step: 5, letter: 'c', best: true }] })
-  const resolution = resolveSource(release({}, status), [again])
+  const resolution = resolveSource(release({}, status), { runs: [again], releases: [] })
   assert.equal(resolution.kind === 'resolved' && resolution.adapter.digest, c)
 })

@@ -1,41 +1,62 @@
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { findCondition } from '../kube/conditions.ts'
-import { type Adapter, baseDigest, type Resolved, served } from './adapter.ts'
+import { type Adapter, asProposed, baseDigest, type Release, type Resolved, served } from './adapter.ts'
+import { pinFor } from './pins.ts'
 
 /** What spec.source means now. waiting: it can still come; invalid: it cannot, unless the spec or the run changes. */
 export type Resolution =
   | { readonly kind: 'resolved'; readonly adapter: Adapter; readonly pin?: Resolved }
   | { readonly kind: 'waiting' | 'invalid'; readonly reason: ReleaseReason; readonly message: string }
 
+/** What a source can be found in, all of the release's namespace. Only what the spec needs must be there. */
+export interface Sources {
+  readonly runs: readonly QLoRARun[]
+  /** The other releases: what they served lies on their claims too. */
+  readonly releases: readonly Release[]
+}
+
 type Checkpoint = NonNullable<NonNullable<QLoRARun['status']>['checkpoints']>[number]
 
 const waiting = (reason: ReleaseReason, message: string): Resolution => ({ kind: 'waiting', reason, message })
 const invalid = (reason: ReleaseReason, message: string): Resolution => ({ kind: 'invalid', reason, message })
 
-/** `runs` are those of the release's namespace. */
-export function resolveSource(release: AdapterRelease, runs: readonly QLoRARun[]): Resolution {
+export function resolveSource(release: Release, sources: Sources): Resolution {
   const { run, digest } = release.spec.source
-  if (run) return resolveRun(release, run, runs)
-  if (digest) return resolveDigest(release, digest, runs)
+  if (run) return resolveRun(release, run, sources.runs)
+  if (digest) return resolveDigest(release, digest, sources)
   return resolveBase(release)
 }
 
+/** What this release itself knows of a digest. */
+export function knownHere({ status }: Release, digest: string): Adapter | undefined {
+  return [...served(status), status?.candidate].find((adapter) => adapter?.digest === digest)
+}
+
 function resolveRun(
-  { status }: AdapterRelease,
+  release: Release,
   { name, checkpoint: wanted }: { readonly name: string; readonly checkpoint: string },
   runs: readonly QLoRARun[],
 ): Resolution {
+  const { status } = release
   const run = runs.find(({ metadata }) => metadata.name === name)
-  const pin = status?.resolved
-  if (pin?.run === name && pin.checkpoint === wanted) {
-    // What once served stays what it was, whatever becomes of the run's name; before that a new run is asked anew.
-    const hasServed = served(status).some(({ digest }) => digest === pin.adapter.digest)
-    if (hasServed || !run || run.metadata.uid === pin.runUID) return { kind: 'resolved', adapter: pin.adapter }
-  }
-  if (!run)
+  const pin = pinFor(status, name, wanted)
+  // What once served stays what it was, whatever becomes of the run's name; before that a new run is asked anew.
+  if (pin && served(status).some(({ digest }) => digest === pin.adapter.digest)) return resolvedTo(pin)
+  if (!run) {
+    if (pin) return resolvedTo(pin)
+    const before = served(status).find((each) => each.run === name && each.checkpoint === wanted)
+    if (before) return resolvedTo({ run: name, runUID: '', checkpoint: wanted, adapter: asProposed(before) })
     return waiting(ReleaseReason.RunNotFound, `run ${name} does not exist; expected a QLoRARun of this namespace`)
+  }
+  const elsewhere = storageMismatch(release, `run ${name}`, run)
+  if (elsewhere) return elsewhere
+  if (pin?.runUID === run.metadata.uid) return resolvedTo(pin!)
+  return resolveAnew(run, wanted)
+}
+
+function resolveAnew(run: QLoRARun, wanted: string): Resolution {
+  const { name, uid: runUID = '' } = run.metadata
   const ended = findCondition(run.status?.conditions, 'Succeeded')?.status
   if (ended !== 'True' && ended !== 'False')
     return waiting(ReleaseReason.RunNotFinished, `run ${name} has not ended yet`)
@@ -43,35 +64,52 @@ function resolveRun(
     return invalid(ReleaseReason.RunFailed, `run ${name} failed; name one of its checkpoints, or let it succeed`)
   const checkpoints = run.status?.checkpoints ?? []
   const checkpoint = choose(checkpoints, wanted)
-  if (!checkpoint) {
-    const there = checkpoints.map((each) => each.name).join(', ') || 'none'
-    return invalid(
-      ReleaseReason.CheckpointNotFound,
-      `spec.source.run.checkpoint: run ${name} has no ${wanted}; it has ${there}`,
-    )
-  }
-  const adapter = adapterOf(run, checkpoint)
-  return {
-    kind: 'resolved',
-    adapter,
-    pin: { run: name, runUID: run.metadata.uid ?? '', checkpoint: wanted, adapter },
-  }
-}
-
-function resolveDigest({ status }: AdapterRelease, digest: string, runs: readonly QLoRARun[]): Resolution {
-  const known = [...served(status), status?.candidate].find((adapter) => adapter?.digest === digest)
-  if (known) return { kind: 'resolved', adapter: asProposed(known) }
-  for (const run of runs) {
-    const checkpoint = run.status?.checkpoints?.find((each) => each.digest === digest)
-    if (checkpoint) return { kind: 'resolved', adapter: adapterOf(run, checkpoint) }
-  }
+  if (checkpoint) return resolvedTo({ run: name, runUID, checkpoint: wanted, adapter: adapterOf(run, checkpoint) })
+  const there = checkpoints.map((each) => each.name).join(', ') || 'none'
   return invalid(
-    ReleaseReason.DigestUnknown,
-    `spec.source.digest: ${digest} never served here and is no checkpoint of a run in this namespace`,
+    ReleaseReason.CheckpointNotFound,
+    `spec.source.run.checkpoint: run ${name} has no ${wanted}; it has ${there}`,
   )
 }
 
-function resolveBase({ status }: AdapterRelease): Resolution {
+const resolvedTo = (pin: Resolved): Resolution => ({ kind: 'resolved', adapter: pin.adapter, pin })
+
+function resolveDigest(release: Release, digest: string, { runs, releases }: Sources): Resolution {
+  const known = knownHere(release, digest)
+  if (known) return { kind: 'resolved', adapter: asProposed(known) }
+  let elsewhere: Resolution | undefined
+  for (const run of runs) {
+    const checkpoint = run.status?.checkpoints?.find((each) => each.digest === digest)
+    if (!checkpoint) continue
+    elsewhere = storageMismatch(release, `run ${run.metadata.name}`, run)
+    if (!elsewhere) return { kind: 'resolved', adapter: adapterOf(run, checkpoint) }
+  }
+  for (const other of releases) {
+    const theirs = served(other.status).find((each) => each.digest === digest)
+    if (!theirs) continue
+    elsewhere = storageMismatch(release, `release ${other.metadata.name}`, other)
+    if (!elsewhere) return { kind: 'resolved', adapter: asProposed(theirs) }
+  }
+  return (
+    elsewhere ??
+    invalid(
+      ReleaseReason.DigestUnknown,
+      `spec.source.digest: ${digest} was never served by a release of this namespace and is no checkpoint of a run in it`,
+    )
+  )
+}
+
+/** Pods have one claim, and an adapter and its base are read from it. */
+function storageMismatch(release: Release, whose: string, { spec }: QLoRARun | Release): Resolution | undefined {
+  const [ours, theirs] = [release.spec.storage.claimName, spec.storage.claimName]
+  if (ours === theirs) return undefined
+  return invalid(
+    ReleaseReason.StorageMismatch,
+    `spec.storage.claimName is ${ours}, but spec.storage.claimName of ${whose} is ${theirs}; expected the same claim`,
+  )
+}
+
+function resolveBase({ status }: Release): Resolution {
   const last = status?.active ?? served(status)[0]
   if (!last)
     return invalid(
@@ -108,11 +146,6 @@ function choose(checkpoints: readonly Checkpoint[], wanted: string): Checkpoint 
       undefined,
     )
   return checkpoints.find(({ name }) => name === wanted)
-}
-
-/** Without the marks of an earlier switch. */
-function asProposed({ activeSinceTime: _, ...adapter }: Adapter): Adapter {
-  return { ...adapter, generation: 0 }
 }
 
 /** Everything about a checkpoint that outlives its run. */

@@ -1,10 +1,11 @@
-import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
-import { type Adapter, nameOf, type Status, sameAdapter, served, withinBounds } from './adapter.ts'
+import { type Adapter, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
 import { judge, refusal } from './gates.ts'
 import type { ServingPod } from './observed.ts'
+import { failureReason } from './obstacle.ts'
 import { shortHash } from './serving.ts'
+import { cut, messageLimit } from './text.ts'
 
 /** A step that is taken by writing it into status. A field set to undefined is dropped. */
 export interface Transition {
@@ -43,7 +44,7 @@ export function withdrawal(status: Status): Transition | undefined {
 }
 
 /** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to or refused. */
-export function proposal(release: AdapterRelease, adapter: Adapter): Transition | undefined {
+export function proposal(release: Release, adapter: Adapter): Transition | undefined {
   const status = release.status ?? {}
   const judged = fingerprint(release, adapter)
   if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return undefined
@@ -74,13 +75,12 @@ export function refusalByPod(status: Status, pods: readonly ServingPod[]): Trans
     ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === candidate.generation,
   )
   if (!failed) return undefined
-  const message = `pod ${failed.name}: ${failed.state?.failure}`.slice(0, 700)
+  const failure = failed.state?.failure ?? ''
+  const reason = failureReason(failure)
+  const message = cut(`pod ${failed.name}: ${failure}`, messageLimit)
   return {
-    changes: {
-      verdict: { ...verdict, state: 'Refused', reason: ReleaseReason.LoadFailed, message },
-      ...standDown(status),
-    },
-    event: { type: 'Warning', reason: ReleaseReason.LoadFailed, message },
+    changes: { verdict: { ...verdict, state: 'Refused', reason, message }, ...standDown(status) },
+    event: { type: 'Warning', reason, message },
   }
 }
 
@@ -94,7 +94,7 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
     changes: {
       active: activated,
       ...(active && { previous: active }),
-      history: withinBounds([activated, ...served(status).filter((each) => !sameAdapter(each, adapter))]),
+      history: [activated, ...served(status).filter((each) => !sameAdapter(each, adapter))],
       candidate: undefined,
       verdict: undefined,
       deployment,
@@ -116,7 +116,7 @@ function standDown(status: Status): Transition['changes'] {
 }
 
 /** A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. */
-function fingerprint({ spec }: AdapterRelease, { digest, metrics }: Adapter): string {
+function fingerprint({ spec }: Release, { digest, metrics }: Adapter): string {
   const { replicas: _, ...serving } = spec.serving
   return shortHash({ ...spec, serving, digest, metrics })
 }

@@ -1,17 +1,18 @@
 /** For tests: a small world that a release lives in, with pods that load what desired.json says, and a way to die at any effect. */
 import { type DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
-import type { AdapterRelease, AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
+import type { AdapterRelease, AdapterReleaseSpec, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
-import type { Status } from './adapter.ts'
-import type { Observed, ServingPod } from './observed.ts'
+import type { Release, Status } from './adapter.ts'
+import { nameConflict, type Refusal } from './children.ts'
+import type { Asked, Observed, ServingPod } from './observed.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { desiredName, type ServingSettings } from './serving.ts'
 
 export const digestOf = (letter: string): string => `sha256:${letter.repeat(64)}`
 export const start = new Date('2026-01-01T00:00:00Z')
 
-export function release(spec: Partial<AdapterReleaseSpec> = {}, status?: Status): AdapterRelease {
+export function release(spec: Partial<AdapterReleaseSpec> = {}, status?: Status | AdapterReleaseStatus): Release {
   return {
     apiVersion: 'humanizer.dev/v1alpha1',
     kind: 'AdapterRelease',
@@ -23,7 +24,7 @@ export function release(spec: Partial<AdapterReleaseSpec> = {}, status?: Status)
       storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },
       ...spec,
     },
-    ...(status && { status }),
+    ...(status && { status: status as Status }),
   }
 }
 
@@ -95,6 +96,7 @@ export class World implements Effects {
   }
   object: AdapterRelease
   runs: QLoRARun[] = [run()]
+  releases: Release[] = []
   claim: Observed['claim'] = { name: 'humanizer', accessModes: ['ReadWriteMany'] }
   readonly children = new Map<string, KubeObject>()
   readonly pods: WorldPod[] = []
@@ -109,6 +111,17 @@ export class World implements Effects {
   lie: (state: ServingState) => ServingState | undefined = (state) => state
   /** Names that belong to somebody else. */
   readonly foreign = new Set<string>()
+  /** What the API server says to an object. */
+  refuse: (object: KubeObject) => Refusal | undefined = () => undefined
+  /** The scheduler's words when the cluster is full. */
+  schedulerSays = '0/1 nodes have room'
+  /** Why pods cannot load what is broken. */
+  failure = 'adapter_model.safetensors differs from its manifest'
+  /** What Kubernetes says of every pod instead of the truth. */
+  podsLook: { readonly ready?: boolean; readonly restarts?: number } = {}
+  /** Calls of Activate, and questions that a silent pod was asked. */
+  activated = 0
+  questions = 0
   dieAt = 0
   effects = 0
 
@@ -158,20 +171,23 @@ export class World implements Effects {
     return service?.selector['humanizer.dev/serving']
   }
 
-  async observe(_: AdapterRelease, called: ReadonlySet<string>): Promise<Observed> {
-    const pods = this.pods.map((pod) => this.#seen(pod))
-    return structuredClone({ runs: this.runs, claim: this.claim, children: [...this.children.values()], pods, called })
+  async observe(_: Release, asked: Asked): Promise<Observed> {
+    const pods = this.pods.map((pod) => this.#seen(pod, asked))
+    const sources = { runs: this.runs, releases: this.releases }
+    return structuredClone({ sources, claim: this.claim, children: [...this.children.values()], pods, asked })
   }
 
-  async writeStatus(object: AdapterRelease, status: Status): Promise<AdapterRelease> {
+  async writeStatus(object: AdapterRelease, status: AdapterReleaseStatus): Promise<AdapterRelease> {
     this.object = { ...this.object, spec: object.spec, status: structuredClone(status) }
     this.#effect()
     return this.object
   }
 
-  async apply(_: AdapterRelease, objects: readonly KubeObject[]): Promise<KubeObject | undefined> {
+  async apply(_: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined> {
     for (const object of objects) {
-      if (this.foreign.has(object.metadata.name)) return object
+      if (this.foreign.has(object.metadata.name)) return nameConflict(object)
+      const refusal = this.refuse(object)
+      if (refusal) return refusal
       this.children.set(`${object.kind}/${object.metadata.name}`, structuredClone(object))
       if (object.kind === 'Deployment') this.#rollOut(object.metadata.name)
       this.#effect()
@@ -179,15 +195,16 @@ export class World implements Effects {
     return undefined
   }
 
-  async activate(_: AdapterRelease, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void> {
+  async activate(_: Release, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void> {
     for (const { uid } of pods) {
+      this.activated++
       const pod = this.pods.find((each) => each.uid === uid)
       if (pod && !this.callsBlocked) this.#load(pod, desired)
     }
     this.#effect()
   }
 
-  async retire(_: AdapterRelease, objects: readonly KubeObject[]): Promise<void> {
+  async retire(_: Release, objects: readonly KubeObject[]): Promise<undefined> {
     for (const { kind, metadata } of objects) {
       this.children.delete(`${kind}/${metadata.name}`)
       if (kind === 'Deployment')
@@ -228,12 +245,14 @@ export class World implements Effects {
     const digest = desired.digest ?? ''
     const generation = Number(desired.generation)
     pod.state = this.broken.has(digest)
-      ? { ...state, failure: `${digest} differs from its manifest`, failedGeneration: generation }
+      ? { ...state, failure: this.failure, failedGeneration: generation }
       : ServingState.fromPartial({ digest, generation, loadedTime: start.toISOString(), podUid: pod.uid })
   }
 
-  #seen({ uid, deployment, state, terminating }: WorldPod): ServingPod {
+  #seen({ uid, deployment, state, terminating }: WorldPod, { silent }: Asked): ServingPod {
     const isNew = state.generation === 0
+    const said = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid })
+    if (!said && !silent.has(uid)) this.questions++
     return {
       name: uid,
       uid,
@@ -242,8 +261,9 @@ export class World implements Effects {
       ready: !isNew,
       terminating,
       restarts: 0,
-      trouble: isNew && this.full ? { kind: 'unschedulable', message: '0/1 nodes have room' } : undefined,
-      state: this.lie(state),
+      trouble: isNew && this.full ? { kind: 'unschedulable', message: this.schedulerSays } : undefined,
+      state: said,
+      ...this.podsLook,
     }
   }
 }

@@ -2,8 +2,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Controller } from '../controller/controller.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import type { Trust } from '../trust/trust.ts'
-import { deleteJobs, makeChildren, makeClaim, type Refusal } from '../workload/children.ts'
-import type { StorageSettings } from '../workload/claim.ts'
+import { deleteJobs, makeChildren, type Refusal } from '../workload/children.ts'
 import type { WorkloadSettings } from '../workload/pod.ts'
 import { reclaimWithSweep } from '../workload/reclaim.ts'
 import { record } from '../workload/record.ts'
@@ -15,12 +14,11 @@ import { trainChildren } from './train-job.ts'
 import { TrainerClient } from './trainer-client.ts'
 
 /** What the operator's settings say about training. */
-export interface RunSettings extends WorkloadSettings {
+interface RunSettings extends WorkloadSettings {
   readonly publicKeyPem: string
-  readonly storage: StorageSettings
 }
 
-export function runEffects(cluster: Cluster, ask: AskTrainer, settings: RunSettings): RunEffects {
+function runEffects(cluster: Cluster, ask: AskTrainer, settings: RunSettings): RunEffects {
   return {
     observe: (run, now) => observe(cluster, ask, run, now),
     record: (run, status) => record(cluster, run, status),
@@ -36,9 +34,6 @@ async function act(
 ): Promise<Refusal | undefined> {
   const { namespace = '' } = run.metadata
   switch (decision.kind) {
-    case 'makeClaim':
-      await makeClaim(cluster, namespace, run.spec.storage.claimName, settings.storage)
-      return undefined
     case 'fetch': {
       const reclaim = await reclaimWithSweep(cluster, run)
       return makeChildren(cluster, run, fetchChildren(run, decision.attempt, decision.claim, settings, reclaim))

@@ -80,7 +80,24 @@ const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: s
     does: 'stall StorageMismatch',
   },
   { a_run: 'whose dataset is ready', given: run(), does: 'begin' },
-  { a_run: 'whose claim is not there', given: run({}, started), sees: { claim: undefined }, does: 'makeClaim' },
+  {
+    a_run: 'whose claim went, and with it its dataset',
+    given: run({}, started),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_run: 'whose claim went, and with it its checkpoints',
+    given: run({}, { ...training, attempts: [attempt(1, 'Disrupted')] }),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
+  {
+    a_run: "whose user's claim went",
+    given: run({ storage: { claimName: 'mine', reclaimPolicy: 'Retain' } }, started),
+    sees: { claim: undefined },
+    does: 'wait ArtifactMissing',
+  },
   { a_run: 'that has begun', given: run({}, started), does: 'fetch 1' },
   {
     a_run: 'whose dataset vanishes after it has begun',

@@ -5,7 +5,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import type { AttemptState, Remains } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { claimObstacle, claimReadiness } from '../workload/claim-state.ts'
+import { artifactMissing, claimUse } from '../workload/claim-state.ts'
 import type { ClaimUse } from '../workload/pod.ts'
 import { datasetObstacle, type PinnedDataset, pinnedFrom } from './dataset-gate.ts'
 import { decideFetch } from './decide-fetch.ts'
@@ -46,7 +46,6 @@ export type Decision =
   | { readonly kind: 'wait'; readonly reason: RunReason; readonly message: string; readonly seconds: number }
   /** Not started yet, and only a change of the spec can help. */
   | { readonly kind: 'stall'; readonly reason: RunReason; readonly message: string }
-  | { readonly kind: 'makeClaim' }
   /** Pin dataset and configuration: from here on they cannot change. */
   | { readonly kind: 'begin'; readonly dataset: PinnedDataset }
   /** Open the attempt of fetching if it is not open yet, then make its Job. */
@@ -117,8 +116,9 @@ export function decide(run: QLoRARun, observed: Observed, now: Date): Decision {
     if (obstacle) return obstacle
     return { kind: 'begin', dataset: pinnedFrom(observed.dataset!) }
   }
-  const claim = claimReadiness(spec.storage.claimName, observed.claim)
-  if (claim.kind !== 'usable') return claimObstacle(claim)
+  if (!observed.claim) return artifactMissing(spec.storage.claimName, status.datasetLocation ?? 'the dataset')
+  const claim = claimUse(observed.claim)
+  if (claim.kind === 'stall') return claim
   return status.model
     ? decideTraining(run, observed, claim.claim, now)
     : decideFetch(run, observed.fetch, claim.claim, now)

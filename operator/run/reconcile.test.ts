@@ -58,6 +58,13 @@ const stories: {
     reason: 'RetriesExhausted',
     maxRetries: 0,
   },
+  {
+    a_run: 'with nothing to be evaluated on',
+    script: [failed('NoValidation')],
+    attempts: 1,
+    failures: 1,
+    reason: 'NoValidation',
+  },
   { a_run: 'whose loss is not finite', script: [failed('NonFinite')], attempts: 1, failures: 1, reason: 'NonFinite' },
   {
     a_run: 'whose disk was full for a while',

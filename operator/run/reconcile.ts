@@ -34,7 +34,6 @@ export function outcomeOf(decision: Decision): Outcome {
     case 'hold':
     case 'wait':
       return waiting(decision.seconds)
-    case 'makeClaim':
     case 'begin':
     case 'endFetch':
     case 'pinModel':

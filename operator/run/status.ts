@@ -21,8 +21,6 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
       return going(status, decision.reason, decision.message)
     case 'stall':
       return said(run, status, { state: 'stalled', reason: decision.reason, message: decision.message }, now)
-    case 'makeClaim':
-      return going(status, RunReason.Scheduling, `making PersistentVolumeClaim ${run.spec.storage.claimName}`)
     case 'begin': {
       const { digest, location, format } = decision.dataset
       const pinned = {

@@ -137,7 +137,7 @@ export type Script = readonly AttemptState[]
 export class World implements RunEffects {
   object: QLoRARun
   readonly datasets = new Map([['prose', dataset()]])
-  claim = false
+  claim = true
   /** Jobs by name, with where their pod is. */
   readonly jobs = new Map<string, AttemptState>()
   /** Every Job that ever was made, in order. */
@@ -190,10 +190,6 @@ export class World implements RunEffects {
   async act(_run: QLoRARun, decision: Decision): Promise<undefined> {
     const name = 'attempt' in decision ? `prose-${decision.kind}-${decision.attempt}` : ''
     switch (decision.kind) {
-      case 'makeClaim':
-        this.#maybeDie()
-        this.claim = true
-        return this.#maybeDie()
       case 'fetch':
       case 'train':
         this.#maybeDie()

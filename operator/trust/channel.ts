@@ -36,13 +36,6 @@ export interface PodCalls {
     request: Request,
     options?: { readonly timeoutMs?: number },
   ): Promise<Answer<Response>>
-  /** A server stream. onMessage must not throw; onEnd is called once, whatever ends it. The returned function cancels. */
-  watch<Request, Response>(
-    method: MethodDefinition<Request, Response>,
-    request: Request,
-    onMessage: (message: Response) => void,
-    onEnd: () => void,
-  ): () => void
 }
 
 const CHANNEL_OPTIONS = {
@@ -76,7 +69,6 @@ export class Channels {
   peer(peer: Peer): PodCalls {
     return {
       call: (method, request, options) => this.#call(peer, method, request, options?.timeoutMs ?? this.#callTimeoutMs),
-      watch: (method, request, onMessage, onEnd) => this.#watch(peer, method, request, onMessage, onEnd),
     }
   }
 
@@ -113,39 +105,6 @@ export class Channels {
     } catch (error) {
       return { kind: 'unreachable', message: String(error) }
     }
-  }
-
-  #watch<Request, Response>(
-    peer: Peer,
-    method: MethodDefinition<Request, Response>,
-    request: Request,
-    onMessage: (message: Response) => void,
-    onEnd: () => void,
-  ): () => void {
-    const abort = new AbortController()
-    const end = () => {
-      if (!abort.signal.aborted) abort.abort()
-    }
-    abort.signal.addEventListener('abort', onEnd, { once: true })
-    this.#authorise(peer, method.path).then((metadata) => {
-      if (abort.signal.aborted) return
-      const { path, requestSerialize, responseDeserialize } = method
-      const stream = this.#client(peer).makeServerStreamRequest(
-        path,
-        requestSerialize,
-        responseDeserialize,
-        request,
-        metadata,
-      )
-      abort.signal.addEventListener('abort', () => stream.cancel(), { once: true })
-      stream.on('data', (message: Response) => {
-        this.#client(peer)
-        onMessage(message)
-      })
-      stream.on('error', end)
-      stream.on('end', end)
-    }, end)
-    return end
   }
 
   async #authorise({ podUid, ownerUid, attempt, generation }: Peer, method: string): Promise<Metadata> {

@@ -1,5 +1,5 @@
 /** Longest wait between two attempts, in seconds. */
-export const LONGEST_BACKOFF = 300
+const LONGEST_BACKOFF = 300
 
 /** Seconds to wait after the n-th failure in a row (1 is the first, which is tried again at once): 0, 10, 20, 40, … 300. */
 export const backoffSeconds = (failures: number): number =>

@@ -13,7 +13,7 @@ export type Refusal =
   | { readonly kind: 'stall'; readonly reason: WorkloadReason; readonly message: string }
 
 const CONFLICT_SECONDS = 30
-const FORBIDDEN_SECONDS = 60
+const REFUSED_SECONDS = 60
 
 const refOf = ({ apiVersion, kind, metadata }: KubeObject): ObjectRef => ({
   apiVersion,
@@ -46,8 +46,21 @@ export async function makeClaim(
   namespace: string,
   name: string,
   settings: StorageSettings,
-): Promise<void> {
-  await cluster.create(newClaim(namespace, name, settings))
+): Promise<Refusal | undefined> {
+  try {
+    await cluster.create(newClaim(namespace, name, settings))
+    return undefined
+  } catch (error) {
+    if (!(error instanceof Invalid || error instanceof Forbidden)) throw error
+    // Whatever is wrong with the chart's values, a claim that somebody makes by hand cures it.
+    const reason = error instanceof Invalid ? WorkloadReason.ClaimInvalid : WorkloadReason.Forbidden
+    return {
+      kind: 'wait',
+      reason,
+      message: `PersistentVolumeClaim ${name}: ${error.message}`,
+      seconds: REFUSED_SECONDS,
+    }
+  }
 }
 
 /**
@@ -83,7 +96,7 @@ async function make(cluster: Cluster, owner: KubeObject, child: KubeObject): Pro
         kind: 'wait',
         reason: WorkloadReason.Forbidden,
         message: `${name}: ${error.message}`,
-        seconds: FORBIDDEN_SECONDS,
+        seconds: REFUSED_SECONDS,
       }
     throw error
   }

@@ -25,7 +25,7 @@ export type Ending =
  * - lessMemory: a smaller plan may fit.
  * - again: may be chance; try again within the limit.
  */
-export type Remedy = 'nothing' | 'time' | 'lessMemory' | 'again'
+type Remedy = 'nothing' | 'time' | 'lessMemory' | 'again'
 
 const remedies: Readonly<Record<string, Remedy>> = {
   ConfigurationInvalid: 'nothing',

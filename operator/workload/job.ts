@@ -1,5 +1,5 @@
 import type { KubeObject } from '../kube/cluster.ts'
-import { attemptLabel, childMetadata, type Owner } from './names.ts'
+import { attemptLabel, childMetadata, type Owner, queueLabels, queueNameLabel } from './names.ts'
 import type { PodTemplate } from './pod.ts'
 
 /** TCP port of the gRPC server of every pod that the operator makes. */
@@ -17,7 +17,7 @@ export function attemptJob(owner: Owner, name: string, attempt: number, template
     kind: 'Job',
     metadata: childMetadata(owner, name, { ...queue, ...labels }),
     spec: {
-      ...(Object.keys(queue).length > 0 && { suspend: true }),
+      ...(queue[queueNameLabel] && { suspend: true }),
       backoffLimit: 0,
       completions: 1,
       parallelism: 1,
@@ -28,11 +28,6 @@ export function attemptJob(owner: Owner, name: string, attempt: number, template
       template: { ...template, metadata: { labels: { ...template.metadata.labels, ...labels } } },
     },
   }
-}
-
-/** Kueue admits a Job by these labels, and from then on owns its `suspend`. */
-function queueLabels(labels: Record<string, string>): Record<string, string> {
-  return Object.fromEntries(Object.entries(labels).filter(([key]) => key.startsWith('kueue.x-k8s.io/')))
 }
 
 /** The configuration of one attempt: written once, so a pod that starts late reads what was decided. */

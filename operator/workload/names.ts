@@ -7,6 +7,8 @@ export interface Owner {
   readonly namespace: string
   readonly name: string
   readonly uid: string
+  /** The object's labels for Kueue; its children carry them. */
+  readonly queueLabels: Record<string, string>
 }
 
 const ownerLabel = {
@@ -18,17 +20,23 @@ const ownerLabel = {
 /** Carried by everything that the operator makes, except a claim, which is owned by nobody. */
 export const managedByLabel = 'app.kubernetes.io/managed-by'
 /** Owner's uid: tells children of an earlier object of the same name from our own. */
-export const uidLabel = 'humanizer.dev/uid'
+const uidLabel = 'humanizer.dev/uid'
 /** Attempt that a Job, its ConfigMap and its pods belong to. */
 export const attemptLabel = 'humanizer.dev/attempt'
+/** A Job with this label waits for Kueue, which from then on owns its `suspend`. */
+export const queueNameLabel = 'kueue.x-k8s.io/queue-name'
 /** Claim mounted by a pod; affinity of a ReadWriteOnce claim's pods selects on it. */
 export const claimLabel = 'humanizer.dev/claim'
 
 /** The owner that children of an object of ours name. */
 export function ownerOf(object: KubeObject & { kind: Owner['kind'] }): Owner {
-  const { name, namespace = '', uid = '' } = object.metadata
-  return { apiVersion: object.apiVersion, kind: object.kind, namespace, name, uid }
+  const { name, namespace = '', uid = '', labels } = object.metadata
+  return { apiVersion: object.apiVersion, kind: object.kind, namespace, name, uid, queueLabels: queueLabels(labels) }
 }
+
+/** Those of the labels that speak to Kueue. */
+export const queueLabels = (labels: Record<string, string> = {}): Record<string, string> =>
+  Object.fromEntries(Object.entries(labels).filter(([key]) => key.startsWith('kueue.x-k8s.io/')))
 
 /** Labels that lead from a child back to its owner. */
 export function ownerLabels(owner: Owner): Record<string, string> {

@@ -41,7 +41,7 @@ export interface Pod extends KubeObject {
   }
 }
 
-export type PodState =
+type PodState =
   /** Not running yet; reason and message are for people. */
   | { readonly kind: 'waiting'; readonly reason: WorkloadReason; readonly message: string }
   | { readonly kind: 'running' }

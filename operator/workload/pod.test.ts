@@ -4,7 +4,14 @@ import { workloadPod } from './pod.ts'
 
 test('a claim that is mounted twice is one volume with two mounts, each as writable as it asked for', () => {
   const pod = workloadPod({
-    owner: { apiVersion: 'humanizer.dev/v1alpha1', kind: 'HumanizerDataset', namespace: 'n', name: 'prose', uid: 'u' },
+    owner: {
+      apiVersion: 'humanizer.dev/v1alpha1',
+      kind: 'HumanizerDataset',
+      namespace: 'n',
+      name: 'prose',
+      uid: 'u',
+      queueLabels: {},
+    },
     settings: { trainerImage: 'image', trainerImagePullPolicy: 'IfNotPresent' },
     command: 'prepare',
     configMapName: 'prose-prepare-1',

@@ -38,7 +38,7 @@ export interface ClaimUse {
   readonly singleNode: boolean
 }
 
-export interface WorkloadPod {
+interface WorkloadPod {
   readonly owner: Owner
   readonly settings: WorkloadSettings
   readonly command: 'prepare' | 'fetch' | 'train' | 'serve'
@@ -62,10 +62,10 @@ export interface PodTemplate {
 }
 
 /** uid, gid and fsGroup of every pod; also the owner of all files on the claim. */
-export const workloadUser = 65532
+const workloadUser = 65532
 
 /** Name of the one container of every pod. */
-export const containerName = 'humanizer'
+const containerName = 'humanizer'
 
 const fromPod = (name: string, fieldPath: string): object => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 
@@ -85,7 +85,13 @@ export function workloadPod(pod: WorkloadPod): PodTemplate {
   ]
   return {
     metadata: {
-      labels: { ...options.labels, ...ownerLabels(owner), [claimLabel]: pod.claim.name, ...pod.labels },
+      labels: {
+        ...owner.queueLabels,
+        ...options.labels,
+        ...ownerLabels(owner),
+        [claimLabel]: pod.claim.name,
+        ...pod.labels,
+      },
     },
     spec: {
       restartPolicy: pod.restartPolicy,

@@ -8,7 +8,7 @@ import type { Cluster } from '../kube/cluster.ts'
 export type Reclaimable = HumanizerDataset | QLoRARun | AdapterRelease
 
 /** All objects of the three kinds in one namespace. */
-export interface Living {
+interface Living {
   readonly datasets: readonly HumanizerDataset[]
   readonly runs: readonly QLoRARun[]
   readonly releases: readonly AdapterRelease[]

@@ -105,6 +105,37 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     spec: { source: run, storage: { reclaimPolicy: 'Recycle' } },
     says: /reclaimPolicy/,
   },
+  {
+    what: 'a claim name that is no label value',
+    spec: { source: run, storage: { claimName: 'a'.repeat(64) } },
+    says: /claimName: Too long/,
+  },
+  { what: 'a claim name with dots', spec: { source: run, storage: { claimName: 'a.b' } }, says: /claimName/ },
+  {
+    what: "a label of the operator's own",
+    spec: { source: run, pod: { labels: { 'humanizer.dev/release': 'x' } } },
+    says: /labels must not start with humanizer.dev/,
+  },
+  {
+    what: 'the label that says who manages it',
+    spec: { source: run, pod: { labels: { 'app.kubernetes.io/managed-by': 'helm' } } },
+    says: /labels must not start with humanizer.dev/,
+  },
+  {
+    what: 'a label whose value is none',
+    spec: { source: run, pod: { labels: { team: 'a b' } } },
+    says: /spec.pod.labels.team/,
+  },
+  {
+    what: 'an affinity of four kinds',
+    spec: { source: run, pod: { affinity: { a: {}, b: {}, c: {}, d: {} } } },
+    says: /affinity: Too many/,
+  },
+  {
+    what: 'a runtime class in capitals',
+    spec: { source: run, pod: { runtimeClassName: 'NVIDIA' } },
+    says: /runtimeClassName/,
+  },
   { what: 'a claim name with a slash', spec: { source: run, storage: { claimName: 'a/b' } }, says: /claimName/ },
   {
     what: 'a name of 41 characters',

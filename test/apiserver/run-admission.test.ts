@@ -67,6 +67,7 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     says: /policy Matching needs column and values/,
   },
   { kind: 'HumanizerDataset', spec: source({ limit: 0 }), says: /sources\[0\]\.limit/ },
+  { kind: 'HumanizerDataset', spec: source({ limit: 1e13 }), says: /sources\[0\]\.limit/ },
   {
     kind: 'HumanizerDataset',
     spec: dataset({ cleaning: { minCharacters: 9000 } }),
@@ -107,6 +108,27 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     kind: 'QLoRARun',
     spec: run({ baseModel: { ...runSpec.baseModel, http } }),
     says: /exactly one of huggingFace, volume and http/,
+  },
+  {
+    kind: 'QLoRARun',
+    spec: run({ baseModel: { volume: { claimName: 'models', path: 'a/../../b' } } }),
+    says: /baseModel\.volume\.path.*without ".."/,
+  },
+  {
+    kind: 'QLoRARun',
+    spec: run({ pod: { labels: { 'app.kubernetes.io/managed-by': 'me' } } }),
+    says: /pod\.labels.*managed-by/,
+  },
+  { kind: 'QLoRARun', spec: run({ pod: { labels: { team: 'a b' } } }), says: /pod\.labels/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ pod: { nodeSelector: { ['k'.repeat(318)]: 'a' } } }),
+    says: /at most 317 characters/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ pod: { resources: { limits: { ['k'.repeat(318)]: 1 } } } }),
+    says: /at most 317 characters/,
   },
   { kind: 'QLoRARun', spec: run({ quantization: { type: 'FP4' } }), says: /quantization\.type/ },
   { kind: 'QLoRARun', spec: run({ quantization: { blockSize: 63 } }), says: /quantization\.blockSize/ },

@@ -22,6 +22,8 @@ export interface PodEnd {
 export type PodScript =
   /** Runs on until the test does something. */
   | { readonly kind: 'run' }
+  /** Runs and never listens. */
+  | { readonly kind: 'hang' }
   | PodEnd
   /** Evicted by the eviction API: the Job replaces it. */
   | { readonly kind: 'evict' }
@@ -143,18 +145,18 @@ export class Kubelet implements AsyncDisposable {
       attempt: Number(labels['humanizer.dev/attempt']),
     }
     this.seen.push(seen)
+    const script = this.#script(seen)
     const startedAt = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
     await this.#patch(seen.name, {
       phase: 'Running',
       podIP: '127.0.0.1',
-      containerStatuses: [containerStatus({ running: { startedAt } }, true)],
+      containerStatuses: [containerStatus({ running: { startedAt } }, script.kind !== 'hang')],
     })
-    const script = this.#script(seen)
-    if (script.kind !== 'run') await this.end(seen.name, script)
+    if (script.kind === 'end' || script.kind === 'evict') await this.end(seen.name, script)
   }
 
   /** Ends a running pod as told. */
-  end(name: string, script: Exclude<PodScript, { kind: 'run' }>): Promise<void> {
+  end(name: string, script: PodEnd | { readonly kind: 'evict' }): Promise<void> {
     const { exitCode, reason, result } =
       script.kind === 'evict' ? { exitCode: 143, reason: 'Error', result: undefined } : script
     const terminated = {

@@ -3,6 +3,7 @@ import type { HumanizerDataset } from '../../operator/api/generated/humanizerdat
 import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
 import { specHash } from '../../operator/dataset/prepare-config.ts'
 import type { ApiClient } from '../../operator/kube/client.ts'
+import { until } from './api-server.ts'
 
 export const apiVersion = 'humanizer.dev/v1alpha1'
 
@@ -28,15 +29,38 @@ export class User {
     const group =
       plural === 'jobs'
         ? '/apis/batch/v1'
-        : ['pods', 'configmaps', 'persistentvolumeclaims', 'events'].includes(plural)
+        : ['pods', 'configmaps', 'persistentvolumeclaims', 'events', 'resourcequotas'].includes(plural)
           ? '/api/v1'
           : `/apis/${apiVersion}`
     return `${group}/namespaces/${this.#namespace}/${plural}${name && `/${name}`}`
   }
 
-  create(kind: 'HumanizerDataset' | 'QLoRARun', name: string, spec: object): Promise<unknown> {
-    return this.#client.request('POST', this.#path(`${kind.toLowerCase()}s`), {
-      body: { apiVersion, kind, metadata: { name }, spec },
+  create(kind: 'HumanizerDataset' | 'QLoRARun', name: string, spec: object, labels = {}): Promise<unknown> {
+    return this.make(`${kind.toLowerCase()}s`, { apiVersion, kind, metadata: { name, labels }, spec })
+  }
+
+  make(plural: string, body: object): Promise<unknown> {
+    return this.#client.request('POST', this.#path(plural), { body })
+  }
+
+  /** The file that datasetSpec reads. */
+  async makeSource(): Promise<void> {
+    const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'prose' }, data: { 'prose.jsonl': '{}' } }
+    await this.make('configmaps', body)
+  }
+
+  /** Allows no further object of `resource`, such as count/jobs.batch. Resolves once that counts. */
+  async forbid(resource: string): Promise<void> {
+    const hard = { [resource]: '0' }
+    await this.make('resourcequotas', {
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata: { name: 'none' },
+      spec: { hard },
+    })
+    await until('the quota counts', async () => {
+      const { status } = await this.get<{ status?: { hard?: object } }>('resourcequotas', 'none')
+      return status?.hard !== undefined
     })
   }
 
@@ -69,12 +93,15 @@ export class User {
     })
   }
 
-  async start(run: object = {}): Promise<string> {
+  async start(run: object = {}, labels = {}): Promise<string> {
+    await this.makeSource()
     await this.create('HumanizerDataset', 'prose', datasetSpec)
-    await this.create('QLoRARun', 'prose', { ...runSpec, ...run })
+    await this.create('QLoRARun', 'prose', { ...runSpec, ...run }, labels)
     return specHash((await this.dataset()).spec)
   }
 }
 
-export const reasonOf = (object: HumanizerDataset | QLoRARun): string | undefined =>
-  object.status?.conditions?.find(({ type }) => type === 'Ready')?.reason
+export const readyOf = (object: HumanizerDataset | QLoRARun) =>
+  object.status?.conditions?.find(({ type }) => type === 'Ready')
+
+export const reasonOf = (object: HumanizerDataset | QLoRARun): string | undefined => readyOf(object)?.reason

@@ -26,11 +26,11 @@ export async function scene(server: ApiServer, train: (pod: JobPod, n: number) =
     namespace,
     user,
     kubelet,
-    start: async (run?: object) => {
-      hash = await user.start(run)
+    start: async (run?: object, labels?: object) => {
+      hash = await user.start(run, labels)
     },
   }
 }
 
-export const reaches = (user: User, reason: string, limitSeconds = 60): Promise<number> =>
+export const reaches = (user: User, reason: string, limitSeconds = 180): Promise<number> =>
   until(`the run is ${reason}`, async () => reasonOf(await user.run()) === reason, limitSeconds)

@@ -28,9 +28,16 @@ export class ServingPods {
   readonly broken = new Set<string>()
   /** Pods made while this is true do not listen for gRPC. */
   callsBlocked = false
+  /** The scheduler's words; pods made while they are set find no node. */
+  schedulerSays = ''
+  /** Pods that have loaded something follow signed calls only, as those do whose desired.json has not come yet. */
+  slowFiles = false
+  /** Pods do not answer GET /readyz. */
+  silent = false
   /** What pods answer instead of the truth. */
   lie: (state: ServingState) => ServingState = (state) => state
   readonly #pods = new Map<string, StandIn>()
+  readonly #unscheduled = new Set<string>()
   readonly #client: ApiClient
   readonly #namespace: string
   #nextAddress = 2
@@ -76,10 +83,16 @@ export class ServingPods {
       }
     for (const item of items) {
       const uid = item.metadata.uid ?? ''
+      if (!this.#pods.has(uid) && this.schedulerSays !== '') {
+        await this.#unschedule(item)
+        continue
+      }
       const pod = this.#pods.get(uid) ?? (await this.#start(item))
       this.#pods.set(uid, pod)
-      const desired = await this.#file(item, 'desired', 'desired.json')
-      this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
+      if (!this.slowFiles || pod.state.loadedTime === '') {
+        const desired = await this.#file(item, 'desired', 'desired.json')
+        this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
+      }
       if (!pod.ready && pod.state.loadedTime !== '') {
         pod.ready = true
         await this.#report(item, pod, true)
@@ -87,13 +100,24 @@ export class ServingPods {
     }
   }
 
+  async #unschedule({ metadata: { uid = '', name } }: Pod): Promise<void> {
+    if (this.#unscheduled.has(uid)) return
+    this.#unscheduled.add(uid)
+    const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: this.schedulerSays }
+    await this.#client.request('PATCH', `${this.#path('pods')}/${name}/status`, {
+      contentType: 'application/strategic-merge-patch+json',
+      body: { status: { phase: 'Pending', conditions: [condition] } },
+    })
+  }
+
   async #start(item: Pod): Promise<StandIn> {
     const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
     const uid = item.metadata.uid ?? ''
     const ip = `127.0.0.${this.#nextAddress++}`
     const http = createServer((_, response) => {
+      if (this.silent) return response.destroy()
       const state = this.lie(pod.state)
-      response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
+      return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
     })
     await new Promise<void>((resolve) => http.listen(config.httpPort, ip, resolve))
     const handlers = service<ServingServiceServer>(ServingServiceService, {
@@ -133,7 +157,7 @@ export class ServingPods {
           phase: 'Running',
           podIP: ip,
           podIPs: [{ ip }],
-          conditions: [condition('Ready', ready), condition('ContainersReady', ready)],
+          conditions: [condition('PodScheduled', true), condition('Ready', ready), condition('ContainersReady', ready)],
           containerStatuses: [
             {
               name: 'humanizer',

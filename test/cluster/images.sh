@@ -2,7 +2,9 @@
 # Builds the operator's and the trainer's image and prints, as shell assignments, their names and archives:
 #   OPERATOR_IMAGE OPERATOR_ARCHIVE TRAINER_IMAGE TRAINER_ARCHIVE
 # Tags are hashes of what is inside, so an image that exists is not built again. With REGISTRY=host/path the images are pushed
-# there (a user's own cluster) and named accordingly.
+# there (a user's own cluster) and named accordingly; REGISTRY_FLAGS are flags of buildah push, such as --tls-verify=false.
+# With NAMES=folder the names also go there: to images.yaml as values of the chart, and with DEMO_FILES=1 (the demo's file server, too) to
+# demo-files.yaml.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -27,36 +29,44 @@ build_base() {
 }
 $BUILDAH inspect --type image "$BASE" >/dev/null 2>&1 || quietly build_base
 
-# image NAME DOCKERFILE PATH...: builds localhost/humanizer/NAME:<hash of PATHs> unless its archive is there
-image() {
-  local name=$1 dockerfile=$2; shift 2
-  local tag; tag=$(printf '%s %s' "$BASE" "$(hash_of "$dockerfile" "$@")" | sha256sum | cut -c1-12)
-  local reference=${REGISTRY:-localhost/humanizer}/$name:$tag archive=$CACHE/images/$name-$tag.tar
+# archive NAME TAG COMMAND...: the archive of localhost/humanizer/NAME:TAG, which COMMAND builds if it is not there yet; pushed to REGISTRY when
+# there is one
+archive() {
+  local name=$1 tag=$2 archive=$CACHE/images/$1-$2.tar image=localhost/humanizer/$1:$2; shift 2
+  local reference=${REGISTRY:-localhost/humanizer}/$name:$tag
   if [ ! -e "$archive" ]; then
-    quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$dockerfile" -t "localhost/humanizer/$name:$tag" "$ROOT"
+    "$@" "$image"
     rm -f "$archive.partial"
-    quietly $BUILDAH push -q "localhost/humanizer/$name:$tag" "docker-archive:$archive.partial:localhost/humanizer/$name:$tag"
+    quietly $BUILDAH push -q "$image" "docker-archive:$archive.partial:$image"
     mv "$archive.partial" "$archive"
   fi
   touch -a "$archive"
-  if [ -n "${REGISTRY:-}" ]; then quietly $BUILDAH push -q ${REGISTRY_FLAGS:-} "localhost/humanizer/$name:$tag" "docker://$reference"; fi
-  echo "${name^^}_IMAGE=$reference ${name^^}_ARCHIVE=$archive"
+  [ -z "${REGISTRY:-}" ] || quietly $BUILDAH push -q ${REGISTRY_FLAGS:-} "$image" "docker://$reference"
+  name=${name#demo-}; echo "${name^^}_IMAGE=$reference ${name^^}_ARCHIVE=$archive"
 }
+build() { quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$1" -t "$2" "$ROOT"; } # DOCKERFILE IMAGE
+tag_of() { printf '%s %s' "$BASE" "$(hash_of "$@")" | sha256sum | cut -c1-12; }
 make -s -C "$ROOT" native >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
-image operator operator/Dockerfile proto/generated operator
-image trainer trainer-image/Dockerfile proto/generated trainer-image build/native/trainer_native.node
-# the demo's file server: busybox, the model and the corpus
-if [ "${DEMO_FILES:-0}" = 1 ]; then
-  model=$("$HERE/model.sh"); corpus=$ROOT/test/fixtures/prose.jsonl
-  tag=$(cat "$HERE/images/demo-files/Dockerfile" "$corpus" <(stat -c %s "$model") | sha256sum | cut -c1-12)
-  archive=$CACHE/images/demo-files-$tag.tar reference=${REGISTRY:-localhost/humanizer}/demo-files:$tag
-  if [ ! -e "$archive" ]; then
-    context=$(mktemp -d "$CACHE/demo-files.XXXXXX"); mkdir "$context/www"
-    cp "$HERE/images/demo-files/Dockerfile" "$context/"; cp "$model" "$context/www/model.gguf"; cp "$corpus" "$context/www/prose.jsonl"; chmod -R a+rX "$context"
-    quietly $BUILDAH build -q --isolation chroot -t "localhost/humanizer/demo-files:$tag" "$context"
-    quietly $BUILDAH push -q "localhost/humanizer/demo-files:$tag" "docker-archive:$archive.partial:localhost/humanizer/demo-files:$tag"
-    mv "$archive.partial" "$archive"; rm -rf "$context"
-  fi
-  if [ -n "${REGISTRY:-}" ]; then quietly $BUILDAH push -q ${REGISTRY_FLAGS:-} "localhost/humanizer/demo-files:$tag" "docker://$reference"; fi
-  echo "FILES_IMAGE=$reference FILES_ARCHIVE=$archive"
+operator=$(tag_of operator/Dockerfile proto/generated operator)
+trainer=$(tag_of trainer-image/Dockerfile proto/generated trainer-image build/native/trainer_native.node)
+archive operator "$operator" build operator/Dockerfile
+archive trainer "$trainer" build trainer-image/Dockerfile
+if [ -n "${NAMES:-}" ]; then
+  for name in operator trainer; do
+    printf '%s: {image: {repository: %s, tag: "%s"}}\n' $name "${REGISTRY:-localhost/humanizer}/$name" "${!name}"
+  done >"$NAMES/images.yaml"
 fi
+[ "${DEMO_FILES:-0}" = 1 ] || exit 0
+
+# the demo's file server: busybox, the model and the corpus
+model=$("$HERE/model.sh"); corpus=$ROOT/test/fixtures/prose.jsonl dockerfile=$HERE/images/demo-files/Dockerfile
+build_files() { # IMAGE
+  local context; context=$(mktemp -d "$CACHE/demo-files.XXXXXX"); mkdir "$context/www"
+  cp "$dockerfile" /bin/busybox "$context/"; cp "$model" "$context/www/model.gguf"; cp "$corpus" "$context/www/prose.jsonl"
+  chmod -R a+rX "$context"
+  quietly $BUILDAH build -q --isolation chroot -t "$1" "$context"
+  rm -rf "$context"
+}
+tag=$(cat "$dockerfile" "$corpus" /bin/busybox <(stat -c %s "$model") | sha256sum | cut -c1-12)
+archive demo-files "$tag" build_files
+[ -z "${NAMES:-}" ] || sed "s#FILES_IMAGE#${REGISTRY:-localhost/humanizer}/demo-files:$tag#" "$ROOT/docs/demo/files.yaml" >"$NAMES/demo-files.yaml"

@@ -28,7 +28,9 @@ function execute(cluster: Cluster, program: string, args: readonly string[], inp
         else resolve(stdout)
       },
     )
-    child.stdin?.end(input ?? '')
+    // A program that ends before it has read its input says why itself.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(input)
   })
 }
 
@@ -125,8 +127,13 @@ export const loadImages = (name: string, archives: readonly string[]): Promise<s
 /** Namespace of the operator. */
 export const systemNamespace = 'humanizer-system'
 
-/** `helm upgrade --install` of the chart with these images; resolves once the operator is ready. */
-export async function installChart(cluster: Cluster, operatorImage: string, trainerImage: string): Promise<void> {
+/** `helm upgrade --install` of the chart with these images and further values (`key=value`); resolves once the operator is ready. */
+export async function installChart(
+  cluster: Cluster,
+  operatorImage: string,
+  trainerImage: string,
+  values: readonly string[] = [],
+): Promise<void> {
   const image = (component: string, reference: string): string => {
     const colon = reference.lastIndexOf(':')
     return `${component}.image.repository=${reference.slice(0, colon)},${component}.image.tag=${reference.slice(colon + 1)}`
@@ -135,6 +142,7 @@ export async function installChart(cluster: Cluster, operatorImage: string, trai
     ...['upgrade', '--install', 'humanizer', join(import.meta.dirname, '..', '..', 'charts', 'humanizer')],
     ...['--namespace', systemNamespace, '--create-namespace', '--wait', '--timeout', '180s'],
     ...['--set', image('operator', operatorImage), '--set', image('trainer', trainerImage)],
+    ...values.flatMap((value) => ['--set', value]),
   ])
 }
 

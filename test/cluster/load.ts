@@ -75,7 +75,7 @@ export function startLoad(
   }
 }
 
-/** Milliseconds from `since` to the end of the last answer that an adapter other than `digest` began after it; 0 when none did. */
+/** Milliseconds from `since` to the beginning of the last request after it that an adapter other than `digest` answered; 0 when none did. */
 export function lastOtherAnswer(answers: readonly Answer[], since: number, digest: string): number {
   const others = answers.filter((answer) => answer.began >= since && answer.digest !== digest)
   return others.length === 0 ? 0 : Math.max(...others.map((answer) => answer.began)) - since

@@ -46,6 +46,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs","io.containerd.snapshott
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:3.10"
   restrict_oom_score_adj = true   # no CAP_SYS_RESOURCE here: runc fails (nsexec EOF) when it has to lower oom_score_adj
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "$RUN/certs.d"   # read at each pull: HOST/hosts.toml says how a registry is reached
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
     conf_dir = "$RUN/cni.d"
@@ -87,7 +89,14 @@ start kube-scheduler "$KUBE/kube-scheduler" --kubeconfig $P/scheduler.conf \
   --leader-elect=false --profiling=false
 
 if [ "$CTRL_ONLY" != 1 ]; then
-  for c in /sys/fs/cgroup/*/; do [ "$c" = /sys/fs/cgroup/unified/ ] || mkdir -p "$c$CGROOT"; done   # cgroup v1
+  if grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then   # cgroup v2, as on a stock Debian 12. UNTESTED: written on a v1 machine
+    mkdir -p "/sys/fs/cgroup/$CGROOT"
+    for g in /sys/fs/cgroup "/sys/fs/cgroup/$CGROOT"; do
+      for c in cpuset cpu io memory hugetlb pids; do echo "+$c" >"$g/cgroup.subtree_control" 2>/dev/null || true; done
+    done
+  else
+    for c in /sys/fs/cgroup/*/; do [ "$c" = /sys/fs/cgroup/unified/ ] || mkdir -p "$c$CGROOT"; done   # cgroup v1
+  fi
   cat > $RUN/kubelet.yaml <<K
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

@@ -9,6 +9,7 @@ fi
 [ ! -e "$RUN" ] || ./down.sh >/dev/null # what a cluster left that died with its machine
 t0=$(date +%s.%N)
 say() { printf '%6.2fs  %s\n' "$(awk -v a="$t0" -v b="$(date +%s.%N)" 'BEGIN{print b-a}')" "$*"; }
+modprobe -a br_netfilter overlay 2>/dev/null || true # modules on a stock Debian kernel; built into others
 mkdir -p "$RUN"; ./pki.sh; say "certificates made"
 setsid unshare --fork --kill-child --pid --mount-proc --mount --net --uts --ipc --propagation private -- \
   bash "$HERE/node-init.sh" >"$RUN/init.log" 2>&1 </dev/null &

@@ -209,6 +209,13 @@ const refused: { asking: string; ask: () => Promise<unknown>; status: number; co
     param: 'prompt',
   },
   {
+    asking: 'with a token id that 32 bits would make another one of',
+    ask: () => client.completions.create({ model: modelName, prompt: [2 ** 32 + 5] }),
+    status: 400,
+    code: 'invalid_value',
+    param: 'prompt',
+  },
+  {
     asking: 'with tools',
     ask: () => client.chat.completions.create({ ...greedy, tools: [{ type: 'function', function: { name: 'f' } }] }),
     status: 400,

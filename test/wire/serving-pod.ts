@@ -11,6 +11,7 @@ import { credentials, Metadata } from '@grpc/grpc-js'
 import { SignJWT } from 'jose'
 import { DesiredAdapter, ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ServingServiceClient } from '#proto/humanizer/trainer/v1/serving_service.ts'
+import { sumModel } from '../../trainer-image/model/identity.ts'
 import { openModel } from '../../trainer-image/model/open.ts'
 import { expectedAdapterTensors, writeAdapter } from '../../trainer-image/model/peft.ts'
 import { type AdapterBase, adapterDigest } from '../../trainer-image/storage/adapter-identity.ts'
@@ -23,10 +24,7 @@ const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url)
 export const modelName = 'prose'
 const podUid = 'pod-under-test'
 const ownerUid = 'release-under-test'
-const base: AdapterBase = {
-  digest: `sha256:${'b'.repeat(64)}`,
-  quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
-}
+export const quantization: AdapterBase['quantization'] = { type: 'NF4', blockSize: 64, doubleQuantization: true }
 
 /** A sealed checkpoint of a run, as the trainer leaves it. */
 export interface Checkpoint {
@@ -38,30 +36,39 @@ export interface Checkpoint {
 /** A claim with the tiny model, and a pod's emptyDir and ConfigMap beside it. */
 export class Claim {
   readonly root: string
+  readonly base: AdapterBase
   readonly dataDir: string
+  /** Folder of the base. */
+  readonly model: string
   readonly stateDir: string
   readonly desiredFile: string
   readonly keys: { readonly publicKey: KeyObject; readonly privateKey: KeyObject } = generateKeyPairSync('ed25519')
 
-  static async create(): Promise<Claim> {
-    const claim = new Claim(await mkdtemp(join(tmpdir(), 'humanizer-serving-')))
-    await mkdir(claim.stateDir)
-    await cp(fixture, join(claim.dataDir, 'models/tiny-llama'), { recursive: true })
-    return claim
+  /** `change` gets the folder of the model before it is summed. */
+  static async create(change: (model: string) => Promise<void> = async () => {}): Promise<Claim> {
+    const root = await mkdtemp(join(tmpdir(), 'humanizer-serving-'))
+    const model = join(root, 'data/models/tiny-llama')
+    await mkdir(join(root, 'state'))
+    await cp(fixture, model, { recursive: true })
+    await change(model)
+    return new Claim(root, { digest: (await sumModel(await openModel(model))).digest, quantization })
   }
 
-  private constructor(root: string) {
+  private constructor(root: string, base: AdapterBase) {
     this.root = root
+    this.base = base
     this.dataDir = join(root, 'data')
+    this.model = join(this.dataDir, 'models/tiny-llama')
     this.stateDir = join(root, 'state')
     this.desiredFile = join(root, 'desired.json')
   }
 
-  /** An adapter strong enough to change the answers; equal seeds give equal adapters. */
-  async checkpoint(run: string, seed: number, of: AdapterBase = base): Promise<Checkpoint> {
+  /** An adapter strong enough to change the answers; equal seeds give equal adapters. `facts` go into its manifest. */
+  async checkpoint(run: string, seed: number, facts: { base?: AdapterBase; templateDate?: string } = {}) {
+    const { base = this.base } = facts
     const path = `runs/test/${run}/uid/checkpoint-${seed}`
     const directory = join(this.dataDir, path)
-    const { architecture } = await openModel(join(this.dataDir, 'models/tiny-llama'))
+    const { architecture } = await openModel(fixture)
     const config = {
       baseModel: 'tiny-llama',
       rank: 4,
@@ -84,8 +91,8 @@ export class Claim {
     await writeAdapter(directory, { config, tensors })
     await cp(join(fixture, 'tokenizer.json'), join(directory, 'tokenizer.json'))
     await writeFile(join(directory, 'optimizer.safetensors'), 'only needed to train on')
-    const { digest } = await seal(directory, (files) => adapterDigest(files, of), { base: of })
-    return { digest, path }
+    const { digest } = await seal(directory, (files) => adapterDigest(files, base), { ...facts, base })
+    return { digest, path } satisfies Checkpoint
   }
 
   adapterFile(digest: string, name: string): string {
@@ -120,8 +127,8 @@ export class ServingPod {
     const config = ServeConfig.fromPartial({
       owner: { namespace: 'test', name: 'release', uid: ownerUid },
       trust: { publicKey: claim.keys.publicKey.export({ type: 'spki', format: 'pem' }) as string, port: 0 },
-      model: { path: 'models/tiny-llama', digest: base.digest, name: 'tiny-llama' },
-      quantization: { ...base.quantization, computeDtype: 'Auto' },
+      model: { path: 'models/tiny-llama', digest: claim.base.digest, name: 'tiny-llama' },
+      quantization: { ...quantization, computeDtype: 'Auto' },
       modelName,
       httpPort: 0,
       backend: 'CPU',
@@ -214,6 +221,11 @@ export class ServingPod {
     const body = (await answer.json()) as { choices?: { text: string }[] }
     const digest = answer.headers.get('x-humanizer-adapter-digest') ?? ''
     return { status: answer.status, text: body.choices?.[0]?.text ?? JSON.stringify(body), digest }
+  }
+
+  /** False once the process has ended. */
+  get lives(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null
   }
 
   /** Resolves with the exit code. */

@@ -1,13 +1,15 @@
 /** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import { type RunReport, TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
-import { digestOf, hexOf } from '../../trainer-image/storage/digest.ts'
+import { sumModel } from '../../trainer-image/model/identity.ts'
+import { openModel } from '../../trainer-image/model/open.ts'
+import { hexOf } from '../../trainer-image/storage/digest.ts'
 import { type DatasetOptions, writeDataset } from '../fixtures/dataset.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -26,12 +28,13 @@ export async function makeClaim(
   { dataset, dataDir = mkdtempSync(join(tmpdir(), 'train-')) }: { dataset?: DatasetOptions; dataDir?: string } = {},
 ): Promise<Claim> {
   cpSync(join(root, 'test/fixtures/tiny-llama'), join(dataDir, 'models/tiny'), { recursive: true })
+  const base = await sumModel(await openModel(join(dataDir, 'models/tiny')))
   const datasetDigest = await writeDataset(dataDir, dataset)
   const config = change(
     TrainConfig.fromPartial({
       owner: { namespace: 'writers', name: 'first', uid },
       attempt: 1,
-      model: { path: 'models/tiny', digest: digestOf('tiny'), name: 'tiny-llama' },
+      model: { path: 'models/tiny', digest: base.digest, name: 'tiny-llama' },
       datasetDigest,
       datasetPath: `datasets/${hexOf(datasetDigest)}`,
       quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDtype: 'Auto' },
@@ -114,6 +117,23 @@ export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string
   if (code !== 0 || result?.run === undefined) throw new Error(`exit ${code}\n${output}`)
   return result.run
 }
+
+/** Resolves when the pod has logged this step or a later one. */
+export function reaches(pod: Pod, step: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let seen = ''
+    pod.process.stdout?.on('data', (chunk) => {
+      seen += chunk
+      const steps = Array.from(seen.matchAll(/"step":(\d+),"totalSteps"/g), ([, digits]) => Number(digits))
+      if (steps.some((logged) => logged >= step)) resolve()
+    })
+    pod.ended.then(({ code, output }) => reject(new Error(`ended with ${code} before step ${step}\n${output}`)))
+  })
+}
+
+/** Steps of the checkpoints that are there under their final names. */
+export const stepsOf = (claim: Claim): number[] =>
+  readdirSync(claim.runDirectory).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.slice(1).map(Number) ?? [])
 
 /** A TCP port of this machine that is free now. */
 export const freePort = (): Promise<number> =>

@@ -109,7 +109,11 @@ async function licenseOnCard(source: HubRepository, commit: string): Promise<str
 async function filesBelow(source: PlannedSource, root: string): Promise<TextFile[]> {
   const entry = await stat(root).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
-    throw new JobFailure('NotFound', `source ${source.name}: ${root} does not exist`, { cause: error })
+    throw new JobFailure(
+      'NotFound',
+      `source ${source.name}: sources[].volume.path: ${root} does not exist; expected a file or folder of the volume`,
+      { cause: error },
+    )
   })
   const mount = source.location.mountPath || dirname(root)
   const [inside, folder] = [await realpath(mount), await realpath(root)]

@@ -480,7 +480,7 @@ const refused = [
     source: { filePath: '/nowhere/a.csv' },
     change: {},
     reason: 'NotFound',
-    message: /\/nowhere\/a\.csv does not exist/,
+    message: /sources\[\]\.volume\.path: .*\/nowhere\/a\.csv does not exist; expected a file or folder/,
   },
   {
     what: 'an undeclared licence under requireDeclared',

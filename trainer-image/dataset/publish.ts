@@ -1,8 +1,8 @@
-import { cp, mkdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../storage/atomic.ts'
 import { digestOf, hexOf } from '../storage/digest.ts'
-import { claimFolder, type OwnerRecord, ownersName } from '../storage/owners.ts'
+import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
 
 /** What the digest of a dataset covers: what training reads. The reports beside it are about how it came to be. */
@@ -39,13 +39,5 @@ async function isWhole(folder: string, digest: string): Promise<boolean> {
   } catch (error) {
     if (error instanceof SealBroken || (error as NodeJS.ErrnoException).code === 'ENOENT') return false
     throw error
-  }
-}
-
-async function keepOwners(from: string, to: string): Promise<void> {
-  try {
-    await cp(join(from, ownersName), join(to, ownersName), { recursive: true })
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
   }
 }

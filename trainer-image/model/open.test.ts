@@ -164,7 +164,7 @@ test('what config.json leaves out is what the family says: key-value heads', () 
 test('a path where nothing is is NotFound', async () => {
   await assert.rejects(openModel(join(root, 'nowhere')), {
     reason: 'NotFound',
-    message: /nowhere: there is no such model/,
+    message: /nowhere: there is no such model; expected a folder with config.json/,
   })
 })
 

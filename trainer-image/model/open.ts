@@ -47,7 +47,10 @@ const TOKENIZER_FILES = [
 export async function openModel(path: string): Promise<OpenedModel> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
-    throw new JobFailure('NotFound', `${path}: there is no such model`)
+    throw new JobFailure(
+      'NotFound',
+      `${path}: there is no such model; expected a folder with config.json, or a .gguf file`,
+    )
   })
   if (found.isFile()) return openGguf(path)
   const config = await readJsonObject(join(path, 'config.json'))

@@ -3,10 +3,9 @@
 #include <omp.h>
 
 #include <cmath>
-#include <cstring>
-#include <exception>
 
-#include "matmul.h"
+#include "few_rows.h"
+#include "microkernel.h"
 #include "vector_math.h"
 
 namespace humanizer::HUMANIZER_ISA {
@@ -15,135 +14,81 @@ namespace {
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// An exception must not leave a parallel region: the first of any thread waits here for the end of it.
-class FailureGuard {
- public:
-  template <class Work>
-  void run(Work work) {
-    try {
-      work();
-    } catch (...) {
-#pragma omp critical(attention_failure)
-      if (!failure_) failure_ = std::current_exception();
-    }
-  }
-  void rethrow() const {
-    if (failure_) std::rethrow_exception(failure_);
-  }
+ConstRows head(ConstRows x, int64_t h, int64_t size) { return columns(x, h * size, size); }
 
- private:
-  std::exception_ptr failure_;
+// score = exp(score - maximum) over the visible keys, 0 from there to width.
+struct Softmax {
+  float maximum, sum;
 };
-
-// Two score tiles and two row vectors for each thread.
-struct Scratch {
-  float *p, *dp, *maximum, *sum;
-};
-Scratch scratch_of(float* base) {
-  constexpr int64_t tile = kQueryTile * kKeyTile;
-  float* mine = base + omp_get_thread_num() * 2 * (tile + kQueryTile);
-  return {mine, mine + tile, mine + 2 * tile, mine + 2 * tile + kQueryTile};
-}
-
-Rows head(Rows x, int64_t h, int64_t size, int64_t begin, int64_t rows) {
-  return columns(slice(x, begin, rows), h * size, size);
-}
-ConstRows head(ConstRows x, int64_t h, int64_t size, int64_t begin, int64_t rows) {
-  return columns(slice(x, begin, rows), h * size, size);
-}
-
-// p = exp(score - maximum) over the visible keys of one row, 0 beyond; returns the row's sum.
-float exponentiate(float* p, int64_t visible, int64_t width, float maximum) {
-  float sum = 0;
+Softmax softmax(float* score, int64_t visible, int64_t width) {
+  float maximum = -INFINITY, sum = 0;
+#pragma omp simd reduction(max : maximum)
+  for (int64_t j = 0; j < visible; ++j) maximum = score[j] > maximum ? score[j] : maximum;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < visible; ++j) {
-    p[j] = exp_approx(p[j] - maximum);
-    sum += p[j];
+    score[j] = exp_approx(score[j] - maximum);
+    sum += score[j];
   }
-  for (int64_t j = visible; j < width; ++j) p[j] = 0;
-  return sum;
+  for (int64_t j = visible; j < width; ++j) score[j] = 0;
+  return {maximum, sum};
 }
 
-void forward_tile(const AttentionSpan& span, const AttentionShape& s, int64_t h, int64_t q0, const Scratch& scratch) {
-  const int64_t rows = smaller(kQueryTile, span.q.rows - q0), kv = h / (s.heads / s.kv_heads);
-  const int64_t past = span.k.rows - span.q.rows, last = past + q0 + rows;  // keys that the last row sees
-  const float scale = 1.0f / std::sqrt(static_cast<float>(s.head_size));
-  const Rows out = head(span.out, h, s.head_size, q0, rows);
-  for (int64_t i = 0; i < rows; ++i) {
-    scratch.maximum[i] = -INFINITY;
-    scratch.sum[i] = 0;
-    std::memset(out.row(i), 0, static_cast<size_t>(s.head_size) * sizeof(float));
-  }
-  for (int64_t k0 = 0; k0 < last; k0 += kKeyTile) {
-    const int64_t width = smaller(kKeyTile, last - k0);
-    const Rows p = {scratch.p, rows, width, kKeyTile};
-    matmul(p, head(span.q, h, s.head_size, q0, rows), head(span.k, kv, s.head_size, k0, width), Transpose::kNT, scale,
-           0);
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t seen = past + q0 + i + 1 - k0, visible = seen < 0 ? 0 : smaller(seen, width);
-      float* row = p.row(i);
-      float maximum = scratch.maximum[i];
-#pragma omp simd reduction(max : maximum)
-      for (int64_t j = 0; j < visible; ++j) maximum = row[j] > maximum ? row[j] : maximum;
-      const float correction = scratch.sum[i] == 0 ? 0.0f : exp_approx(scratch.maximum[i] - maximum);
-      const float sum = exponentiate(row, visible, width, maximum);
-      if (visible == 0) continue;
-      scratch.sum[i] = scratch.sum[i] * correction + sum;
-      scratch.maximum[i] = maximum;
-      float* o = out.row(i);
-#pragma omp simd
-      for (int64_t c = 0; c < s.head_size; ++c) o[c] *= correction;
-    }
-    matmul(out, p, head(span.v, kv, s.head_size, k0, width), Transpose::kNN, 1, 1);
-  }
-  for (int64_t i = 0; i < rows; ++i) {
-    float* o = out.row(i);
-    const float reciprocal = 1.0f / scratch.sum[i];
-#pragma omp simd
-    for (int64_t c = 0; c < s.head_size; ++c) o[c] *= reciprocal;
-    span.lse[(q0 + i) * s.heads + h] = scratch.maximum[i] + std::log(scratch.sum[i]);
-  }
-}
+// The keys and values of one span and key head. K as panels of K^T (D, keys); V as panels of V (keys, D).
+struct Packed {
+  const float *k, *v;
+};
 
-// delta[i] = dout[i] . out[i], the term that the softmax's backward subtracts.
-void rows_dot(float* delta, ConstRows a, ConstRows b) {
-  for (int64_t i = 0; i < a.rows; ++i) {
-    const float *x = a.row(i), *y = b.row(i);
-    float dot = 0;
-#pragma omp simd reduction(+ : dot)
-    for (int64_t c = 0; c < a.cols; ++c) dot += x[c] * y[c];
-    delta[i] = dot;
-  }
-}
-
-// dk, dv (keys, D): of this query head alone.
-void backward_head(const AttentionSpan& span, const AttentionGradients& g, const AttentionShape& s, int64_t h, Rows dk,
-                   Rows dv, float* delta, const Scratch& scratch) {
-  const int64_t rows = span.q.rows, size = s.head_size, kv = h / (s.heads / s.kv_heads);
+// q: scratch of kAttentionBlock * padded D; scores: of kTileRows rows of all keys.
+void forward_block(const AttentionSpan& span, const AttentionShape& s, int64_t h, int64_t begin, const Packed& packed,
+                   float* q, float* scores) {
+  const int64_t size = s.head_size, keys = span.k.rows, past = keys - span.q.rows;
+  const int64_t rows = smaller(kAttentionBlock, span.q.rows - begin), stride = round_up(keys, kTileCols);
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
-  rows_dot(delta, head(g.dout, h, size, 0, rows), head(ConstRows(span.out), h, size, 0, rows));
-  for (int64_t k0 = 0; k0 < rows; k0 += kKeyTile) {
-    const int64_t width = smaller(kKeyTile, rows - k0);
-    const ConstRows k = head(span.k, kv, size, k0, width), v = head(span.v, kv, size, k0, width);
-    const int64_t first = k0 / kQueryTile * kQueryTile;  // queries before it see none of these keys
-    for (int64_t q0 = first; q0 < rows; q0 += kQueryTile) {
-      const int64_t height = smaller(kQueryTile, rows - q0);
-      const float fresh_dk = q0 == first ? 0.0f : 1.0f, fresh_dq = k0 == 0 ? 0.0f : 1.0f;
-      const Rows p = {scratch.p, height, width, kKeyTile}, ds = {scratch.dp, height, width, kKeyTile};
-      const ConstRows q = head(span.q, h, size, q0, height), dout = head(g.dout, h, size, q0, height);
-      matmul(p, q, k, Transpose::kNT, scale, 0);
-      matmul(ds, dout, v, Transpose::kNT, 1, 0);
-      for (int64_t i = 0; i < height; ++i) {
-        const int64_t seen = q0 + i + 1 - k0, visible = seen < 0 ? 0 : smaller(seen, width);
-        float *row = p.row(i), *drow = ds.row(i);
-        exponentiate(row, visible, width, span.lse[(q0 + i) * s.heads + h]);
-        const float d = delta[q0 + i];
-#pragma omp simd
-        for (int64_t j = 0; j < width; ++j) drow[j] = row[j] * (drow[j] - d) * scale;
+  for (int64_t i = 0; i < round_up(rows, kTileRows); ++i) {
+    for (int64_t c = 0; c < size; ++c) {
+      q[i * size + c] = i < rows ? span.q.row(begin + i)[h * size + c] * scale : 0.0f;
+    }
+  }
+  for (int64_t i = 0; i < rows; i += kTileRows) {
+    const int64_t here = smaller(kTileRows, rows - i), seen = past + begin + i + here;  // keys of the last row
+    for (int64_t k = 0; k < seen; k += kTileCols) {
+      write_tile<false>(scores + k, stride, multiply(q + i * size, size, 1, packed.k + k * size, kTileCols, size));
+    }
+    float reciprocal[kTileRows] = {};
+    for (int64_t r = 0; r < here; ++r) {
+      const Softmax of = softmax(scores + r * stride, past + begin + i + r + 1, seen);
+      reciprocal[r] = 1.0f / of.sum;
+      span.lse[(begin + i + r) * s.heads + h] = of.maximum + std::log(of.sum);
+    }
+    for (int64_t c = 0; c < size; c += kTileCols) {
+      Tile t = multiply(scores, stride, 1, packed.v + c * keys, kTileCols, seen);
+      for (int64_t r = 0; r < kTileRows; ++r) {
+        t.at[r][0] *= reciprocal[r];
+        t.at[r][1] *= reciprocal[r];
       }
-      matmul(slice(dv, k0, width), p, dout, Transpose::kTN, 1, fresh_dk);
-      matmul(slice(dk, k0, width), ds, q, Transpose::kTN, 1, fresh_dk);
-      matmul(head(g.dq, h, size, q0, height), ds, k, Transpose::kNN, 1, fresh_dq);
+      write_part<false>(span.out.row(begin + i) + h * size + c, span.out.stride, t, here, size - c);
+    }
+  }
+}
+
+// A decoding step: packing all keys would cost more than the few products.
+void forward_few(const AttentionSpan& span, const AttentionShape& s, int64_t h, float* scores) {
+  const int64_t size = s.head_size, kv = h / (s.heads / s.kv_heads), past = span.k.rows - span.q.rows;
+  const ConstRows k = head(span.k, kv, size), v = head(span.v, kv, size);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(size));
+  for (int64_t i = 0; i < span.q.rows; ++i) {
+    const float* q = span.q.row(i) + h * size;
+    const int64_t visible = past + i + 1;
+    for (int64_t j = 0; j < visible; ++j) scores[j] = dot(q, k.row(j), size) * scale;
+    const Softmax of = softmax(scores, visible, visible);
+    const float reciprocal = 1.0f / of.sum;
+    span.lse[i * s.heads + h] = of.maximum + std::log(of.sum);
+    float* out = span.out.row(i) + h * size;
+    for (int64_t c = 0; c < size; ++c) out[c] = 0;
+    for (int64_t j = 0; j < visible; ++j) {
+      const float p = scores[j] * reciprocal, *value = v.row(j);
+#pragma omp simd
+      for (int64_t c = 0; c < size; ++c) out[c] += p * value[c];
     }
   }
 }
@@ -151,66 +96,53 @@ void backward_head(const AttentionSpan& span, const AttentionGradients& g, const
 }  // namespace
 
 void attention_forward(const AttentionSpan* spans, int64_t count, const AttentionShape& s, float* scratch) {
-  FailureGuard guard;
+  const int64_t size = s.head_size, padded = round_up(size, kTileCols), group = s.heads / s.kv_heads;
+  int64_t longest = 0;
+  for (int64_t n = 0; n < count; ++n) longest = longest > spans[n].k.rows ? longest : spans[n].k.rows;
+  const int64_t of_thread = kAttentionBlock * padded + kTileRows * round_up(longest, kTileCols);
+  float* panels = scratch + omp_get_max_threads() * of_thread;
 #pragma omp parallel
   {
-    const Scratch mine = scratch_of(scratch);
+    float *q = scratch + omp_get_thread_num() * of_thread, *scores = q + kAttentionBlock * padded;
+    float* packed = panels;
     for (int64_t n = 0; n < count; ++n) {
-      const int64_t tiles = (spans[n].q.rows + kQueryTile - 1) / kQueryTile;
-#pragma omp for schedule(dynamic) nowait
-      for (int64_t task = 0; task < tiles * s.heads; ++task) {
-        guard.run([&] { forward_tile(spans[n], s, task % s.heads, task / s.heads * kQueryTile, mine); });
-      }
-    }
-  }
-  guard.rethrow();
-}
-
-void attention_backward(const AttentionSpan* spans, const AttentionGradients* gradients, int64_t count,
-                        const AttentionShape& s, float* scratch) {
-  float* per_head = scratch + omp_get_max_threads() * 2 * kQueryTile * (kKeyTile + 1);
-  const int64_t size = s.head_size, group = s.heads / s.kv_heads;
-  FailureGuard guard;
-#pragma omp parallel
-  {
-    const Scratch mine = scratch_of(scratch);
-    float* span_scratch = per_head;
-    for (int64_t n = 0; n < count; ++n) {
-      const int64_t rows = spans[n].q.rows;
-#pragma omp for schedule(dynamic) nowait
-      for (int64_t h = 0; h < s.heads; ++h) {
-        float* dk = span_scratch + h * rows * (2 * size + 1);
-        float *dv = dk + rows * size, *delta = dv + rows * size;
-        guard.run([&] {
-          backward_head(spans[n], gradients[n], s, h, dense(dk, rows, size), dense(dv, rows, size), delta, mine);
-        });
-      }
-      span_scratch += rows * s.heads * (2 * size + 1);
-    }
-#pragma omp barrier
-    // The query heads of a group add up in their order: the same bits whatever thread made them.
-    span_scratch = per_head;
-    for (int64_t n = 0; n < count; ++n) {
-      const int64_t rows = spans[n].q.rows, stride = rows * (2 * size + 1);
+      if (spans[n].q.rows <= kFewRows) continue;
+      const int64_t keys = spans[n].k.rows, k_size = round_up(keys, kTileCols) * size, v_size = keys * padded;
+      const int64_t k_panels = k_size / size / kTileCols, v_panels = padded / kTileCols;
 #pragma omp for schedule(static) nowait
-      for (int64_t task = 0; task < rows * s.kv_heads; ++task) {
-        const int64_t r = task / s.kv_heads, kv = task % s.kv_heads;
-        const float* dk = span_scratch + kv * group * stride + r * size;
-        float *dk_out = gradients[n].dk.row(r) + kv * size, *dv_out = gradients[n].dv.row(r) + kv * size;
-        for (int64_t c = 0; c < size; ++c) {
-          float sum_k = 0, sum_v = 0;
-          for (int64_t member = 0; member < group; ++member) {
-            sum_k += dk[member * stride + c];
-            sum_v += dk[member * stride + rows * size + c];
-          }
-          dk_out[c] = sum_k;
-          dv_out[c] = sum_v;
+      for (int64_t task = 0; task < s.kv_heads * (k_panels + v_panels); ++task) {
+        const int64_t kv = task / (k_panels + v_panels), p = task % (k_panels + v_panels);
+        float* own = packed + kv * (k_size + v_size);
+        if (p < k_panels) {
+          pack_panel_transposed(own + p * kTileCols * size, head(spans[n].k, kv, size), p * kTileCols, 1);
+        } else {
+          const int64_t c = (p - k_panels) * kTileCols;
+          pack_panel(own + k_size + c * keys, head(spans[n].v, kv, size), c, 1);
         }
       }
-      span_scratch += rows * s.heads * (2 * size + 1);
+      packed += s.kv_heads * (k_size + v_size);
+    }
+#pragma omp barrier
+    packed = panels;
+    for (int64_t n = 0; n < count; ++n) {
+      const int64_t rows = spans[n].q.rows, keys = spans[n].k.rows;
+      if (rows <= kFewRows) {
+#pragma omp for schedule(dynamic) nowait
+        for (int64_t h = 0; h < s.heads; ++h) forward_few(spans[n], s, h, scores);
+        continue;
+      }
+      const int64_t k_size = round_up(keys, kTileCols) * size, v_size = keys * padded;
+      const int64_t blocks = (rows + kAttentionBlock - 1) / kAttentionBlock;
+#pragma omp for schedule(dynamic) nowait
+      for (int64_t task = 0; task < blocks * s.heads; ++task) {
+        const int64_t h = task % s.heads;
+        const float* own = packed + h / group * (k_size + v_size);
+        // The last rows first: they see the most keys.
+        forward_block(spans[n], s, h, (blocks - 1 - task / s.heads) * kAttentionBlock, {own, own + k_size}, q, scores);
+      }
+      packed += s.kv_heads * (k_size + v_size);
     }
   }
-  guard.rethrow();
 }
 
 }  // namespace humanizer::HUMANIZER_ISA

@@ -71,7 +71,14 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   for (const Weight& linear : weights_.layers[0].linear) weights = std::max(weights, tile(linear));
   w.weights = arena.take(weights);
   w.lora = arena.take(lora);
-  w.attention = arena.take(attention_scratch(threads_, pass.training ? rows : 0, attention_shape()));
+  int64_t keys = 0, longest = 0;
+  for (const Document& d : pass.documents) {
+    const int64_t seen = d.rows + (d.cache ? d.cache->length() : 0);
+    keys += seen;
+    longest = std::max(longest, seen);
+  }
+  w.attention = arena.take(attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys, longest,
+                                             attention_shape(), pass.training));
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);

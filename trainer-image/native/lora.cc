@@ -144,7 +144,7 @@ struct Backward {
               t.at[k][1] *= load(keep + kLanes);
             }
           }
-          add_tile(dx.row(row + i) + c + p, dx.stride, t, rows - i, from.cols - p);
+          write_part<true>(dx.row(row + i) + c + p, dx.stride, t, rows - i, from.cols - p);
         }
       }
     }
@@ -153,19 +153,6 @@ struct Backward {
 
 // A decoding step: no register tile is full, and packing A and B would cost as much as the products.
 void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
-  const auto dot = [](const float* a, const float* b, int64_t count) {
-    Lanes s0{}, s1{};
-    int64_t i = 0;
-    for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
-      s0 = multiply_add(load(a + i), load(b + i), s0);
-      s1 = multiply_add(load(a + i + kLanes), load(b + i + kLanes), s1);
-    }
-    s0 += s1;
-    float sum = 0;
-    for (int k = 0; k < kLanes; ++k) sum += s0[k];
-    for (; i < count; ++i) sum += a[i] * b[i];
-    return sum;
-  };
   for (int64_t j = 0; j < w.rank; ++j) {
     for (int64_t r = 0; r < x.rows; ++r) h.row(r)[j] = dot(x.row(r), w.a + j * x.cols, x.cols);
   }
@@ -207,9 +194,9 @@ void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropo
       }
       for (int64_t p = 0; p < out; p += kTileCols) {
         for (int64_t i = 0; i < rows; i += kTileRows) {
-          add_tile(y.row(row + i) + p, y.stride,
-                   multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank), rows - i,
-                   out - p);
+          write_part<true>(y.row(row + i) + p, y.stride,
+                           multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank), rows - i,
+                           out - p);
         }
       }
     }

@@ -83,13 +83,16 @@ HUMANIZER_INLINE void write_tile(float* c, int64_t stride, const Tile& t) {
   }
 }
 
-// c += t for the rows x cols of a tile that exist.
-HUMANIZER_INLINE void add_tile(float* c, int64_t stride, const Tile& t, int64_t rows, int64_t cols) {
-  if (rows >= kTileRows && cols >= kTileCols) return write_tile<true>(c, stride, t);
+// c = t, or c += t, for the rows x cols of a tile that exist.
+template <bool kAdd>
+HUMANIZER_INLINE void write_part(float* c, int64_t stride, const Tile& t, int64_t rows, int64_t cols) {
+  if (rows >= kTileRows && cols >= kTileCols) return write_tile<kAdd>(c, stride, t);
   alignas(64) float whole[kTileRows * kTileCols];
   write_tile<false>(whole, kTileCols, t);
   for (int64_t i = 0; i < rows && i < kTileRows; ++i) {
-    for (int64_t j = 0; j < cols && j < kTileCols; ++j) c[i * stride + j] += whole[i * kTileCols + j];
+    for (int64_t j = 0; j < cols && j < kTileCols; ++j) {
+      c[i * stride + j] = whole[i * kTileCols + j] + (kAdd ? c[i * stride + j] : 0.0f);
+    }
   }
 }
 
@@ -110,6 +113,36 @@ static inline void pack_panel_transposed(float* panel, ConstRows b, int64_t colu
     const float* from = j < size ? b.row(column + j) : nullptr;
     for (int64_t k = 0; k < b.cols; ++k) panel[k * kTileCols + j] = from ? scale * from[k] : 0.0f;
   }
+}
+
+// sum a[i] b[i]
+HUMANIZER_INLINE float dot(const float* a, const float* b, int64_t count) {
+  Lanes s0{}, s1{};  // one alone would wait for its own last addition
+  int64_t i = 0;
+  for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
+    s0 = multiply_add(load(a + i), load(b + i), s0);
+    s1 = multiply_add(load(a + i + kLanes), load(b + i + kLanes), s1);
+  }
+  s0 += s1;
+  float sum = 0;
+  for (int k = 0; k < kLanes; ++k) sum += s0[k];
+  for (; i < count; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+// vector_math.h's exp_approx in a register.
+HUMANIZER_INLINE Lanes exp_lanes(Lanes x) {
+  typedef int32_t Integers __attribute__((vector_size(kLanes * 4)));
+  x = x > 88.0f ? broadcast(88.0f) : x;
+  x = x < -87.0f ? broadcast(-87.0f) : x;
+  const Lanes shifted = x * 1.44269504088896341f + 12582912.0f, n = shifted - 12582912.0f;
+  const Lanes r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  Lanes p = broadcast(1.9875691500e-4f);
+  constexpr float kTerms[] = {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f};
+  for (const float term : kTerms) p = multiply_add(p, r, broadcast(term));
+  p = multiply_add(p * r, r, r) + 1.0f;
+  const Integers exponent = (reinterpret_cast<Integers>(shifted) - 0x4b400000 + 127) << 23;
+  return p * reinterpret_cast<Lanes>(exponent);
 }
 
 }  // namespace humanizer

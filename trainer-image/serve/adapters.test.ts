@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { appendFile, mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
@@ -8,7 +8,7 @@ import { adapterDigest } from '../storage/adapter-identity.ts'
 import { hexOf } from '../storage/digest.ts'
 import { type OwnerRecord, ownersOf } from '../storage/owners.ts'
 import { seal, verifySealed } from '../storage/sealed.ts'
-import { adapterFolder, promote, sweepPromotions } from './adapters.ts'
+import { adapterFolder, promote, promoteAgain, sweepPromotions } from './adapters.ts'
 
 const base = {
   digest: `sha256:${'b'.repeat(64)}`,
@@ -108,6 +108,34 @@ test('another digest than the checkpoint has is not promoted under its name', as
     promote(data, { ...wanted, digest: `sha256:${'1'.repeat(64)}` }),
     /holds adapter sha256:.* expected sha256:1+$/,
   )
+})
+
+test('what is promoted again replaces the damaged folder and keeps its owners', async () => {
+  await promote(data, wanted, owner('first'))
+  const folder = adapterFolder(data, wanted.digest)
+  await rm(join(folder, 'tokenizer.json'))
+  await writeFile(join(folder, 'tokenizer.json'), 'other bytes')
+  await promoteAgain(data, wanted, owner('second'))
+  await verifySealed(folder)
+  assert.deepEqual((await ownersOf(folder))?.map(({ uid }) => uid).sort(), ['first', 'second'])
+  assert.deepEqual(await adapters(), [hexOf(wanted.digest)])
+})
+
+test('where the checkpoint is no better, the damaged folder stays as it is', async () => {
+  await promote(data, wanted)
+  const file = join(adapterFolder(data, wanted.digest), 'tokenizer.json')
+  await appendFile(file, 'x') // linked: the checkpoint has the same bytes
+  await assert.rejects(promoteAgain(data, wanted), /holds adapter sha256:/)
+  await assert.rejects(promoteAgain(data, { ...wanted, sourcePath: '' }), /no checkpoint is named/)
+  assert.equal(await readFile(file, 'utf8'), 'bytes of tokenizer.jsonx')
+  assert.deepEqual(await adapters(), [hexOf(wanted.digest)])
+})
+
+test('the date of the chat template goes with the adapter', async () => {
+  const source = join(data, wanted.sourcePath)
+  await seal(source, wanted.digest, { base, templateDate: '01 Jan 2020' })
+  await promote(data, wanted)
+  assert.equal((await verifySealed(adapterFolder(data, wanted.digest))).templateDate, '01 Jan 2020')
 })
 
 test('what a killed promotion left is swept once it is old, and nothing else', async () => {

@@ -1,6 +1,7 @@
 import { constants, copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { status } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import { readAdapter } from '../model/peft.ts'
@@ -9,27 +10,90 @@ import { CallRefused } from '../service/errors.ts'
 import { type AdapterBase, adapterDigest, adapterFiles } from '../storage/adapter-identity.ts'
 import { isTemporary, syncDirectory, temporaryName } from '../storage/atomic.ts'
 import { hexOf } from '../storage/digest.ts'
-import { claimFolder, type OwnerRecord } from '../storage/owners.ts'
+import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { type Manifest, readManifest, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
-
 import { DEFAULT_BLOCK_SIZE } from './base.ts'
+import type { LoadedAdapter } from './release.ts'
 
 /** adapters/<hex> below the claim's root: the only place that serving reads adapters from. */
 export const adapterFolder = (dataDir: string, digest: string): string => join(dataDir, 'adapters', hexOf(digest))
+
+/**
+ * Promotes the adapter if it is not there yet, loads and proves it. A promoted folder that is damaged is made again from
+ * its checkpoint where that is whole; otherwise the damage is what is thrown.
+ */
+export async function provide(
+  dataDir: string,
+  desired: DesiredAdapter,
+  base: ServingBase,
+  log: Logger,
+  owner?: OwnerRecord,
+): Promise<LoadedAdapter> {
+  await promote(dataDir, desired, owner)
+  try {
+    return await loadAdapter(dataDir, desired.digest, base)
+  } catch (damage) {
+    if (!(damage instanceof SealBroken)) throw damage
+    await promoteAgain(dataDir, desired, owner).catch((error) => {
+      log.warn({ err: error }, 'a damaged adapter cannot be promoted again')
+      throw damage
+    })
+    log.warn({ digest: desired.digest, damage: damage.message }, 'a damaged adapter was promoted again')
+    return loadAdapter(dataDir, desired.digest, base)
+  }
+}
 
 /**
  * Makes adapters/<hex> from the sealed checkpoint at `sourcePath`, by hard links where the volume has them. Does
  * nothing when it is there already; two pods may do it at once. NOT_FOUND when neither folder is there, DATA_LOSS when
  * the checkpoint's bytes or identity are not what is asked for; nothing is left behind then.
  */
-export async function promote(
-  dataDir: string,
-  { digest, sourcePath }: DesiredAdapter,
-  owner?: OwnerRecord,
-): Promise<void> {
-  const target = adapterFolder(dataDir, digest)
+export async function promote(dataDir: string, desired: DesiredAdapter, owner?: OwnerRecord): Promise<void> {
+  const target = adapterFolder(dataDir, desired.digest)
   await claimFolder(target, owner)
-  if (await readManifest(target)) return
+  if (await isPromoted(target)) return
+  const copy = await copyCheckpoint(dataDir, desired)
+  try {
+    await claimFolder(copy, owner)
+    await renameUnlessThere(copy, target)
+    await claimFolder(target, owner)
+  } finally {
+    await rm(copy, { recursive: true, force: true })
+  }
+  await syncDirectory(dirname(target))
+}
+
+/** As promote, in the place of a damaged folder, whose owners stay. Nothing changes unless the checkpoint is whole. */
+export async function promoteAgain(dataDir: string, desired: DesiredAdapter, owner?: OwnerRecord): Promise<void> {
+  const target = adapterFolder(dataDir, desired.digest)
+  const copy = await copyCheckpoint(dataDir, desired)
+  const aside = temporaryOf(target)
+  try {
+    await keepOwners(target, copy)
+    await claimFolder(copy, owner)
+    await rename(target, aside).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw error // another pod was first
+    })
+    await renameUnlessThere(copy, target)
+    await claimFolder(target, owner)
+  } finally {
+    for (const folder of [copy, aside]) await rm(folder, { recursive: true, force: true })
+  }
+  await syncDirectory(dirname(target))
+}
+
+/** Whether a manifest is there; one that cannot be read is for loadAdapter to refuse. */
+const isPromoted = async (target: string): Promise<boolean> => {
+  try {
+    return (await readManifest(target)) !== undefined
+  } catch (error) {
+    if (error instanceof SealBroken) return true
+    throw error
+  }
+}
+
+/** The adapter's own files of the checkpoint, sealed and checked in a temporary folder beside adapters/<hex>. */
+async function copyCheckpoint(dataDir: string, { digest, sourcePath }: DesiredAdapter): Promise<string> {
   const source = join(dataDir, sourcePath)
   const sealed = sourcePath === '' ? undefined : await readManifest(source)
   if (!sealed) {
@@ -38,20 +102,21 @@ export async function promote(
     throw new JobFailure('NotFound', `adapters/${hexOf(digest)} does not exist and ${tried}`)
   }
   checkIdentity(sealed, digest, sourcePath)
-  const temporary = join(dirname(target), temporaryName(hexOf(digest)))
+  const temporary = temporaryOf(adapterFolder(dataDir, digest))
   await mkdir(temporary, { recursive: true })
   try {
     for (const name of adapterFiles(sealed.files)) await linkOrCopy(join(source, name), join(temporary, name))
-    const copied = await seal(temporary, digest, { base: baseOf(sealed, sourcePath) })
-    checkIdentity(copied, digest, sourcePath)
-    await claimFolder(temporary, owner)
-    await renameUnlessThere(temporary, target)
-    await claimFolder(target, owner)
-  } finally {
+    const { templateDate } = sealed
+    const facts = { base: baseOf(sealed, sourcePath), ...(templateDate !== undefined && { templateDate }) }
+    checkIdentity(await seal(temporary, digest, facts), digest, sourcePath)
+    return temporary
+  } catch (error) {
     await rm(temporary, { recursive: true, force: true })
+    throw error
   }
-  await syncDirectory(dirname(target))
 }
+
+const temporaryOf = (folder: string): string => join(dirname(folder), temporaryName(basename(folder)))
 
 /** Removes what promotions that were killed left behind. An hour is far longer than any promotion takes. */
 export async function sweepPromotions(dataDir: string, olderThanMilliseconds: number = 3_600_000): Promise<void> {
@@ -78,7 +143,7 @@ export interface ServingBase {
  * Reads adapters/<hex> again byte by byte, loads it and proves one token. DATA_LOSS for changed bytes,
  * FAILED_PRECONDITION for an adapter of another base or quantisation or one whose logits are not finite.
  */
-export async function loadAdapter(dataDir: string, digest: string, base: ServingBase): Promise<Adapter> {
+async function loadAdapter(dataDir: string, digest: string, base: ServingBase): Promise<LoadedAdapter> {
   const folder = adapterFolder(dataDir, digest)
   const manifest = await verifySealed(folder)
   checkIdentity(manifest, digest, folder)
@@ -92,7 +157,8 @@ export async function loadAdapter(dataDir: string, digest: string, base: Serving
     adapter.close()
     throw error
   }
-  return adapter
+  const { templateDate } = manifest
+  return { adapter, ...(typeof templateDate === 'string' && { templateDate }) }
 }
 
 /** One token through the whole model: every logit must be finite. */

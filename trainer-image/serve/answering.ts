@@ -40,7 +40,7 @@ export interface Answering {
 export async function answerChat(answering: Answering, exchange: Exchange): Promise<void> {
   const request = parseChat(await exchange.body())
   await withLease(answering, exchange, request.model, async (engine, lease, model) => {
-    const prompt = engine.base.renderChat(request.messages)
+    const prompt = engine.base.renderChat(request.messages, lease.templateDate)
     await answer({ answering, exchange, engine, lease, model, dialect: chatDialect, request, param: 'messages' }, [
       prompt,
     ])
@@ -61,7 +61,10 @@ export async function answerRewrite(answering: Answering, exchange: Exchange): P
   const request = parseRewrite(await exchange.body())
   await withLease(answering, exchange, request.model, async (engine, lease, model) => {
     const { base } = engine
-    const prompt = base.renderChat(promptMessages(rewriteFormat(lease.desired.format), request.text))
+    const prompt = base.renderChat(
+      promptMessages(rewriteFormat(lease.desired.format), request.text),
+      lease.templateDate,
+    )
     const room = base.contextTokens - prompt.length
     if (room < 1) throw contextLengthExceeded('text', base.contextTokens, prompt.length, 1)
     const maxTokens = request.maxTokens ?? Math.min(rewriteTokens(base.encode(request.text).length), room)
@@ -228,10 +231,10 @@ function newGeneration(
 }
 
 function tokensOf(base: Base, prompt: string | readonly number[]): Int32Array {
-  const tokens = typeof prompt === 'string' ? base.encode(prompt) : Int32Array.from(prompt)
+  const tokens = typeof prompt === 'string' ? base.encode(prompt) : prompt
   if (tokens.length === 0) throw invalid('prompt', "'prompt' is empty, expected at least one token.")
   const foreign = tokens.find((id) => id >= base.vocabularySize)
-  if (foreign === undefined) return tokens
+  if (foreign === undefined) return Int32Array.from(tokens)
   throw invalid('prompt', `'prompt' has the token id ${foreign}, expected ids below ${base.vocabularySize}.`)
 }
 

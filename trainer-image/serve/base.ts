@@ -3,6 +3,7 @@ import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { Message } from '../model/chat-template.ts'
 import { modelPath } from '../model/fetch.ts'
+import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
 import type { Tokenizer } from '../model/tokenizer.ts'
 import { loadModel, type Model, type Quantization } from '../native/index.ts'
@@ -29,29 +30,42 @@ export interface Base {
   readonly endIds: ReadonlySet<number>
   /** Special tokens that stand in the text become single ids; none is added. Of a text beyond the context, only enough. */
   encode(text: string): Int32Array
-  /** The prompt up to where the assistant answers. Throws 400 for messages that the template refuses. */
-  renderChat(messages: readonly Message[]): Int32Array
+  /**
+   * The prompt up to where the assistant answers; `date` is what the template sees as today, the usual one when absent.
+   * Throws 400 for messages that the template refuses.
+   */
+  renderChat(messages: readonly Message[], date?: string): Int32Array
   textStream(): TextStream
   /** The text of one token alone; U+FFFD where it is no whole character. */
   tokenText(id: number): string
 }
 
-/** Opens the base that the configuration names and loads its weights. */
+/** Opens the base that the configuration names and loads its weights, which must be those of its digest. */
 export async function openBase(config: ServeConfig, dataDir: string, log: Logger): Promise<Base> {
   const { model: resolved, backend, maxContextTokens } = config
   if (!resolved || resolved.path === '') throw required('model.path', 'the folder or .gguf file of the base')
   if (backend === 'CUDA') throw new JobFailure('DriverUnusable', 'backend is CUDA; this image has the CPU engine only')
   const quantization = quantizationOf(config)
-  const opened = await openModel(modelPath(dataDir, resolved.path))
+  const path = modelPath(dataDir, resolved.path)
+  const opened = await openModel(path)
   const { tokenizer, chatTemplate, generation, architecture } = opened
   if (maxContextTokens > generation.maxPositions) {
     throw new JobFailure(
       'ConfigurationInvalid',
-      `max_context_tokens is ${maxContextTokens}, expected at most ${generation.maxPositions}, the model's own limit`,
+      `serving.maxContextTokens is ${maxContextTokens}, expected at most ${generation.maxPositions}, the model's own limit`,
     )
   }
   const began = performance.now()
+  // Both read the same bytes, so the sum costs little beside the load.
+  const isTheOne = requireModel(opened, resolved.digest, resolved.path)
+  isTheOne.catch(() => undefined) // thrown below
   const model = await loadModel(architecture, opened.tensors, { quantization, threads: threadsOfQuota() })
+  try {
+    await isTheOne
+  } catch (error) {
+    model.close()
+    throw error
+  }
   log.info({ seconds: (performance.now() - began) / 1000, ...model.memory() }, `loaded ${resolved.name}`)
   const contextTokens = maxContextTokens || generation.maxPositions
   const encode = (text: string): Int32Array => encodeWithin(tokenizer, text, contextTokens)
@@ -63,10 +77,10 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
     contextTokens,
     endIds: new Set(generation.endOfTurnIds),
     encode,
-    renderChat(messages) {
+    renderChat(messages, date = templateDate) {
       let text: string
       try {
-        text = chatTemplate.render(messages, { addGenerationPrompt: true, dateString: templateDate })
+        text = chatTemplate.render(messages, { addGenerationPrompt: true, dateString: date })
       } catch (error) {
         throw invalid('messages', `The model's chat template refuses them: ${(error as Error).message}`)
       }

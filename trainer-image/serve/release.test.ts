@@ -6,7 +6,7 @@ import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { Adapter } from '../native/index.ts'
 import type { Remembered } from './desired.ts'
-import { Release } from './release.ts'
+import { type LoadedAdapter, Release } from './release.ts'
 
 const digest = (letter: string): string => `sha256:${letter.repeat(64)}`
 const desired = (generation: number, letter: string): DesiredAdapter => ({
@@ -39,13 +39,14 @@ class World {
     return resolve
   }
 
-  async #load(name: string): Promise<Adapter | undefined> {
+  async #load(name: string): Promise<LoadedAdapter> {
     this.loads.push(name)
     await this.#held.get(name)
     if (this.broken.has(name)) throw new JobFailure('SourceInvalid', 'bytes differ')
-    if (name === '') return undefined
+    if (name === '') return { adapter: undefined }
     this.open.add(name)
-    return { close: () => assert.ok(this.open.delete(name), 'closed once') } as unknown as Adapter
+    const adapter = { close: () => assert.ok(this.open.delete(name), 'closed once') } as unknown as Adapter
+    return { adapter, templateDate: `the day of ${name}` }
   }
 }
 
@@ -62,6 +63,7 @@ test('a request ends on the adapter it began with, which is closed only then', a
   await world.release.want(desired(2, 'b'))
   assert.equal(lease.digest, digest('a'))
   assert.equal(world.release.lease()!.digest, digest('b'))
+  assert.equal(lease.templateDate, `the day of ${digest('a')}`)
   assert.deepEqual([...world.open], [digest('a'), digest('b')])
   assert.deepEqual([world.release.state().activeRequests, world.release.state().drainingRequests], [1, 1])
   lease.release()

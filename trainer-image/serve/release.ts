@@ -6,11 +6,18 @@ import { CallRefused } from '../service/errors.ts'
 import { checkDesired, type Remembered } from './desired.ts'
 import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
 
+/** What a digest became in memory. */
+export interface LoadedAdapter {
+  /** undefined is the untouched base. */
+  readonly adapter: Adapter | undefined
+  /** What the chat template saw as today in its training, where that was recorded. */
+  readonly templateDate?: string
+}
+
 /** What one request runs on from its first token to its last. */
-export interface Lease {
+export interface Lease extends LoadedAdapter {
   /** "" is the untouched base. */
   readonly digest: string
-  readonly adapter: Adapter | undefined
   readonly desired: DesiredAdapter
   /** To be called exactly once, when no sequence of the request is open any more. */
   release(): void
@@ -18,8 +25,8 @@ export interface Lease {
 
 /** What a release needs from the world. */
 export interface ReleaseEffects {
-  /** Promotes, verifies, loads and proves; undefined for the base. Throws typed failures and leaves nothing open. */
-  load(desired: DesiredAdapter): Promise<Adapter | undefined>
+  /** Promotes, verifies, loads and proves. Throws typed failures and leaves nothing open. */
+  load(desired: DesiredAdapter): Promise<LoadedAdapter>
   /** Writes durably what a restarted container must know. */
   remember(state: Remembered): Promise<void>
   /** Told of each attempt to switch, in seconds. */
@@ -28,9 +35,8 @@ export interface ReleaseEffects {
   now(): Date
 }
 
-interface Loaded {
+interface Loaded extends LoadedAdapter {
   readonly digest: string
-  readonly adapter: Adapter | undefined
   requests: number
 }
 
@@ -83,9 +89,11 @@ export class Release {
     const loaded = this.#loaded
     if (!loaded) return undefined
     loaded.requests++
+    const { digest, adapter, templateDate } = loaded
     return {
-      digest: loaded.digest,
-      adapter: loaded.adapter,
+      digest,
+      adapter,
+      ...(templateDate !== undefined && { templateDate }),
       desired: this.#state.served!.desired,
       release: () => {
         loaded.requests--
@@ -121,10 +129,10 @@ export class Release {
     const began = performance.now()
     await this.#oneLoad(async () => {
       if (this.#loaded) return
-      const adapter = await this.#effects.load(served)
+      const loaded = await this.#effects.load(served)
       const loadedTime = this.#effects.now()
       this.#state = { ...this.#state, served: { desired: served, loadedTime } }
-      this.#loaded = { digest: served.digest, adapter, requests: 0 }
+      this.#loaded = { ...loaded, digest: served.digest, requests: 0 }
       this.#effects.switched((performance.now() - began) / 1000, true)
     })
   }
@@ -148,9 +156,9 @@ export class Release {
     this.#refuseOvertaken(wanted)
     const began = performance.now()
     const seconds = (): number => (performance.now() - began) / 1000
-    let adapter: Adapter | undefined
+    let loaded: LoadedAdapter
     try {
-      adapter = await this.#effects.load(wanted)
+      loaded = await this.#effects.load(wanted)
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       if (this.#isDesired(wanted)) this.#state = fail(this.#state, message)
@@ -159,9 +167,9 @@ export class Release {
       throw error
     }
     await this.#decide(async () => {
-      if (!this.#isDesired(wanted)) adapter?.close()
+      if (!this.#isDesired(wanted)) loaded.adapter?.close()
       this.#refuseOvertaken(wanted)
-      this.#install(wanted, adapter)
+      this.#install(wanted, loaded)
       await this.#effects
         .remember({ desired: wanted, served: wanted })
         .catch((error) => this.#effects.log.error({ err: error }, 'cannot remember what serves'))
@@ -171,9 +179,9 @@ export class Release {
   }
 
   /** The flip: between two requests, in one turn of the event loop. */
-  #install(wanted: DesiredAdapter, adapter: Adapter | undefined): void {
+  #install(wanted: DesiredAdapter, loaded: LoadedAdapter): void {
     const old = this.#loaded
-    this.#loaded = { digest: wanted.digest, adapter, requests: 0 }
+    this.#loaded = { ...loaded, digest: wanted.digest, requests: 0 }
     this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })
     if (!old) return
     this.#draining.add(old)

@@ -7,9 +7,10 @@ import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
 import { startServer } from '../service/server.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
-import { loadAdapter, promote, prove, sweepPromotions } from './adapters.ts'
+import { prove, provide, sweepPromotions } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
 import { type Base, openBase } from './base.ts'
+import { baseOpener } from './base-opener.ts'
 import { readRemembered, writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
 import { follow } from './follow.ts'
@@ -45,10 +46,14 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
     load: () => engine?.scheduler.load ?? { running: 0, waiting: 0 },
     state: () => release.state(),
   })
-  const loadingBase = openBase(config, context.dataDir, log)
-  loadingBase.catch(() => undefined) // reported where it is awaited
+  const openingBase = baseOpener(async () => {
+    const base = await openBase(config, context.dataDir, log)
+    engine = { base, scheduler: new Scheduler(base.model, limits(base.contextTokens)) }
+    return base
+  }, log)
+  openingBase().catch(() => undefined) // whoever needs it hears of a failure
   const owner = ownerRecord(config.owner, config.reclaim)
-  const release = new Release(context.podUid, effects(context, owner, loadingBase, metrics))
+  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics))
   const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics }
 
   const calls = await startServer({
@@ -65,11 +70,10 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
   await once(endpoint, 'listening')
   log.info({ http: portOf(endpoint), grpc: calls.port }, 'listening')
   try {
-    const base = await untilAborted(loadingBase, signal)
-    engine = { base, scheduler: new Scheduler(base.model, limits(base.contextTokens)) }
     await sweepPromotions(context.dataDir).catch((error) => log.warn({ err: error }, 'cannot sweep adapters/'))
     const remembered = await readRemembered(stateDir)
-    await follow(release, context.desiredFile, remembered, log, signal)
+    // Not waited for: a base may take minutes to load, and the pod has seconds to leave.
+    await untilAborted(follow(release, context.desiredFile, remembered, log, signal), signal)
   } catch (error) {
     if (!signal.aborted) throw error
   } finally {
@@ -81,7 +85,7 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
 function effects(
   { dataDir, stateDir, log }: JobContext,
   owner: OwnerRecord | undefined,
-  loadingBase: Promise<Base>,
+  openingBase: () => Promise<Base>,
   metrics: ReturnType<typeof createMetrics>,
 ): ReleaseEffects {
   return {
@@ -92,14 +96,13 @@ function effects(
       metrics.switches.observe({ outcome: ok ? 'ok' : 'failed' }, seconds)
     },
     async load(desired) {
-      const base = await loadingBase
+      const base = await openingBase()
       const probe = base.endIds.values().next().value ?? 0
       if (desired.digest === '') {
         await prove(base.model, undefined, probe)
-        return undefined
+        return { adapter: undefined }
       }
-      await promote(dataDir, desired, owner)
-      return loadAdapter(dataDir, desired.digest, { model: base.model, identity: base.identity, probe })
+      return provide(dataDir, desired, { model: base.model, identity: base.identity, probe }, log, owner)
     },
   }
 }

@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile } from 'node:fs/promises'
+import { cp, mkdir, open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Owner, Reclaim } from '#proto/humanizer/trainer/v1/storage.ts'
 
@@ -74,6 +74,15 @@ export async function ownersOf(folder: string): Promise<OwnerRecord[] | undefine
     records.push(record)
   }
   return records
+}
+
+/** Names the owners of one folder in another that takes its place. */
+export async function keepOwners(from: string, to: string): Promise<void> {
+  try {
+    await cp(join(from, ownersName), join(to, ownersName), { recursive: true })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
 }
 
 function parse(text: string): OwnerRecord | undefined {

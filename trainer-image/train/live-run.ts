@@ -1,4 +1,5 @@
 import { type Checkpoint, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import { BetweenSteps } from './between-steps.ts'
 
 /** The report of the running attempt and everyone who waits for it to change. */
 export class LiveRun {
@@ -44,6 +45,7 @@ export class LiveRun {
 
 /** What callers asked the loop for; it looks at every optimizer step. */
 export class Requests {
+  readonly betweenSteps = new BetweenSteps()
   readonly #stop = new AbortController()
   #waiting: PromiseWithResolvers<Checkpoint>[] = []
 

@@ -32,5 +32,13 @@ export function trainerService(live: LiveRun, requests: Requests, runUid: string
       requests.askToStop(new JobFailure('Stopped', 'the operator asked to stop'))
       return {}
     },
+    async evaluate(request, signal) {
+      mine(request)
+      return { evaluation: await requests.betweenSteps.ask((desk, step, stop) => desk.evaluate(step, stop), signal) }
+    },
+    async generate(request, signal) {
+      mine(request)
+      return requests.betweenSteps.ask((desk, step, stop) => desk.generate(request, step, stop), signal)
+    },
   })
 }

@@ -9,6 +9,7 @@ import { measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoints } from './checkpoints.ts'
 import type { CheckedConfig } from './configuration.ts'
+import { deskOf } from './desk.ts'
 import type { Standing } from './early-stopping.ts'
 import { type Arithmetic, judgedLoss, trainLoop } from './loop.ts'
 import type { Plan } from './plan.ts'
@@ -78,11 +79,14 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     from: { step, standing, evaluated: plan.evaluation === undefined || resumed.evaluatedStep === step },
   }
   const { arithmetic, idle } = arithmeticOf(session, { signal, beat: live.beat })
+  requests.betweenSteps.open(deskOf(session, live.beat))
   try {
     for await (const fact of trainLoop(arithmetic, options, signal)) {
       step = fact.step
-      if (fact.kind === 'step') await recorder.step(fact)
-      else standing = fact.standing
+      if (fact.kind === 'step') {
+        await recorder.step(fact)
+        if (await requests.betweenSteps.serve(step, signal)) recorder.resumeClock()
+      } else standing = fact.standing
       if (fact.kind === 'evaluation') await recorder.evaluation(fact.step, fact.result)
       if (fact.kind === 'checkpoint') await seal(fact.step, fact.standing)
       if (fact.kind === 'finished') live.update({ stoppedEarly: fact.stoppedEarly })
@@ -95,6 +99,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     if (step > 0 && checkpoints.at(step) === undefined) await seal(step, standing)
     throw new JobFailure('Stopped', `${signal.reason.message}; the state of step ${step} is sealed`, { cause: error })
   } finally {
+    await requests.betweenSteps.close()
     await idle()
     session.adapter.close()
   }

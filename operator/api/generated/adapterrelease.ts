@@ -26,12 +26,12 @@ export interface AdapterReleaseSpec {
        */
       name: string
       /**
-       * Best, Latest or checkpoint-N. Best and Latest are resolved once, after the run has succeeded, and pinned in status.resolved.
+       * Best, Latest or checkpoint-N. Resolved once, after the run has ended, and pinned in status. What has served stays what it was, also when the run is deleted or made again; another run's is named by its digest.
        */
       checkpoint: string
     }
     /**
-     * Digest of an adapter that this release served before, or of a checkpoint of any run in this namespace.
+     * Digest of an adapter that a release of this namespace served before, or of a checkpoint of any run in it.
      */
     digest?: string
     /**
@@ -100,6 +100,9 @@ export interface AdapterReleaseSpec {
        * Labels that the pods must have; every pod when absent.
        */
       podLabels?: {
+        /**
+         * Value of the label.
+         */
         [k: string]: string
       }
     }[]
@@ -116,19 +119,28 @@ export interface AdapterReleaseSpec {
        * Quantities by resource name.
        */
       requests?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
       /**
        * Quantities by resource name.
        */
       limits?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
     }
     /**
-     * Labels by name.
+     * Labels that a node must have.
      */
     nodeSelector?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
     /**
@@ -159,7 +171,7 @@ export interface AdapterReleaseSpec {
       tolerationSeconds?: number
     }[]
     /**
-     * A core/v1 Affinity, copied to the pods as it is.
+     * Affinity as in a pod's spec; checked by Kubernetes when the Deployment is made.
      */
     affinity?: Record<string, unknown>
     /**
@@ -182,9 +194,12 @@ export interface AdapterReleaseSpec {
       name: string
     }[]
     /**
-     * Labels by name.
+     * Labels added to the pods. Keys of humanizer.dev and app.kubernetes.io/managed-by are the operator's own.
      */
     labels?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
   }
@@ -193,7 +208,7 @@ export interface AdapterReleaseSpec {
    */
   storage: {
     /**
-     * PersistentVolumeClaim of this namespace; the one the run trained on. It is never deleted by a release.
+     * PersistentVolumeClaim of this namespace; the one the run trained on. Never made or deleted by a release; immutable once something serves.
      */
     claimName: string
     /**
@@ -338,22 +353,9 @@ export interface AdapterReleaseStatus {
       computeDType: string
     }
     /**
-     * Prompt of the dataset it was trained on, for /v1/rewrite.
+     * Name of its entry in status.prompts; absent when the dataset's prompt is not known.
      */
-    format?: {
-      /**
-       * Kind of the training samples, Identity or Denoise.
-       */
-      sample?: string
-      /**
-       * System prompt of the training samples.
-       */
-      systemPrompt?: string
-      /**
-       * User prompt of the training samples, with {text} in it.
-       */
-      userTemplate?: string
-    }
+    prompt?: string
   }
   /**
    * An adapter, or the untouched base, with everything that is needed to serve it again.
@@ -451,22 +453,9 @@ export interface AdapterReleaseStatus {
       computeDType: string
     }
     /**
-     * Prompt of the dataset it was trained on, for /v1/rewrite.
+     * Name of its entry in status.prompts; absent when the dataset's prompt is not known.
      */
-    format?: {
-      /**
-       * Kind of the training samples, Identity or Denoise.
-       */
-      sample?: string
-      /**
-       * System prompt of the training samples.
-       */
-      systemPrompt?: string
-      /**
-       * User prompt of the training samples, with {text} in it.
-       */
-      userTemplate?: string
-    }
+    prompt?: string
   }
   /**
    * What became of the candidate so far.
@@ -608,25 +597,35 @@ export interface AdapterReleaseStatus {
       computeDType: string
     }
     /**
-     * Prompt of the dataset it was trained on, for /v1/rewrite.
+     * Name of its entry in status.prompts; absent when the dataset's prompt is not known.
      */
-    format?: {
-      /**
-       * Kind of the training samples, Identity or Denoise.
-       */
-      sample?: string
-      /**
-       * System prompt of the training samples.
-       */
-      systemPrompt?: string
-      /**
-       * User prompt of the training samples, with {text} in it.
-       */
-      userTemplate?: string
-    }
+    prompt?: string
   }
   /**
-   * What has served, newest first, each digest once. Any of them can be asked for again.
+   * The prompts of the datasets that these adapters were trained on, each once, for /v1/rewrite.
+   *
+   * Items: One prompt.
+   */
+  prompts?: {
+    /**
+     * Hash of the others.
+     */
+    name: string
+    /**
+     * Kind of the training samples, Identity or Denoise.
+     */
+    sample?: string
+    /**
+     * System prompt of the training samples.
+     */
+    systemPrompt?: string
+    /**
+     * User prompt of the training samples, with {text} in it.
+     */
+    userTemplate?: string
+  }[]
+  /**
+   * What has served, newest first, each digest once. Any of them can be asked for again. The oldest go when the status would outgrow 40 KiB.
    *
    * Items: An adapter, or the untouched base, with everything that is needed to serve it again.
    */
@@ -723,25 +722,12 @@ export interface AdapterReleaseStatus {
       computeDType: string
     }
     /**
-     * Prompt of the dataset it was trained on, for /v1/rewrite.
+     * Name of its entry in status.prompts; absent when the dataset's prompt is not known.
      */
-    format?: {
-      /**
-       * Kind of the training samples, Identity or Denoise.
-       */
-      sample?: string
-      /**
-       * System prompt of the training samples.
-       */
-      systemPrompt?: string
-      /**
-       * User prompt of the training samples, with {text} in it.
-       */
-      userTemplate?: string
-    }
+    prompt?: string
   }[]
   /**
-   * What Best or Latest of a run meant when it was resolved.
+   * What spec.source.run meant when it was resolved last.
    */
   resolved?: {
     /**
@@ -749,7 +735,7 @@ export interface AdapterReleaseStatus {
      */
     run: string
     /**
-     * uid of the run; a new run of this name is not the same run.
+     * uid of the run; empty when it was gone already.
      */
     runUID: string
     /**
@@ -852,24 +838,34 @@ export interface AdapterReleaseStatus {
         computeDType: string
       }
       /**
-       * Prompt of the dataset it was trained on, for /v1/rewrite.
+       * Name of its entry in status.prompts; absent when the dataset's prompt is not known.
        */
-      format?: {
-        /**
-         * Kind of the training samples, Identity or Denoise.
-         */
-        sample?: string
-        /**
-         * System prompt of the training samples.
-         */
-        systemPrompt?: string
-        /**
-         * User prompt of the training samples, with {text} in it.
-         */
-        userTemplate?: string
-      }
+      prompt?: string
     }
   }
+  /**
+   * What spec.source.run meant before, once for each run and word; the adapter is in history.
+   *
+   * Items: One word of one run.
+   */
+  pins?: {
+    /**
+     * Name of the run.
+     */
+    run: string
+    /**
+     * uid of the run; empty when it was gone already.
+     */
+    runUID: string
+    /**
+     * The word that was resolved, Best, Latest or checkpoint-N.
+     */
+    checkpoint: string
+    /**
+     * Digest of the adapter that it meant.
+     */
+    digest: string
+  }[]
   /**
    * Highest number of a switch that was ever given out.
    */
@@ -897,9 +893,13 @@ export interface AdapterReleaseStatus {
      */
     restarts?: number
     /**
-     * What it says it has loaded; empty is the base; absent when it has not said.
+     * What it says it has loaded, or last said before it fell silent; empty is the base; absent when it has not said.
      */
     digest?: string
+    /**
+     * Number of the switch that it loaded that for.
+     */
+    generation?: number
     /**
      * When it finished loading that.
      */

@@ -225,12 +225,18 @@ export interface HumanizerDatasetSpec {
        * Most that the container may use, by resource name.
        */
       limits?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
       /**
        * What the scheduler sets aside for the container, by resource name.
        */
       requests?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
     }
@@ -238,6 +244,9 @@ export interface HumanizerDatasetSpec {
      * Labels that a node must have.
      */
     nodeSelector?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
     /**
@@ -290,6 +299,9 @@ export interface HumanizerDatasetSpec {
      * Labels added to the pods, such as kueue.x-k8s.io/queue-name. Keys of humanizer.dev and app.kubernetes.io/managed-by are the operator's own.
      */
     labels?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
   }

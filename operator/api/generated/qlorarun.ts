@@ -266,12 +266,18 @@ export interface QLoRARunSpec {
        * Most that the container may use, by resource name.
        */
       limits?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
       /**
        * What the scheduler sets aside for the container, by resource name.
        */
       requests?: {
+        /**
+         * A quantity such as 500m, 2 or 1.5Gi.
+         */
         [k: string]: number | string
       }
     }
@@ -279,6 +285,9 @@ export interface QLoRARunSpec {
      * Labels that a node must have.
      */
     nodeSelector?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
     /**
@@ -331,6 +340,9 @@ export interface QLoRARunSpec {
      * Labels added to the pods, such as kueue.x-k8s.io/queue-name. Keys of humanizer.dev and app.kubernetes.io/managed-by are the operator's own.
      */
     labels?: {
+      /**
+       * Value of the label.
+       */
       [k: string]: string
     }
   }
@@ -358,7 +370,7 @@ export interface QLoRARunStatus {
    */
   observedGeneration?: number
   /**
-   * Ready always; Reconciling and Stalled only while true. In kstatus' terms.
+   * Ready and Succeeded always; Reconciling and Stalled only while true, Finite only while false. In kstatus' terms.
    */
   conditions?: {
     /**

@@ -44,27 +44,34 @@ export async function heldOut(
     '-e',
     program,
   ])
-  return (JSON.parse(output) as { input: string; target: string }[]).map(({ input, target }) => ({
-    input,
-    original: target,
-  }))
+  const rows = JSON.parse(output) as { input: string; target: string }[]
+  if (rows.length !== count) throw new Error(`validation has ${rows.length} short texts; the story needs ${count}`)
+  return rows.map(({ input, target }) => ({ input, original: target }))
 }
 
-async function rewrite(url: string, model: string, text: string): Promise<string> {
+async function rewrite(url: string, model: string, text: string, maxTokens: number): Promise<string> {
   const response = await fetch(`${url}/v1/rewrite`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ model, text, temperature: 0, max_tokens: 160 }),
+    body: JSON.stringify({ model, text, temperature: 0, max_tokens: maxTokens }),
   })
   const body = (await response.json()) as { text?: string; error?: { message: string } }
   if (!response.ok || body.text === undefined) throw new Error(`/v1/rewrite: ${response.status} ${body.error?.message}`)
   return body.text
 }
 
-export async function rewriteAll(url: string, release: string, texts: readonly HeldOut[]): Promise<readonly Answers[]> {
+export async function rewriteAll(
+  url: string,
+  release: string,
+  texts: readonly HeldOut[],
+  maxTokens: number,
+): Promise<readonly Answers[]> {
   const answers: Answers[] = []
   for (const { input } of texts) {
-    answers.push({ base: await rewrite(url, `${release}@base`, input), tuned: await rewrite(url, release, input) })
+    answers.push({
+      base: await rewrite(url, `${release}@base`, input, maxTokens),
+      tuned: await rewrite(url, release, input, maxTokens),
+    })
   }
   return answers
 }
@@ -97,13 +104,13 @@ export function compare(texts: readonly HeldOut[], answers: readonly Answers[]):
   )
 }
 
-/** One AI-written paragraph through base and tuned model, unedited; resolves the share of the two that are copies, in words. */
-export async function compareAiWritten(url: string, release: string): Promise<string> {
-  const base = await rewrite(url, `${release}@base`, aiWritten)
-  const tuned = await rewrite(url, release, aiWritten)
+/** One AI-written paragraph through base and tuned model, unedited; resolves which of the two are copies of it, in words. */
+export async function compareAiWritten(url: string, release: string, maxTokens: number): Promise<string> {
+  const base = await rewrite(url, `${release}@base`, aiWritten, maxTokens)
+  const tuned = await rewrite(url, release, aiWritten, maxTokens)
   say('an AI-written paragraph')
   for (const [name, text] of Object.entries({ input: aiWritten, base, tuned })) {
     console.log(`   ${name.padEnd(9)}${wrap(text, 100, ' '.repeat(12)).trimStart()}`)
   }
-  return `base ${isCopy(aiWritten, base) ? 1 : 0}, tuned ${isCopy(aiWritten, tuned) ? 1 : 0}`
+  return `copyRate of base ${isCopy(aiWritten, base) ? 1 : 0}, of tuned ${isCopy(aiWritten, tuned) ? 1 : 0} (one paragraph)`
 }

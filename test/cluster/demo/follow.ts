@@ -1,5 +1,5 @@
 /** Follows the three objects until they are done, showing what their status says. */
-import { type Cluster, getJson } from '../kubectl.ts'
+import { type Cluster, getJson, waitFor } from '../kubectl.ts'
 import { progress, say } from './say.ts'
 
 interface Condition {
@@ -8,37 +8,52 @@ interface Condition {
   readonly reason: string
   readonly message: string
 }
-interface Observed<Status> {
+interface Observed<Spec, Status> {
   readonly metadata: { readonly generation: number }
+  readonly spec: Spec
   readonly status?: Status & { readonly conditions?: readonly Condition[]; readonly observedGeneration?: number }
 }
-export type Dataset = Observed<{
-  readonly location?: string
-  readonly digest?: string
-  readonly counts?: Readonly<Record<string, number>>
-}>
-export type Run = Observed<{
-  readonly progress?: Readonly<Record<string, string | number>>
-  readonly baseline?: Readonly<Record<string, string>>
-  readonly checkpoints?: readonly {
-    readonly name: string
-    readonly step: number
-    readonly digest: string
-    readonly best?: boolean
-    readonly evalLoss?: string
-    readonly evalLossInterval?: string
-  }[]
-}>
-export type Release = Observed<{
-  readonly active?: { readonly digest?: string; readonly checkpoint?: string }
-  readonly endpoint?: string
-}>
+export type Dataset = Observed<
+  { readonly format: { readonly sample: string } },
+  { readonly location?: string; readonly digest?: string; readonly counts?: Readonly<Record<string, number>> }
+>
+export interface Checkpoint {
+  readonly name: string
+  readonly step: number
+  readonly digest: string
+  readonly best?: boolean
+  readonly evalLoss?: string
+  readonly evalLossInterval?: string
+}
+export type Run = Observed<
+  {
+    readonly training: {
+      readonly maxSteps: number
+      readonly microBatchSize: number
+      readonly gradientAccumulation: number
+      readonly maxSequenceLength: number
+    }
+    readonly evaluation: { readonly everySteps: number; readonly maxExamples: number }
+    readonly checkpoints: { readonly everySteps: number }
+  },
+  {
+    readonly attempts?: readonly { readonly startTime: string; readonly finishTime?: string }[]
+    readonly progress?: Readonly<Record<string, string | number>>
+    readonly baseline?: Readonly<Record<string, string>>
+    readonly checkpoints?: readonly Checkpoint[]
+  }
+>
+export type Release = Observed<
+  object,
+  { readonly active?: { readonly digest?: string; readonly checkpoint?: string }; readonly endpoint?: string }
+>
 
-const condition = (object: Observed<unknown> | undefined, type: string): Condition | undefined =>
+const condition = (object: Observed<unknown, unknown> | undefined, type: string): Condition | undefined =>
   object?.status?.conditions?.find((candidate) => candidate.type === type)
+const words = (found: Condition | undefined): string => (found ? `${found.reason}: ${found.message}` : 'no condition')
 
-/** Polls until Ready is True; a Stalled object, or one not ready in time, is an error with the object's own words. */
-async function follow<T extends Observed<unknown>>(
+/** Polls until Ready is True of the newest spec; a Stalled object, or one not ready in time, is an error with the object's own words. */
+async function follow<T extends Observed<unknown, unknown>>(
   cluster: Cluster,
   namespace: string,
   kind: string,
@@ -46,23 +61,26 @@ async function follow<T extends Observed<unknown>>(
   seconds: number,
   describe: (object: T) => string,
 ): Promise<T> {
-  const end = Date.now() + seconds * 1000
   let shown = ''
-  for (;;) {
-    const object = await getJson<T>(cluster, ['-n', namespace, kind, name])
-    const ready = condition(object, 'Ready')
-    const stalled = condition(object, 'Stalled')
-    if (object && ready) {
-      const line = describe(object) || `${ready.reason}: ${ready.message}`
+  let seen: T | undefined
+  const ended = await waitFor(
+    `${kind}/${name} to be Ready`,
+    seconds,
+    async () => {
+      seen = await getJson<T>(cluster, ['-n', namespace, kind, name])
+      if (!seen || seen.status?.observedGeneration !== seen.metadata.generation) return undefined
+      const line = describe(seen) || words(condition(seen, 'Ready'))
       if (line !== shown) progress(line)
       shown = line
-      if (ready.status === 'True') return object
-    }
-    if (stalled?.status === 'True') throw new Error(`${kind}/${name} is stalled: ${stalled.reason}: ${stalled.message}`)
-    if (Date.now() > end)
-      throw new Error(`${kind}/${name} was not ready in ${seconds} s: ${ready?.reason}: ${ready?.message}`)
-    await new Promise((resolve) => setTimeout(resolve, 500))
-  }
+      return ['Ready', 'Stalled'].some((type) => condition(seen, type)?.status === 'True') ? seen : undefined
+    },
+    2000,
+  ).catch((error: Error) => {
+    throw new Error(`${error.message}; ${words(condition(seen, 'Ready'))}`)
+  })
+  const stalled = condition(ended, 'Stalled')
+  if (stalled?.status === 'True') throw new Error(`${kind}/${name} is stalled: ${words(stalled)}`)
+  return ended
 }
 
 export async function followDataset(cluster: Cluster, namespace: string, name: string): Promise<Dataset> {
@@ -71,15 +89,24 @@ export async function followDataset(cluster: Cluster, namespace: string, name: s
   return dataset
 }
 
-export async function followRun(cluster: Cluster, namespace: string, name: string): Promise<Run> {
-  const run = await follow<Run>(cluster, namespace, 'qlr', name, 1200, ({ status }) => {
-    const seen = status?.progress
-    if (!seen?.['totalSteps']) return ''
-    const parts = [`${seen['phase']}`, `step ${seen['step']}/${seen['totalSteps']} (${seen['percent']})`]
-    if (seen['trainLoss']) parts.push(`loss ${seen['trainLoss']}`)
-    if (seen['evalLoss']) parts.push(`held-out ${seen['evalLoss']}`)
-    if (seen['tokensPerSecond']) parts.push(`${seen['tokensPerSecond']} tokens/s`)
-    if (seen['remaining']) parts.push(`${seen['remaining']} left`)
+/** `plan` is asked once for the words that the story begins with. */
+export async function followRun(
+  cluster: Cluster,
+  namespace: string,
+  name: string,
+  plan: (run: Run) => string,
+): Promise<Run> {
+  let planned = false
+  const run = await follow<Run>(cluster, namespace, 'qlr', name, 1200, (seen) => {
+    if (!planned) say(plan(seen))
+    planned = true
+    const now = seen.status?.progress
+    if (!now?.['totalSteps']) return ''
+    const parts = [`${now['phase'] ?? 'Finished'}`, `step ${now['step']}/${now['totalSteps']} (${now['percent']})`]
+    if (now['trainLoss']) parts.push(`loss ${now['trainLoss']}`)
+    if (now['evalLoss']) parts.push(`held-out ${now['evalLoss']}`)
+    if (now['tokensPerSecond']) parts.push(`${now['tokensPerSecond']} tokens/s`)
+    if (now['remaining']) parts.push(`${now['remaining']} left`)
     return parts.join(', ')
   })
   say(

@@ -1,6 +1,6 @@
 /** What the demo tells while it works: one line per fact, with the seconds since its start. */
-const began = Date.now()
-const clock = (): string => `${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s`
+export const elapsedSeconds = (): number => (Date.now() - performance.timeOrigin) / 1000
+const clock = (): string => `${elapsedSeconds().toFixed(0).padStart(5)} s`
 let progressShown = false
 
 export function say(line: string): void {

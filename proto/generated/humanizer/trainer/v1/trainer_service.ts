@@ -20,7 +20,7 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { Checkpoint, RunReport } from "./run.ts";
+import { Checkpoint, EvaluationResult, RunReport } from "./run.ts";
 
 export const protobufPackage = "humanizer.trainer.v1";
 
@@ -65,6 +65,39 @@ export interface StopRequest {
 }
 
 export interface StopResponse {
+}
+
+export interface EvaluateRequest {
+  runUid: string;
+  attempt: number;
+}
+
+export interface EvaluateResponse {
+  /** Its step is the optimizer step that the adapter stood at. No part of the run's own evaluations. */
+  evaluation: EvaluationResult | undefined;
+}
+
+export interface GenerateRequest {
+  runUid: string;
+  attempt: number;
+  /** What a user says. The model's chat template is put around it, with the run's own date; nothing of the dataset is. */
+  prompt: string;
+  /** Tokens of the answer at most, 1 to 1024; 0 means 256, or what fits. */
+  maxTokens: number;
+  /** 0, which is greedy, to 2. */
+  temperature: number;
+  /** Equal adapters, prompts, temperatures and seeds give equal answers. */
+  seed: number;
+}
+
+export interface GenerateResponse {
+  /** Optimizer step that the adapter stood at. */
+  step: number;
+  text: string;
+  /** "stop" when the answer ended by itself, "length" when max_tokens were used up. */
+  finishReason: string;
+  promptTokens: number;
+  completionTokens: number;
 }
 
 function createBaseGetRunRequest(): GetRunRequest {
@@ -738,6 +771,466 @@ export const StopResponse: MessageFns<StopResponse> = {
   },
 };
 
+function createBaseEvaluateRequest(): EvaluateRequest {
+  return { runUid: "", attempt: 0 };
+}
+
+export const EvaluateRequest: MessageFns<EvaluateRequest> = {
+  encode(message: EvaluateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runUid !== "") {
+      writer.uint32(10).string(message.runUid);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).int32(message.attempt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvaluateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EvaluateRequest {
+    return {
+      runUid: isSet(object.runUid)
+        ? globalThis.String(object.runUid)
+        : isSet(object.run_uid)
+        ? globalThis.String(object.run_uid)
+        : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+    };
+  },
+
+  toJSON(message: EvaluateRequest): unknown {
+    const obj: any = {};
+    if (message.runUid !== "") {
+      obj.runUid = message.runUid;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EvaluateRequest>, I>>(base?: I): EvaluateRequest {
+    return EvaluateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EvaluateRequest>, I>>(object: I): EvaluateRequest {
+    const message = createBaseEvaluateRequest();
+    message.runUid = object.runUid ?? "";
+    message.attempt = object.attempt ?? 0;
+    return message;
+  },
+};
+
+function createBaseEvaluateResponse(): EvaluateResponse {
+  return { evaluation: undefined };
+}
+
+export const EvaluateResponse: MessageFns<EvaluateResponse> = {
+  encode(message: EvaluateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.evaluation !== undefined) {
+      EvaluationResult.encode(message.evaluation, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): EvaluateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvaluateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.evaluation = EvaluationResult.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): EvaluateResponse {
+    return { evaluation: isSet(object.evaluation) ? EvaluationResult.fromJSON(object.evaluation) : undefined };
+  },
+
+  toJSON(message: EvaluateResponse): unknown {
+    const obj: any = {};
+    if (message.evaluation !== undefined) {
+      obj.evaluation = EvaluationResult.toJSON(message.evaluation);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<EvaluateResponse>, I>>(base?: I): EvaluateResponse {
+    return EvaluateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<EvaluateResponse>, I>>(object: I): EvaluateResponse {
+    const message = createBaseEvaluateResponse();
+    message.evaluation = (object.evaluation !== undefined && object.evaluation !== null)
+      ? EvaluationResult.fromPartial(object.evaluation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGenerateRequest(): GenerateRequest {
+  return { runUid: "", attempt: 0, prompt: "", maxTokens: 0, temperature: 0, seed: 0 };
+}
+
+export const GenerateRequest: MessageFns<GenerateRequest> = {
+  encode(message: GenerateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.runUid !== "") {
+      writer.uint32(10).string(message.runUid);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).int32(message.attempt);
+    }
+    if (message.prompt !== "") {
+      writer.uint32(26).string(message.prompt);
+    }
+    if (message.maxTokens !== 0) {
+      writer.uint32(32).int32(message.maxTokens);
+    }
+    if (message.temperature !== 0) {
+      writer.uint32(41).double(message.temperature);
+    }
+    if (message.seed !== 0) {
+      writer.uint32(48).int64(message.seed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GenerateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGenerateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.runUid = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.prompt = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.maxTokens = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.temperature = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.seed = longToNumber(reader.int64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GenerateRequest {
+    return {
+      runUid: isSet(object.runUid)
+        ? globalThis.String(object.runUid)
+        : isSet(object.run_uid)
+        ? globalThis.String(object.run_uid)
+        : "",
+      attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
+      prompt: isSet(object.prompt) ? globalThis.String(object.prompt) : "",
+      maxTokens: isSet(object.maxTokens)
+        ? globalThis.Number(object.maxTokens)
+        : isSet(object.max_tokens)
+        ? globalThis.Number(object.max_tokens)
+        : 0,
+      temperature: isSet(object.temperature) ? globalThis.Number(object.temperature) : 0,
+      seed: isSet(object.seed) ? globalThis.Number(object.seed) : 0,
+    };
+  },
+
+  toJSON(message: GenerateRequest): unknown {
+    const obj: any = {};
+    if (message.runUid !== "") {
+      obj.runUid = message.runUid;
+    }
+    if (message.attempt !== 0) {
+      obj.attempt = Math.round(message.attempt);
+    }
+    if (message.prompt !== "") {
+      obj.prompt = message.prompt;
+    }
+    if (message.maxTokens !== 0) {
+      obj.maxTokens = Math.round(message.maxTokens);
+    }
+    if (message.temperature !== 0) {
+      obj.temperature = floatToJson(message.temperature);
+    }
+    if (message.seed !== 0) {
+      obj.seed = Math.round(message.seed);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GenerateRequest>, I>>(base?: I): GenerateRequest {
+    return GenerateRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GenerateRequest>, I>>(object: I): GenerateRequest {
+    const message = createBaseGenerateRequest();
+    message.runUid = object.runUid ?? "";
+    message.attempt = object.attempt ?? 0;
+    message.prompt = object.prompt ?? "";
+    message.maxTokens = object.maxTokens ?? 0;
+    message.temperature = object.temperature ?? 0;
+    message.seed = object.seed ?? 0;
+    return message;
+  },
+};
+
+function createBaseGenerateResponse(): GenerateResponse {
+  return { step: 0, text: "", finishReason: "", promptTokens: 0, completionTokens: 0 };
+}
+
+export const GenerateResponse: MessageFns<GenerateResponse> = {
+  encode(message: GenerateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.step !== 0) {
+      writer.uint32(8).int32(message.step);
+    }
+    if (message.text !== "") {
+      writer.uint32(18).string(message.text);
+    }
+    if (message.finishReason !== "") {
+      writer.uint32(26).string(message.finishReason);
+    }
+    if (message.promptTokens !== 0) {
+      writer.uint32(32).int32(message.promptTokens);
+    }
+    if (message.completionTokens !== 0) {
+      writer.uint32(40).int32(message.completionTokens);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GenerateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGenerateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.step = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.finishReason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.promptTokens = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.completionTokens = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GenerateResponse {
+    return {
+      step: isSet(object.step) ? globalThis.Number(object.step) : 0,
+      text: isSet(object.text) ? globalThis.String(object.text) : "",
+      finishReason: isSet(object.finishReason)
+        ? globalThis.String(object.finishReason)
+        : isSet(object.finish_reason)
+        ? globalThis.String(object.finish_reason)
+        : "",
+      promptTokens: isSet(object.promptTokens)
+        ? globalThis.Number(object.promptTokens)
+        : isSet(object.prompt_tokens)
+        ? globalThis.Number(object.prompt_tokens)
+        : 0,
+      completionTokens: isSet(object.completionTokens)
+        ? globalThis.Number(object.completionTokens)
+        : isSet(object.completion_tokens)
+        ? globalThis.Number(object.completion_tokens)
+        : 0,
+    };
+  },
+
+  toJSON(message: GenerateResponse): unknown {
+    const obj: any = {};
+    if (message.step !== 0) {
+      obj.step = Math.round(message.step);
+    }
+    if (message.text !== "") {
+      obj.text = message.text;
+    }
+    if (message.finishReason !== "") {
+      obj.finishReason = message.finishReason;
+    }
+    if (message.promptTokens !== 0) {
+      obj.promptTokens = Math.round(message.promptTokens);
+    }
+    if (message.completionTokens !== 0) {
+      obj.completionTokens = Math.round(message.completionTokens);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GenerateResponse>, I>>(base?: I): GenerateResponse {
+    return GenerateResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GenerateResponse>, I>>(object: I): GenerateResponse {
+    const message = createBaseGenerateResponse();
+    message.step = object.step ?? 0;
+    message.text = object.text ?? "";
+    message.finishReason = object.finishReason ?? "";
+    message.promptTokens = object.promptTokens ?? 0;
+    message.completionTokens = object.completionTokens ?? 0;
+    return message;
+  },
+};
+
 /** Served by a training pod while it lives. Nothing here is proof: the termination message is. */
 export type TrainerServiceService = typeof TrainerServiceService;
 export const TrainerServiceService = {
@@ -786,6 +1279,34 @@ export const TrainerServiceService = {
     responseSerialize: (value: StopResponse): Buffer => Buffer.from(StopResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): StopResponse => StopResponse.decode(value),
   },
+  /**
+   * Evaluate measures the adapter as it stands now on the run's fixed validation subset. Like Generate it is done between
+   * two optimizer steps and changes nothing that the run computes: the run ends with the bytes that it would have had
+   * without the call, only later. Both are FAILED_PRECONDITION while no model is loaded and RESOURCE_EXHAUSTED when
+   * eight calls wait already. FAILED_PRECONDITION also when the dataset has no validation text.
+   */
+  evaluate: {
+    path: "/humanizer.trainer.v1.TrainerService/Evaluate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: EvaluateRequest): Buffer => Buffer.from(EvaluateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): EvaluateRequest => EvaluateRequest.decode(value),
+    responseSerialize: (value: EvaluateResponse): Buffer => Buffer.from(EvaluateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): EvaluateResponse => EvaluateResponse.decode(value),
+  },
+  /**
+   * Generate answers one prompt with the adapter as it stands now. INVALID_ARGUMENT for a field out of its bounds, and
+   * when prompt and answer together would be longer than the run's max_sequence_length.
+   */
+  generate: {
+    path: "/humanizer.trainer.v1.TrainerService/Generate" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GenerateRequest): Buffer => Buffer.from(GenerateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GenerateRequest => GenerateRequest.decode(value),
+    responseSerialize: (value: GenerateResponse): Buffer => Buffer.from(GenerateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GenerateResponse => GenerateResponse.decode(value),
+  },
 } as const;
 
 export interface TrainerServiceServer extends UntypedServiceImplementation {
@@ -800,6 +1321,18 @@ export interface TrainerServiceServer extends UntypedServiceImplementation {
   saveCheckpoint: handleUnaryCall<SaveCheckpointRequest, SaveCheckpointResponse>;
   /** Stop seals a checkpoint at the last optimizer step and ends the pod with exit 143. Idempotent. */
   stop: handleUnaryCall<StopRequest, StopResponse>;
+  /**
+   * Evaluate measures the adapter as it stands now on the run's fixed validation subset. Like Generate it is done between
+   * two optimizer steps and changes nothing that the run computes: the run ends with the bytes that it would have had
+   * without the call, only later. Both are FAILED_PRECONDITION while no model is loaded and RESOURCE_EXHAUSTED when
+   * eight calls wait already. FAILED_PRECONDITION also when the dataset has no validation text.
+   */
+  evaluate: handleUnaryCall<EvaluateRequest, EvaluateResponse>;
+  /**
+   * Generate answers one prompt with the adapter as it stands now. INVALID_ARGUMENT for a field out of its bounds, and
+   * when prompt and answer together would be longer than the run's max_sequence_length.
+   */
+  generate: handleUnaryCall<GenerateRequest, GenerateResponse>;
 }
 
 export interface TrainerServiceClient extends Client {
@@ -858,6 +1391,46 @@ export interface TrainerServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: StopResponse) => void,
   ): ClientUnaryCall;
+  /**
+   * Evaluate measures the adapter as it stands now on the run's fixed validation subset. Like Generate it is done between
+   * two optimizer steps and changes nothing that the run computes: the run ends with the bytes that it would have had
+   * without the call, only later. Both are FAILED_PRECONDITION while no model is loaded and RESOURCE_EXHAUSTED when
+   * eight calls wait already. FAILED_PRECONDITION also when the dataset has no validation text.
+   */
+  evaluate(
+    request: EvaluateRequest,
+    callback: (error: ServiceError | null, response: EvaluateResponse) => void,
+  ): ClientUnaryCall;
+  evaluate(
+    request: EvaluateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: EvaluateResponse) => void,
+  ): ClientUnaryCall;
+  evaluate(
+    request: EvaluateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: EvaluateResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Generate answers one prompt with the adapter as it stands now. INVALID_ARGUMENT for a field out of its bounds, and
+   * when prompt and answer together would be longer than the run's max_sequence_length.
+   */
+  generate(
+    request: GenerateRequest,
+    callback: (error: ServiceError | null, response: GenerateResponse) => void,
+  ): ClientUnaryCall;
+  generate(
+    request: GenerateRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GenerateResponse) => void,
+  ): ClientUnaryCall;
+  generate(
+    request: GenerateRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GenerateResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const TrainerServiceClient = makeGenericClientConstructor(
@@ -868,6 +1441,10 @@ export const TrainerServiceClient = makeGenericClientConstructor(
   service: typeof TrainerServiceService;
   serviceName: string;
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

@@ -1,0 +1,70 @@
+import { ReleaseReason } from '../api/release-reasons.ts'
+import type { KubeObject } from '../kube/cluster.ts'
+import { type Adapter, nameOf } from './adapter.ts'
+import type { ServingPod } from './observed.ts'
+import { agrees, podsRefused, podTrouble, rolledOut } from './pods.ts'
+
+/** What keeps the desired adapter from being answered everywhere, and in how many seconds to look again. */
+export interface Obstacle {
+  readonly reason: ReleaseReason
+  readonly message: string
+  readonly seconds: number
+}
+
+/** Undefined when every pod has it. `has`: whether a pod is known to. */
+export function obstacle(
+  deployment: KubeObject | undefined,
+  pods: readonly ServingPod[],
+  desired: Adapter,
+  has: (pod: ServingPod) => boolean,
+): Obstacle | undefined {
+  const liar = pods.find((pod) => pod.state && pod.state.generation >= desired.generation && !agrees(pod, desired))
+  if (liar)
+    return {
+      reason: ReleaseReason.PodsDisagree,
+      message: `pod ${liar.name} says it has ${liar.state?.digest || 'base'} at generation ${liar.state?.generation}, expected ${nameOf(desired)} at ${desired.generation}`,
+      seconds: 10,
+    }
+  const failed = pods.find(({ state }) => state?.failure && state.failedGeneration === desired.generation)
+  if (failed) {
+    const failure = failed.state?.failure ?? ''
+    const message = `pod ${failed.name} cannot load ${nameOf(desired)}: ${failure}; it tries again`
+    return { reason: failureReason(failure), message, seconds: 30 }
+  }
+  if (!rolledOut(deployment, pods)) return notStarted(deployment, pods)
+  const waiting = pods.filter((pod) => !has(pod))
+  if (waiting.length === 0) return undefined
+  return {
+    reason: ReleaseReason.Switching,
+    message: `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}`,
+    seconds: 1,
+  }
+}
+
+function notStarted(deployment: KubeObject | undefined, pods: readonly ServingPod[]): Obstacle {
+  const refused = podsRefused(deployment)
+  if (refused) return { reason: ReleaseReason.Forbidden, message: refused, seconds: 60 }
+  const trouble = podTrouble(pods)
+  if (trouble) return { reason: reasonOf[trouble.kind], message: trouble.message, seconds: 5 }
+  const name = deployment?.metadata.name ?? 'the Deployment'
+  return {
+    reason: ReleaseReason.PodsStarting,
+    message: `waiting for the pods of ${name} to become ready`,
+    seconds: 5,
+  }
+}
+
+const reasonOf = {
+  unschedulable: ReleaseReason.NoCapacity,
+  artifact: ReleaseReason.ArtifactMissing,
+  container: ReleaseReason.PodsStarting,
+} as const
+
+/** A serving pod's words for an adapter or a base that is not on the claim; test/wire holds the two together. */
+const missing =
+  /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$|: there is no such model$/
+
+/** Why a pod could not load an adapter: its files are gone, or they are there and no good. */
+export function failureReason(failure: string): ReleaseReason {
+  return missing.test(failure) ? ReleaseReason.ArtifactMissing : ReleaseReason.LoadFailed
+}

@@ -1,0 +1,12 @@
+/** Most characters of a condition's or verdict's message in the CRD. */
+export const messageLimit = 1024
+
+/** Most characters of a gate's message in the CRD. */
+export const gateMessageLimit = 256
+
+/** At most `limit` characters, counted as the API server does: by code points. An ellipsis stands for what is left out. */
+export function cut(text: string, limit: number): string {
+  if (text.length <= limit) return text
+  const characters = [...text]
+  return characters.length <= limit ? text : `${characters.slice(0, limit - 1).join('')}…`
+}
