@@ -430,6 +430,10 @@ export interface QLoRARunStatus {
      * User's turn, with {text}.
      */
     userTemplate: string
+    /**
+     * Chat template in place of the tokenizer's own.
+     */
+    chatTemplate?: string
   }
   /**
    * The fetched base model.
