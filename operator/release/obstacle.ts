@@ -60,8 +60,9 @@ const reasonOf = {
   container: ReleaseReason.PodsStarting,
 } as const
 
-/** A serving pod's words (trainer-image/serve/adapters.ts) for files that are not on the claim; test/wire holds the two together. */
-const missing = /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$/
+/** A serving pod's words for an adapter or a base that is not on the claim; test/wire holds the two together. */
+const missing =
+  /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$|: there is no such model$/
 
 /** Why a pod could not load an adapter: its files are gone, or they are there and no good. */
 export function failureReason(failure: string): ReleaseReason {

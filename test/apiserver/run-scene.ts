@@ -32,5 +32,5 @@ export async function scene(server: ApiServer, train: (pod: JobPod, n: number) =
   }
 }
 
-export const reaches = (user: User, reason: string, limitSeconds = 60): Promise<number> =>
+export const reaches = (user: User, reason: string, limitSeconds = 180): Promise<number> =>
   until(`the run is ${reason}`, async () => reasonOf(await user.run()) === reason, limitSeconds)

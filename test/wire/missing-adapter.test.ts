@@ -1,10 +1,11 @@
-/** The serving pod's words for an adapter whose files are gone are what the operator reads ArtifactMissing from. */
+/** The serving pod's words for an adapter or a base whose files are gone are what the operator reads ArtifactMissing from. */
 import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { failureReason } from '../../operator/release/obstacle.ts'
+import { openModel } from '../../trainer-image/model/open.ts'
 import { adapterFolder, promote } from '../../trainer-image/serve/adapters.ts'
 import { adapterDigest } from '../../trainer-image/storage/adapter-identity.ts'
 import { seal, verifySealed } from '../../trainer-image/storage/sealed.ts'
@@ -58,4 +59,9 @@ test('a promoted adapter that lost a file is missing, one whose bytes changed ca
   assert.equal(failureReason(await failure('run')), 'ArtifactMissing')
   await writeFile(model, 'ADAPTER_model.safetensors')
   assert.equal(failureReason(await failure('run')), 'LoadFailed')
+})
+
+test('a base that is gone is missing', async () => {
+  const words = await openModel(join(data, 'models/m')).then(String, ({ message }: Error) => message)
+  assert.equal(failureReason(words), 'ArtifactMissing')
 })

@@ -19,7 +19,7 @@ after(() => {
   for (const claim of claims) claim.remove()
 })
 
-const steps = 40
+const steps = 24
 const port = await freePort()
 async function claimOf(evaluateEvery: number): Promise<Claim> {
   const claim = await makeClaim((config) => ({
