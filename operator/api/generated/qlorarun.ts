@@ -351,7 +351,7 @@ export interface QLoRARunSpec {
    */
   storage: {
     /**
-     * PersistentVolumeClaim of this namespace. The default one is made when it is not there yet, and never deleted.
+     * PersistentVolumeClaim of this namespace; the one that the dataset lies on. Never made or deleted by a run.
      */
     claimName: string
     /**
