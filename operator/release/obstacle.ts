@@ -62,7 +62,7 @@ const reasonOf = {
 
 /** A serving pod's words for an adapter or a base that is not on the claim; test/wire holds the two together. */
 const missing =
-  /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$|: there is no such model$/
+  /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$|: there is no such model\b/
 
 /** Why a pod could not load an adapter: its files are gone, or they are there and no good. */
 export function failureReason(failure: string): ReleaseReason {

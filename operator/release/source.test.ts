@@ -103,6 +103,14 @@ test('what is resolved carries everything that outlives its run', () => {
   })
 })
 
+test("a run's chat template stays out of a release's status: the adapter's folder has it", () => {
+  const given = run()
+  const format = { ...given.status!.format!, chatTemplate: '{{ messages }}' }
+  const runs = [{ ...given, status: { ...given.status!, format } }]
+  const resolution = resolveSource(release(), { runs, releases: [] })
+  assert.deepEqual(resolution.kind === 'resolved' && resolution.adapter.format, given.status!.format)
+})
+
 test('a refused pin follows a run that is made again', () => {
   const pinned = resolveSource(release(), { runs: [run()], releases: [] })
   const status: Status = pinned.kind === 'resolved' && pinned.pin ? { resolved: pinned.pin } : {}

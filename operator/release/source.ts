@@ -165,9 +165,12 @@ function adapterOf({ metadata, spec, status }: QLoRARun, checkpoint: Checkpoint)
     },
     ...(model && { model: { ...model, ...ownClaim(spec) } }),
     quantization: { ...spec.quantization, computeDType: 'Auto' },
-    ...(format && { format }),
+    ...(format && { format: promptsOf(format) }),
   }
 }
+
+/** Its chat template travels in the adapter's own folder. */
+const promptsOf = ({ chatTemplate: _, ...prompts }: NonNullable<NonNullable<QLoRARun['status']>['format']>) => prompts
 
 /** Also of runs that pinned their base before the claim stood in their status. */
 function ownClaim({ baseModel, storage }: QLoRARun['spec']): { claimName?: string } {

@@ -29,6 +29,16 @@ function claimsOf(job: unknown): string[] {
   })
 }
 
+test("the dataset's chat template goes with the fetching of a base, which may have none", () => {
+  const format = { sample: 'Denoise', systemPrompt: '', userTemplate: '{text}', chatTemplate: '{{ messages }}' }
+  const configOf = (status: NonNullable<ReturnType<typeof run>['status']>) => {
+    const [config] = fetchChildren(run({}, status), 1, claim, settings, reclaimOf(run()))
+    return JSON.parse((config as unknown as { data: Record<string, string> }).data['config.json']!)
+  }
+  assert.equal(configOf({ format }).chatTemplate, format.chatTemplate)
+  assert.equal(configOf({}).chatTemplate, undefined)
+})
+
 const bases: { a_base: string; claimName: string; pinned: string | undefined; mounts: string[] }[] = [
   {
     a_base: 'on a claim of its own',

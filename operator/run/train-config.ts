@@ -24,7 +24,13 @@ const ownerOf = ({ metadata }: QLoRARun) => ({
 
 /** Configuration of one attempt of `fetch`. */
 export function fetchConfig(run: QLoRARun, attempt: number, reclaim: Reclaim): FetchConfig {
-  return { owner: ownerOf(run), model: baseModel(run), attempt, reclaim }
+  return {
+    owner: ownerOf(run),
+    model: baseModel(run),
+    attempt,
+    reclaim,
+    chatTemplate: run.status?.format?.chatTemplate,
+  }
 }
 
 function baseModel(run: QLoRARun): BaseModel {

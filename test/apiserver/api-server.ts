@@ -267,7 +267,11 @@ export function freePort(): Promise<number> {
 }
 
 /** Waits until `what` holds, asking every 50 ms; throws after the limit. Resolves to the milliseconds it took. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>, limitSeconds = 180): Promise<number> {
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  limitSeconds = 180,
+): Promise<number> {
   const started = performance.now()
   while (!(await holds())) {
     if (performance.now() - started > limitSeconds * 1000) throw new Error(`not within ${limitSeconds} s: ${what}`)

@@ -130,7 +130,10 @@ test('a Job for a Kueue queue is made suspended, and what Kueue writes to it aft
   await operator.ready()
   await start({}, QUEUE)
   for (const name of ['prose-fetch-1', 'prose-train-1']) {
-    await reaches(user, 'Queued')
+    await until(`${name} is queued`, async () => {
+      const { reason, message } = readyOf(await user.run()) ?? {}
+      return reason === 'Queued' && message?.includes(name) === true
+    })
     const job = await user.get<KubeObject & { spec: { suspend: boolean } }>('jobs', name)
     assert.deepEqual([job.spec.suspend, job.metadata.labels?.['kueue.x-k8s.io/queue-name']], [true, 'gpus'])
     await user.patch('jobs', name, { spec: { suspend: false } })

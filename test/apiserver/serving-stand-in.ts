@@ -3,6 +3,7 @@
  * gets an address of its own in 127.0.0.0/8 and a process-less stand-in there that answers GET /readyz and real signed gRPC
  * calls, and that follows desired.json as the trainer does.
  */
+import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { DesiredAdapter, ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type ServingServiceServer, ServingServiceService } from '#proto/humanizer/trainer/v1/serving_service.ts'
@@ -40,6 +41,8 @@ export class ServingPods {
   readonly #unscheduled = new Set<string>()
   readonly #client: ApiClient
   readonly #namespace: string
+  /** Test files run at once; the process id keeps their addresses apart. */
+  readonly #subnet = `127.${1 + ((process.pid >> 8) % 254)}.${process.pid & 255}`
   #nextAddress = 2
   #stopped = false
   #loop: Promise<void>
@@ -113,13 +116,14 @@ export class ServingPods {
   async #start(item: Pod): Promise<StandIn> {
     const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
     const uid = item.metadata.uid ?? ''
-    const ip = `127.0.0.${this.#nextAddress++}`
+    const ip = `${this.#subnet}.${this.#nextAddress++}`
     const http = createServer((_, response) => {
       if (this.silent) return response.destroy()
       const state = this.lie(pod.state)
       return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
     })
-    await new Promise<void>((resolve) => http.listen(config.httpPort, ip, resolve))
+    http.listen(config.httpPort, ip)
+    await once(http, 'listening')
     const handlers = service<ServingServiceServer>(ServingServiceService, {
       activate: async ({ desired }) => ({ state: this.#want(pod, desired ?? DesiredAdapter.fromPartial({})) }),
       deactivate: async ({ generation }) => ({ state: this.#want(pod, DesiredAdapter.fromPartial({ generation })) }),

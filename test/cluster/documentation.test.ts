@@ -63,6 +63,9 @@ async function type(commands: string, config = 'current'): Promise<string> {
     PATH: `${binDir}:${process.env['PATH']}`,
     KUBECONFIG: join(folder, config),
     REGISTRY_FLAGS: '--tls-verify=false',
+    // Of the make that runs the tests: with it, an inner make would print its folder among the lines to type.
+    MAKELEVEL: undefined,
+    MAKEFLAGS: undefined,
   }
   const options = { cwd: root, env, maxBuffer: 16 << 20, timeout: 400_000 }
   const running = promisify(execFile)('bash', ['--norc', '-euxo', 'pipefail', '-c', commands], options)

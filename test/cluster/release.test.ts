@@ -141,7 +141,7 @@ test('a serving pod refuses calls that are unsigned or signed by a stranger, and
     { method: 'activate', request: { desired }, generation, signedWith: stranger },
     { method: 'deactivate', request: { generation }, generation },
     { method: 'deactivate', request: { generation }, generation, signedWith: stranger },
-    { method: 'getStatus', request: {}, signedWith: operator },
+    { method: 'getStatus', request: {}, generation: before.generation, signedWith: operator },
   ])
   const refused = 'UNAUTHENTICATED'
   const codes = replies.map(({ code }) => code)

@@ -139,3 +139,30 @@ test('the chat template sees the date that the adapter was trained with, and the
   await pod.activate(desired(2, undated))
   assert.equal(await told(), promptTokens(templateDate))
 })
+
+test('an adapter answers with the chat template that it was trained with, on a base that has none too', async () => {
+  claim = await Claim.create(async (model) => {
+    const path = join(model, 'tokenizer_config.json')
+    const { chat_template: _, ...config } = JSON.parse(await readFile(path, 'utf8'))
+    await writeFile(path, JSON.stringify(config))
+  })
+  const templates = ["{{ messages[0]['content'] }}", "user: {{ messages[0]['content'] }} assistant: "]
+  const { tokenizer } = await openModel(claim.model)
+  const adapters = await Promise.all(
+    templates.map((chatTemplate, i) => claim!.checkpoint(`t${i}`, i + 1, { chatTemplate })),
+  )
+  await claim.want(1, adapters[0])
+  pod = await ServingPod.start(claim)
+  await ready(pod)
+  const ask = async (): Promise<{ usage?: { prompt_tokens: number }; error?: { message: string } }> => {
+    const messages = [{ role: 'user', content: 'Hello' }]
+    const body = JSON.stringify({ model: modelName, messages, max_tokens: 1 })
+    const answer = await fetch(`${pod?.url}/v1/chat/completions`, { method: 'POST', body })
+    return (await answer.json()) as Awaited<ReturnType<typeof ask>>
+  }
+  assert.equal((await ask()).usage?.prompt_tokens, tokenizer.encode('Hello').length)
+  await pod.activate(desired(2, adapters[1]))
+  assert.equal((await ask()).usage?.prompt_tokens, tokenizer.encode('user: Hello assistant: ').length)
+  await pod.activate(desired(3, undefined))
+  assert.match((await ask()).error?.message ?? '', /has no chat template/)
+})

@@ -64,7 +64,12 @@ export class Claim {
   }
 
   /** An adapter strong enough to change the answers; equal seeds give equal adapters. `facts` go into its manifest. */
-  async checkpoint(run: string, seed: number, facts: { base?: AdapterBase; templateDate?: string } = {}) {
+  async checkpoint(
+    run: string,
+    seed: number,
+    made: { base?: AdapterBase; templateDate?: string; chatTemplate?: string } = {},
+  ) {
+    const { chatTemplate, ...facts } = made
     const { base = this.base } = facts
     const path = `runs/test/${run}/uid/checkpoint-${seed}`
     const directory = join(this.dataDir, path)
@@ -90,6 +95,7 @@ export class Claim {
     await mkdir(directory, { recursive: true })
     await writeAdapter(directory, { config, tensors })
     await cp(join(fixture, 'tokenizer.json'), join(directory, 'tokenizer.json'))
+    if (chatTemplate) await writeFile(join(directory, 'chat_template.jinja'), chatTemplate)
     await writeFile(join(directory, 'optimizer.safetensors'), 'only needed to train on')
     const { digest } = await seal(directory, (files) => adapterDigest(files, base), { ...facts, base })
     return { digest, path } satisfies Checkpoint

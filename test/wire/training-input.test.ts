@@ -82,6 +82,22 @@ for (const { field, change, dataset, code, words } of refusals)
     assert.match(ended.result?.message ?? '', words)
   })
 
+test('a chat template that the dataset brings is trained with and goes with the adapter', async () => {
+  const chatTemplate =
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<|im_end|>' }}{% endfor %}" +
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+  const short = (config: Claim['config']) => ({ ...config, training: { ...config.training!, maxSteps: 2 } })
+  const promptTokens: number[] = []
+  for (const dataset of [{}, { chatTemplate }]) {
+    const claim = await claimOf(short, { dataset })
+    const { checkpoints, data } = await runToEnd(claim, claim.config, 'pod-template')
+    promptTokens.push(data!.promptTokens)
+    if ('chatTemplate' in dataset)
+      assert.equal(readFileSync(join(claim.dataDir, checkpoints[0]!.path, 'chat_template.jinja'), 'utf8'), chatTemplate)
+  }
+  assert.notEqual(promptTokens[0], promptTokens[1])
+})
+
 test('Identity is trained with a warning, and its best is that of human text under the denoise prompt', async () => {
   const claim = await claimOf((config) => config, { dataset: { sample: 'Identity' } })
   const { baseline, checkpoints, warnings } = await runToEnd(claim, claim.config, 'pod-identity')

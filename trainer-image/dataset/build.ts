@@ -216,11 +216,11 @@ async function makeReport(
 }
 
 async function writeDescriptions({ format, split, specHash }: Settings, report: Report, output: string): Promise<void> {
-  const { sample, systemPrompt, userTemplate } = format
+  const { sample, systemPrompt, userTemplate, chatTemplate } = format
   const { trainPercent, seed } = split
   const description = {
     version: 1,
-    format: { sample, systemPrompt, userTemplate },
+    format: { sample, systemPrompt, userTemplate, ...(chatTemplate && { chatTemplate }) },
     specHash,
     split: { trainPercent, seed },
   }

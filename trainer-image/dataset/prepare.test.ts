@@ -175,6 +175,13 @@ test('identity gives the text as its own input', async () => {
   for (const row of await rowsOf(dataDir, location, 'train')) assert.equal(row.input, row.target)
 })
 
+test("a chat template of the user's is part of what is prepared", async () => {
+  const dataDir = await freshFolder()
+  const format = { sample: 'Identity', systemPrompt: '', userTemplate: '{text}', chatTemplate: '{{ messages }}' }
+  const { location } = await prepare(configOf([{ filePath: fixture }], { format }), contextOf(dataDir))
+  assert.deepEqual(JSON.parse(await readFile(join(dataDir, location, 'dataset.json'), 'utf8')).format, format)
+})
+
 test('what is sealed is returned without being prepared again; what is damaged is prepared again', async () => {
   const dataDir = await freshFolder()
   const path = await source(jsonl(prose))

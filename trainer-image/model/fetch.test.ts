@@ -94,6 +94,18 @@ test('a model that is there is answered at once, and with a commit given without
   )
 })
 
+test('a base without a chat template is fetched only for a run that brings one', async () => {
+  const folder = join(dataDir, 'own')
+  mkdirSync(folder)
+  for (const name of names) writeFileSync(join(folder, name), model[name]!)
+  const { chat_template: _, ...rest } = JSON.parse(model['tokenizer_config.json']!.toString())
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(rest))
+  const fetchOwn = (chatTemplate?: string) =>
+    fetchModel(FetchConfig.fromPartial({ model: { volumePath: 'own' }, chatTemplate }), context({}))
+  await assert.rejects(fetchOwn(), { reason: 'SourceInvalid', message: /spec\.format\.chatTemplate/ })
+  assert.equal((await fetchOwn('given')).model?.path, 'own')
+})
+
 function flipLastBit(path: string): void {
   const bytes = readFileSync(path)
   bytes[bytes.length - 1]! ^= 1

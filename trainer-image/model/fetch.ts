@@ -18,7 +18,7 @@ import { downloadHttp } from './http-download.ts'
 import { downloadHubFiles, type HubFile, listHubFiles, matching } from './hub.ts'
 import { sumModel } from './identity.ts'
 import { readJsonObject } from './json.ts'
-import { openModel } from './open.ts'
+import { type OpenedModel, openModel, requireTemplate } from './open.ts'
 import { extractTar, isTar } from './tar.ts'
 
 const WAIT_FOR_OTHER_WRITER_MILLISECONDS = 2000
@@ -28,12 +28,15 @@ const PROGRESS_EVERY_MILLISECONDS = 10_000
 export const modelPath = (dataDir: string, path: string): string => resolve(dataDir, path)
 
 interface FetchContext extends JobContext {
+  /** That the run brings along. */
+  readonly chatTemplate?: string | undefined
   /** Beats of the writer's lock; the usual ones when absent. */
   readonly lockTimes?: LockTimes
 }
 
 /** Idempotent: a model that is already sealed is answered at once, without the network when its commit or sum is given. */
-export async function fetchModel(config: FetchConfig, context: FetchContext): Promise<FetchResult> {
+export async function fetchModel(config: FetchConfig, jobContext: FetchContext): Promise<FetchResult> {
+  const context = { ...jobContext, chatTemplate: config.chatTemplate }
   const { huggingFace, volumePath, http } = config.model ?? {}
   if (huggingFace) return fetchFromHub(huggingFace, context)
   if (http) return fetchFromHttp(http, context)
@@ -41,10 +44,10 @@ export async function fetchModel(config: FetchConfig, context: FetchContext): Pr
   throw new JobFailure('ConfigurationInvalid', 'model has no source; expected one of huggingFace, volumePath, http')
 }
 
-async function proveInPlace(path: string, context: JobContext): Promise<FetchResult> {
+async function proveInPlace(path: string, context: FetchContext): Promise<FetchResult> {
   if (path.split('/').includes('..'))
     throw new JobFailure('ConfigurationInvalid', `model.volumePath is "${path}"; expected a path without ".."`)
-  const { digest, bytes } = await sumModel(await openModel(modelPath(context.dataDir, path)), context.signal)
+  const { digest, bytes } = await sumModel(await openWhole(modelPath(context.dataDir, path), context), context.signal)
   return { model: { path, digest, revision: '', name: basename(path) }, bytes }
 }
 
@@ -76,6 +79,10 @@ async function fetchFromHub(location: HuggingFaceLocation, context: FetchContext
 
 const MODEL_FILE =
   /^(config|generation_config|tokenizer|tokenizer_config|model\.safetensors\.index)\.json$|^chat_template\.jinja$|^model(-\d+-of-\d+)?\.safetensors$/
+
+/** A model that can be trained: with a chat template of its own, or the run's. */
+const openWhole = async (path: string, { chatTemplate }: FetchContext): Promise<OpenedModel> =>
+  requireTemplate(path, await openModel(path, chatTemplate))
 
 /** What a repository has that openModel reads, config.json first; or its only GGUF file. */
 export function modelFiles(repository: string, files: readonly HubFile[]): readonly HubFile[] {
@@ -159,7 +166,7 @@ async function fetchSealed(
       if (finished) continue
       const directory = join(workspace, 'model')
       await bring(directory, AbortSignal.any([context.signal, lock.lost]))
-      const { files } = await openModel(directory)
+      const { files } = await openWhole(directory, context)
       const names = files.map((file) => file.name)
       await seal(directory, (sums) => digestOf(sumsOnly(sums, names)), { name, revision })
       lock.lost.throwIfAborted()

@@ -215,11 +215,6 @@ const changes: { a_model: string; change: (gguf: ReturnType<typeof tinyLlamaGguf
     says: /token_type has 1 entries; expected one for each of 600/,
   },
   {
-    a_model: 'without a chat template',
-    change: ({ metadata }) => delete metadata['tokenizer.chat_template'],
-    says: /has no chat template/,
-  },
-  {
     a_model: 'without a needed number',
     change: ({ metadata }) => delete metadata['llama.block_count'],
     says: /metadata llama\.block_count is absent; expected a number/,
@@ -239,6 +234,14 @@ for (const { a_model, change, says } of changes)
       message: says,
     })
   })
+
+test('a GGUF without a chat template opens with a given one, and has none otherwise', async () => {
+  const gguf = tinyLlamaGguf(folder)
+  delete gguf.metadata['tokenizer.chat_template']
+  const path = write(encodeGguf(gguf.metadata, gguf.tensors))
+  assert.equal((await openModel(path)).chatTemplate.source, '')
+  assert.equal((await openModel(path, 'given')).chatTemplate.source, 'given')
+})
 
 test('the rope factors of a Llama 3.2 are read back as its rope scaling', async () => {
   const scaling = {

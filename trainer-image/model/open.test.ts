@@ -6,7 +6,7 @@ import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { architectureOf } from './config.ts'
 import { expectedTensors } from './llama.ts'
-import { openModel } from './open.ts'
+import { openModel, requireTemplate } from './open.ts'
 import { encodeSafetensors, parseSafetensorsHeader, type TensorBytes } from './safetensors.ts'
 
 const fixture = fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url))
@@ -168,6 +168,30 @@ test('a path where nothing is is NotFound', async () => {
   })
 })
 
+const rendering = { addGenerationPrompt: true, dateString: '26 Jul 2024' }
+
+test('a folder without a chat template opens, refuses to render and names what can give one', async () => {
+  const folder = copy()
+  edit(folder, 'tokenizer_config.json', (t) => delete t.chat_template)
+  const opened = await openModel(folder)
+  const refusal = { reason: 'SourceInvalid', message: /has no chat template; .*spec\.format\.chatTemplate/ }
+  assert.throws(() => opened.chatTemplate.render([{ role: 'user', content: 'x' }], rendering), refusal)
+  assert.throws(() => requireTemplate(folder, opened), refusal)
+})
+
+test("a given chat template is used in place of the model's own, or of none", async () => {
+  const without = copy()
+  edit(without, 'tokenizer_config.json', (t) => delete t.chat_template)
+  for (const folder of [fixture, without]) {
+    const opened = requireTemplate(folder, await openModel(folder, '{{ bos_token }}{{ messages[0].content }}'))
+    assert.equal(opened.chatTemplate.render([{ role: 'user', content: 'x' }], rendering), '<|im_start|>x')
+  }
+  await assert.rejects(openModel(fixture, '{% for %}'), {
+    reason: 'SourceInvalid',
+    message: /^spec\.format\.chatTemplate: /,
+  })
+})
+
 const config = (change: (json: Record<string, unknown>) => void) => (folder: string) =>
   edit(folder, 'config.json', change)
 const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp }[] = [
@@ -308,11 +332,6 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
     a_folder: 'with more token ids than embeddings',
     breaks: (f) => edit(f, 'tokenizer.json', (t) => (t.added_tokens as object[]).push({ id: 600, content: '<x>' })),
     says: /tokenizer has ids up to 600 but the embedding has 600 rows/,
-  },
-  {
-    a_folder: 'without a chat template',
-    breaks: (f) => edit(f, 'tokenizer_config.json', (t) => delete t.chat_template),
-    says: /has no chat template/,
   },
   {
     a_folder: 'whose chat template does not parse',

@@ -27,7 +27,10 @@ export interface OpenedModel {
   /** Exactly the tensors that the architecture needs, each with the right shape. */
   readonly tensors: readonly TensorSource[]
   readonly tokenizer: Tokenizer
+  /** Refuses to render when the model has none and none was given: see requireTemplate. */
   readonly chatTemplate: ChatTemplate
+  /** Another template for this tokenizer; `name` is what its errors call it. */
+  templateOf(name: string, source: string): ChatTemplate
   readonly generation: Generation
   /** Files that make up the model, by name; the model's digest is taken over their sums. */
   readonly files: readonly { readonly name: string; readonly path: string }[]
@@ -42,9 +45,10 @@ const TOKENIZER_FILES = [
 
 /**
  * Opens a model. `path` is a folder with config.json, a folder that holds one .gguf file, or a .gguf file. Failures: NotFound when nothing is
- * there, SourceInvalid that names tensor, shape and expectation (or file and field) when something is wrong with it.
+ * there, SourceInvalid that names tensor, shape and expectation (or file and field) when something is wrong with it. `chatTemplate` is one to
+ * use in place of the model's own.
  */
-export async function openModel(path: string): Promise<OpenedModel> {
+export async function openModel(path: string, chatTemplate?: string): Promise<OpenedModel> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error
     throw new JobFailure(
@@ -52,19 +56,19 @@ export async function openModel(path: string): Promise<OpenedModel> {
       `${path}: there is no such model; expected a folder with config.json, or a .gguf file`,
     )
   })
-  if (found.isFile()) return openGguf(path)
+  if (found.isFile()) return openGguf(path, chatTemplate)
   const config = await readJsonObject(join(path, 'config.json'))
-  if (config) return openFolder(path, config)
+  if (config) return openFolder(path, config, chatTemplate)
   const ggufs = (await readdir(path)).filter((name) => name.endsWith('.gguf'))
   if (ggufs.length !== 1)
     throw new JobFailure(
       'SourceInvalid',
       `${path}: has no config.json and ${ggufs.length} .gguf files; expected config.json or one .gguf`,
     )
-  return openGguf(join(path, ggufs[0]!))
+  return openGguf(join(path, ggufs[0]!), chatTemplate)
 }
 
-async function openFolder(path: string, config: JsonObject): Promise<OpenedModel> {
+async function openFolder(path: string, config: JsonObject, template: string | undefined): Promise<OpenedModel> {
   const architecture = architectureOf(join(path, 'config.json'), config)
   const { tensors, files } = await readTensorIndex(path)
   const tokenizerPath = join(path, 'tokenizer.json')
@@ -89,7 +93,7 @@ async function openFolder(path: string, config: JsonObject): Promise<OpenedModel
     architecture,
     tensors,
     tokenizer,
-    chatTemplate: createChatTemplate(path, await templateSource(path, tokenizerConfig), tokens),
+    ...templates(path, template, await templateSource(path, tokenizerConfig), tokens),
     generation: generationOf(architecture, {
       ends: [...idsOf(tokenizer, tokens.eos), ...generation.ids('eos_token_id'), ...model.ids('eos_token_id')],
       bos: first([...generation.ids('bos_token_id'), ...model.ids('bos_token_id')], tokens.bos),
@@ -99,7 +103,7 @@ async function openFolder(path: string, config: JsonObject): Promise<OpenedModel
   })
 }
 
-async function openGguf(path: string): Promise<OpenedModel> {
+async function openGguf(path: string, template: string | undefined): Promise<OpenedModel> {
   const file: GgufFile = await readGguf(path)
   const metadata = metadataOf(file)
   const architecture = await ggufArchitecture(file)
@@ -108,14 +112,15 @@ async function openGguf(path: string): Promise<OpenedModel> {
   const id = (name: string): number | undefined =>
     metadata.has(`tokenizer.ggml.${name}_token_id`) ? metadata.number(`tokenizer.ggml.${name}_token_id`) : undefined
   const text = (name: string): string | undefined => tokens[id(name) ?? -1]
-  if (!metadata.has('tokenizer.chat_template')) throw noTemplate(path)
+  const own = metadata.has('tokenizer.chat_template') ? metadata.string('tokenizer.chat_template') : undefined
   return proven(path, {
     architecture,
     tensors: ggufTensors(file, architecture),
     tokenizer,
-    chatTemplate: createChatTemplate(
+    ...templates(
       path,
-      metadata.string('tokenizer.chat_template'),
+      template,
+      own,
       defined({ bos: text('bos'), eos: text('eos'), pad: text('padding'), unknown: text('unknown') }),
     ),
     generation: generationOf(architecture, {
@@ -165,10 +170,36 @@ function namedTokens(path: string, config: JsonObject): TemplateTokens {
 }
 
 const noTemplate = (path: string) =>
-  new JobFailure('SourceInvalid', `${path}: the tokenizer has no chat template; expected an instruction-tuned model`)
+  new JobFailure(
+    'SourceInvalid',
+    `${path}: the tokenizer has no chat template; expected an instruction-tuned model, or spec.format.chatTemplate of the dataset`,
+  )
+
+function templates(
+  path: string,
+  given: string | undefined,
+  own: string | undefined,
+  tokens: TemplateTokens,
+): Pick<OpenedModel, 'chatTemplate' | 'templateOf'> {
+  const templateOf = (name: string, source: string) => createChatTemplate(name, source, tokens)
+  const refusing: ChatTemplate = {
+    source: '',
+    render: () => {
+      throw noTemplate(path)
+    },
+  }
+  const ofModel = () => (own === undefined ? refusing : templateOf(path, own))
+  return { chatTemplate: given ? templateOf('spec.format.chatTemplate', given) : ofModel(), templateOf }
+}
+
+/** For work that renders prompts: SourceInvalid when there is nothing to render them with. */
+export function requireTemplate(path: string, opened: OpenedModel): OpenedModel {
+  if (opened.chatTemplate.source === '') throw noTemplate(path)
+  return opened
+}
 
 /** chat_template.jinja wins over tokenizer_config.json, as in transformers; of several named templates the one called "default". */
-async function templateSource(path: string, config: JsonObject): Promise<string> {
+async function templateSource(path: string, config: JsonObject): Promise<string | undefined> {
   const file = await readFile(join(path, 'chat_template.jinja'), 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
     throw error
@@ -176,8 +207,7 @@ async function templateSource(path: string, config: JsonObject): Promise<string>
   const field = config.chat_template
   const source =
     file ?? (Array.isArray(field) ? field.find((t) => isObject(t) && t.name === 'default')?.template : field)
-  if (typeof source !== 'string') throw noTemplate(path)
-  return source
+  return typeof source === 'string' ? source : undefined
 }
 
 /** The last check: every tensor that the architecture needs is there and has its shape, and the ids fit the embedding. */

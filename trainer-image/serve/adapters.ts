@@ -1,4 +1,4 @@
-import { constants, copyFile, link, mkdir, readdir, rename, rm, stat } from 'node:fs/promises'
+import { constants, copyFile, link, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
@@ -7,7 +7,7 @@ import { JobFailure } from '../job/failure.ts'
 import { readAdapter } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
-import { type AdapterBase, adapterDigest, adapterFiles } from '../storage/adapter-identity.ts'
+import { type AdapterBase, adapterDigest, adapterFiles, chatTemplateName } from '../storage/adapter-identity.ts'
 import { isTemporary, syncDirectory, temporaryName } from '../storage/atomic.ts'
 import { hexOf } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
@@ -158,7 +158,8 @@ async function loadAdapter(dataDir: string, digest: string, base: ServingBase): 
     throw error
   }
   const { templateDate } = manifest
-  return { adapter, ...(typeof templateDate === 'string' && { templateDate }) }
+  const chatTemplate = manifest.files[chatTemplateName] && (await readFile(join(folder, chatTemplateName), 'utf8'))
+  return { adapter, ...(typeof templateDate === 'string' && { templateDate }), ...(chatTemplate && { chatTemplate }) }
 }
 
 /** One token through the whole model: every logit must be finite. */

@@ -40,7 +40,7 @@ export interface Answering {
 export async function answerChat(answering: Answering, exchange: Exchange): Promise<void> {
   const request = parseChat(await exchange.body())
   await withLease(answering, exchange, request.model, async (engine, lease, model) => {
-    const prompt = engine.base.renderChat(request.messages, lease.templateDate)
+    const prompt = engine.base.renderChat(request.messages, lease)
     await answer({ answering, exchange, engine, lease, model, dialect: chatDialect, request, param: 'messages' }, [
       prompt,
     ])
@@ -61,10 +61,7 @@ export async function answerRewrite(answering: Answering, exchange: Exchange): P
   const request = parseRewrite(await exchange.body())
   await withLease(answering, exchange, request.model, async (engine, lease, model) => {
     const { base } = engine
-    const prompt = base.renderChat(
-      promptMessages(rewriteFormat(lease.desired.format), request.text),
-      lease.templateDate,
-    )
+    const prompt = base.renderChat(promptMessages(rewriteFormat(lease.desired.format), request.text), lease)
     const room = base.contextTokens - prompt.length
     if (room < 1) throw contextLengthExceeded('text', base.contextTokens, prompt.length, 1)
     const maxTokens = request.maxTokens ?? Math.min(rewriteTokens(base.encode(request.text).length), room)

@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
-import type { Message } from '../model/chat-template.ts'
+import type { ChatTemplate, Message } from '../model/chat-template.ts'
 import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
@@ -12,6 +12,7 @@ import { templateDate } from '../train/example.ts'
 import { threadsOfQuota } from '../train/threads.ts'
 import { invalid } from './errors.ts'
 import type { TextStream } from './generation.ts'
+import type { LoadedAdapter } from './release.ts'
 
 /** Of an absent block_size, as in training. */
 export const DEFAULT_BLOCK_SIZE = 64
@@ -31,10 +32,10 @@ export interface Base {
   /** Special tokens that stand in the text become single ids; none is added. Of a text beyond the context, only enough. */
   encode(text: string): Int32Array
   /**
-   * The prompt up to where the assistant answers; `date` is what the template sees as today, the usual one when absent.
-   * Throws 400 for messages that the template refuses.
+   * The prompt up to where the assistant answers, as the adapter was trained: its template, the base's own when absent, and
+   * what that sees as today, the usual date when absent. Throws 400 for messages that the template refuses.
    */
-  renderChat(messages: readonly Message[], date?: string): Int32Array
+  renderChat(messages: readonly Message[], trained?: Pick<LoadedAdapter, 'chatTemplate' | 'templateDate'>): Int32Array
   textStream(): TextStream
   /** The text of one token alone; U+FFFD where it is no whole character. */
   tokenText(id: number): string
@@ -68,6 +69,12 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   }
   log.info({ seconds: (performance.now() - began) / 1000, ...model.memory() }, `loaded ${resolved.name}`)
   const contextTokens = maxContextTokens || generation.maxPositions
+  let newest = chatTemplate
+  const templateFor = (source: string): ChatTemplate => {
+    if (source === chatTemplate.source) return chatTemplate
+    if (source !== newest.source) newest = opened.templateOf('the adapter', source)
+    return newest
+  }
   const encode = (text: string): Int32Array => encodeWithin(tokenizer, text, contextTokens)
   return {
     model,
@@ -77,10 +84,12 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
     contextTokens,
     endIds: new Set(generation.endOfTurnIds),
     encode,
-    renderChat(messages, date = templateDate) {
+    renderChat(messages, trained = {}) {
       let text: string
       try {
-        text = chatTemplate.render(messages, { addGenerationPrompt: true, dateString: date })
+        const template = templateFor(trained.chatTemplate ?? chatTemplate.source)
+        const dateString = trained.templateDate ?? templateDate
+        text = template.render(messages, { addGenerationPrompt: true, dateString })
       } catch (error) {
         throw invalid('messages', `The model's chat template refuses them: ${(error as Error).message}`)
       }

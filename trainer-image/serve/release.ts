@@ -12,6 +12,8 @@ export interface LoadedAdapter {
   readonly adapter: Adapter | undefined
   /** What the chat template saw as today in its training, where that was recorded. */
   readonly templateDate?: string
+  /** The chat template that it was trained with. */
+  readonly chatTemplate?: string
 }
 
 /** What one request runs on from its first token to its last. */
@@ -89,11 +91,12 @@ export class Release {
     const loaded = this.#loaded
     if (!loaded) return undefined
     loaded.requests++
-    const { digest, adapter, templateDate } = loaded
+    const { digest, adapter, templateDate, chatTemplate } = loaded
     return {
       digest,
       adapter,
       ...(templateDate !== undefined && { templateDate }),
+      ...(chatTemplate !== undefined && { chatTemplate }),
       desired: this.#state.served!.desired,
       release: () => {
         loaded.requests--

@@ -17,6 +17,9 @@ export interface AdapterBase {
   }
 }
 
+/** The chat template that an adapter was trained with. */
+export const chatTemplateName = 'chat_template.jinja'
+
 /** Files of a checkpoint that are no part of the adapter: they only serve to resume. */
 const resumeFiles: ReadonlySet<string> = new Set(['optimizer.safetensors', 'trainer_state.json'])
 

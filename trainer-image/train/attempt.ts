@@ -36,7 +36,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const settled = await settleRun(asked, runDirectory)
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
-  const opened = await leavingOn(signal, openBase(config, dataDir))
+  const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
   const adapterConfig = adapterConfigOf(config)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
   await recordPlan(attempt, settled, plan)

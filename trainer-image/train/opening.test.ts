@@ -35,6 +35,16 @@ test('the base that is named opens, on the claim and on a volume of the user', a
   assert.equal((await open(folder)).architecture.family, 'llama')
 })
 
+test('a base without a chat template is SourceInvalid unless the dataset brings one', async () => {
+  const path = join(folder, 'tokenizer_config.json')
+  const { chat_template: _, ...rest } = JSON.parse(readFileSync(path, 'utf8'))
+  writeFileSync(path, JSON.stringify(rest))
+  const { digest } = await sumModel(await openModel(folder))
+  const config = { model: { path: 'models/tiny', digest } } as CheckedConfig
+  await assert.rejects(openBase(config, dataDir), { reason: 'SourceInvalid', message: /spec\.format\.chatTemplate/ })
+  assert.equal((await openBase(config, dataDir, 'given')).chatTemplate.source, 'given')
+})
+
 for (const place of ['sealed', 'on a volume of the user'])
   test(`a base ${place} with one bit flipped is SourceInvalid, naming both digests`, async () => {
     if (place === 'sealed') await seal(folder, digest)

@@ -3,7 +3,7 @@ import { isAbsolute, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
-import { type OpenedModel, openModel } from '../model/open.ts'
+import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
 import { type AdapterConfig, readAdapter } from '../model/peft.ts'
 import { type Adapter, engineInfo, type Model, type Quantization } from '../native/index.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
@@ -50,9 +50,13 @@ function refuseDevice(backend: string): void {
 }
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
-export async function openBase({ model }: CheckedConfig, dataDir: string): Promise<OpenedModel> {
+export async function openBase(
+  { model }: CheckedConfig,
+  dataDir: string,
+  chatTemplate?: string | undefined,
+): Promise<OpenedModel> {
   const path = isAbsolute(model.path) ? model.path : join(dataDir, model.path)
-  const opened = await openModel(path)
+  const opened = requireTemplate(path, await openModel(path, chatTemplate))
   await requireModel(opened, model.digest, path)
   return opened
 }

@@ -4,17 +4,12 @@ import type { OpenedModel } from '../model/open.ts'
 import { type AdapterConfig, writeAdapter } from '../model/peft.ts'
 import { encodeSafetensors, readFloats, readSafetensorsHeader } from '../model/safetensors.ts'
 import type { Adapter, AdapterTensor, OptimizerState } from '../native/index.ts'
+import { chatTemplateName } from '../storage/adapter-identity.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 
 const optimizerName = 'optimizer.safetensors'
 export const trainerStateName = 'trainer_state.json'
-const chatTemplateName = 'chat_template.jinja'
-const tokenizerFiles: readonly string[] = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  chatTemplateName,
-  'generation_config.json',
-]
+const tokenizerFiles: readonly string[] = ['tokenizer.json', 'tokenizer_config.json', 'generation_config.json']
 
 /** Prefixes of the moments' tensors; the names of AdamW's state in PyTorch. */
 const moments = { firstMoment: 'exp_avg', secondMoment: 'exp_avg_sq' } as const
@@ -30,9 +25,8 @@ export async function writeCheckpointFiles(
   await writeAdapter(directory, { config, tensors: adapter.tensors() })
   const copied = opened.files.filter(({ name }) => tokenizerFiles.includes(name))
   for (const { name, path } of copied) await copyFile(path, join(directory, basename(name)))
-  // The template is part of what an adapter is, also where the base keeps it inside another file.
-  if (!copied.some(({ name }) => name === chatTemplateName))
-    await writeFileAtomic(join(directory, chatTemplateName), opened.chatTemplate.source)
+  // The template is part of what an adapter is, also where the base keeps it inside another file or has none.
+  await writeFileAtomic(join(directory, chatTemplateName), opened.chatTemplate.source)
   await writeFileAtomic(join(directory, optimizerName), optimizerBytes(adapter.optimizerState()))
   await writeFileAtomic(join(directory, trainerStateName), trainerState)
 }

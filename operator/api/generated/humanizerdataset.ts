@@ -195,6 +195,10 @@ export interface HumanizerDatasetSpec {
      * User's turn of every example; {text} stands for the input.
      */
     userTemplate: string
+    /**
+     * Chat template (Jinja, as in tokenizer_config.json) that turns prompts into tokens. Absent means the tokenizer's own; a base without one needs it.
+     */
+    chatTemplate?: string
   }
   /**
    * Which licences a source may have.
@@ -430,6 +434,10 @@ export interface HumanizerDatasetStatus {
      * User's turn, with {text}.
      */
     userTemplate: string
+    /**
+     * Chat template in place of the tokenizer's own.
+     */
+    chatTemplate?: string
   }
   /**
    * Rows of all sources together.

@@ -351,7 +351,7 @@ export interface QLoRARunSpec {
    */
   storage: {
     /**
-     * PersistentVolumeClaim of this namespace. The default one is made when it is not there yet, and never deleted.
+     * PersistentVolumeClaim of this namespace; the one that the dataset lies on. Never made or deleted by a run.
      */
     claimName: string
     /**
@@ -430,6 +430,10 @@ export interface QLoRARunStatus {
      * User's turn, with {text}.
      */
     userTemplate: string
+    /**
+     * Chat template in place of the tokenizer's own.
+     */
+    chatTemplate?: string
   }
   /**
    * The fetched base model.

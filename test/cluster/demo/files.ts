@@ -26,4 +26,4 @@ export function demoFile(name: (typeof namesOfThree)[number], short: boolean): s
 
 /** The file server of corpus and model. */
 export const fileServer = (image: string): string =>
-  readFileSync(new URL('files.yaml', folder), 'utf8').replace('FILES_IMAGE', image)
+  readFileSync(new URL('files.yaml', folder), 'utf8').replaceAll('FILES_IMAGE', image)

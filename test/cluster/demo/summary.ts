@@ -27,7 +27,10 @@ function improvement(baseline: string | undefined, best: string | undefined): st
 }
 
 const took = ({ lastOfEarlier, firstOfNew }: Switched): string =>
-  `${firstOfNew.toFixed(2)} s from the change to the first answer of the new (last request that got the earlier one: ${lastOfEarlier.toFixed(2)} s)`
+  `${firstOfNew.toFixed(2)} s from the change to the first answer of the new; ` +
+  (lastOfEarlier === 0
+    ? 'no request begun after the change got the earlier one'
+    : `the last request that got the earlier one began after ${lastOfEarlier.toFixed(2)} s`)
 
 export function summary({ dataset, run, best, copies, secondsBeforeTraining, switches, identical }: Story): string {
   const counts = dataset.status?.counts

@@ -45,7 +45,11 @@ export interface FetchConfig {
     | undefined;
   /** Attempt of the run; fenced and reported back. */
   attempt: number;
-  reclaim: Reclaim | undefined;
+  reclaim:
+    | Reclaim
+    | undefined;
+  /** Chat template that the run brings along (SampleFormat); absent means that the model must have one. */
+  chatTemplate?: string | undefined;
 }
 
 export interface FetchResult {
@@ -294,7 +298,7 @@ export const ResolvedModel: MessageFns<ResolvedModel> = {
 };
 
 function createBaseFetchConfig(): FetchConfig {
-  return { owner: undefined, model: undefined, attempt: 0, reclaim: undefined };
+  return { owner: undefined, model: undefined, attempt: 0, reclaim: undefined, chatTemplate: undefined };
 }
 
 export const FetchConfig: MessageFns<FetchConfig> = {
@@ -310,6 +314,9 @@ export const FetchConfig: MessageFns<FetchConfig> = {
     }
     if (message.reclaim !== undefined) {
       Reclaim.encode(message.reclaim, writer.uint32(34).fork()).join();
+    }
+    if (message.chatTemplate !== undefined) {
+      writer.uint32(42).string(message.chatTemplate);
     }
     return writer;
   },
@@ -359,6 +366,14 @@ export const FetchConfig: MessageFns<FetchConfig> = {
             message.reclaim = Reclaim.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.chatTemplate = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -377,6 +392,11 @@ export const FetchConfig: MessageFns<FetchConfig> = {
       model: isSet(object.model) ? BaseModel.fromJSON(object.model) : undefined,
       attempt: isSet(object.attempt) ? globalThis.Number(object.attempt) : 0,
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
+      chatTemplate: isSet(object.chatTemplate)
+        ? globalThis.String(object.chatTemplate)
+        : isSet(object.chat_template)
+        ? globalThis.String(object.chat_template)
+        : undefined,
     };
   },
 
@@ -394,6 +414,9 @@ export const FetchConfig: MessageFns<FetchConfig> = {
     if (message.reclaim !== undefined) {
       obj.reclaim = Reclaim.toJSON(message.reclaim);
     }
+    if (message.chatTemplate !== undefined) {
+      obj.chatTemplate = message.chatTemplate;
+    }
     return obj;
   },
 
@@ -410,6 +433,7 @@ export const FetchConfig: MessageFns<FetchConfig> = {
     message.reclaim = (object.reclaim !== undefined && object.reclaim !== null)
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
+    message.chatTemplate = object.chatTemplate ?? undefined;
     return message;
   },
 };

@@ -93,6 +93,8 @@ export interface SampleFormat {
   systemPrompt: string;
   /** Contains "{text}". */
   userTemplate: string;
+  /** Chat template (Jinja) in place of the tokenizer's own; absent means that one. */
+  chatTemplate?: string | undefined;
 }
 
 export interface LicensePolicy {
@@ -1098,7 +1100,7 @@ export const Split: MessageFns<Split> = {
 };
 
 function createBaseSampleFormat(): SampleFormat {
-  return { sample: "", systemPrompt: "", userTemplate: "" };
+  return { sample: "", systemPrompt: "", userTemplate: "", chatTemplate: undefined };
 }
 
 export const SampleFormat: MessageFns<SampleFormat> = {
@@ -1111,6 +1113,9 @@ export const SampleFormat: MessageFns<SampleFormat> = {
     }
     if (message.userTemplate !== "") {
       writer.uint32(26).string(message.userTemplate);
+    }
+    if (message.chatTemplate !== undefined) {
+      writer.uint32(34).string(message.chatTemplate);
     }
     return writer;
   },
@@ -1152,6 +1157,14 @@ export const SampleFormat: MessageFns<SampleFormat> = {
             message.userTemplate = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.chatTemplate = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1177,6 +1190,11 @@ export const SampleFormat: MessageFns<SampleFormat> = {
         : isSet(object.user_template)
         ? globalThis.String(object.user_template)
         : "",
+      chatTemplate: isSet(object.chatTemplate)
+        ? globalThis.String(object.chatTemplate)
+        : isSet(object.chat_template)
+        ? globalThis.String(object.chat_template)
+        : undefined,
     };
   },
 
@@ -1191,6 +1209,9 @@ export const SampleFormat: MessageFns<SampleFormat> = {
     if (message.userTemplate !== "") {
       obj.userTemplate = message.userTemplate;
     }
+    if (message.chatTemplate !== undefined) {
+      obj.chatTemplate = message.chatTemplate;
+    }
     return obj;
   },
 
@@ -1202,6 +1223,7 @@ export const SampleFormat: MessageFns<SampleFormat> = {
     message.sample = object.sample ?? "";
     message.systemPrompt = object.systemPrompt ?? "";
     message.userTemplate = object.userTemplate ?? "";
+    message.chatTemplate = object.chatTemplate ?? undefined;
     return message;
   },
 };
