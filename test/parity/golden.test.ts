@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { architectureOf } from '../../trainer-image/model/config.ts'
@@ -237,20 +239,33 @@ suite('NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
 
 suite('doubly quantised NF4 becomes bitsandbytes’ float32 again, bit for bit, on every instruction path', () => {
   const program = fileURLToPath(new URL('../../build/native/parity_nf4', import.meta.url))
+  /** Parts begin at these bytes of the file: codes, absmax_code, absmax_scale, offset. */
+  function decodesTo(expected: Float32Array, from: string, parts: readonly number[]): void {
+    const decoded = execFileSync(program, [from, String(expected.length), ...parts.map(String)])
+    const paths = decoded.byteLength / expected.byteLength
+    assert.ok(Number.isInteger(paths) && paths >= 1, `${decoded.byteLength} bytes`)
+    for (let i = 0; i < paths; i++) {
+      const own = decoded.subarray(i * expected.byteLength, (i + 1) * expected.byteLength)
+      assert.deepEqual(new Float32Array(new Uint8Array(own).buffer), expected, `path ${i}`)
+    }
+  }
   for (const name of edgeNames)
     test(name, () => {
-      const expected = floats(`edge/${name}/dequantized`)
-      const parts = ['codes', 'absmax_code', 'absmax_scale', 'offset'].map((part) =>
-        String(file.tensors.get(`edge/${name}/${part}`)!.offset),
-      )
-      const decoded = execFileSync(program, [path, String(expected.length), ...parts])
-      const paths = decoded.byteLength / expected.byteLength
-      assert.ok(Number.isInteger(paths) && paths >= 1, `${decoded.byteLength} bytes`)
-      for (let i = 0; i < paths; i++) {
-        const own = decoded.subarray(i * expected.byteLength, (i + 1) * expected.byteLength)
-        assert.deepEqual(new Float32Array(new Uint8Array(own).buffer), expected, `path ${i}`)
-      }
+      const parts = ['codes', 'absmax_code', 'absmax_scale', 'offset']
+      const offsets = parts.map((part) => file.tensors.get(`edge/${name}/${part}`)!.offset)
+      decodesTo(floats(`edge/${name}/dequantized`), path, offsets)
     })
+  test('every code of a scale', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nf4-'))
+    const ones = Buffer.alloc(256 * 32, 0xff)
+    const codes = Buffer.from(Array.from({ length: 256 }, (_, code) => code))
+    const [scale, offset] = [new Uint8Array(Float32Array.of(1).buffer), Buffer.alloc(4)]
+    writeFileSync(join(folder, 'parts'), Buffer.concat([scale, offset, codes, ones]))
+    const map = floats('dynamic_map')
+    const expected = Float32Array.from({ length: 256 * 64 }, (_, i) => map[Math.floor(i / 64)]!)
+    decodesTo(expected, join(folder, 'parts'), [8 + 256, 8, 0, 4])
+    rmSync(folder, { recursive: true })
+  })
 })
 
 suite('GGUF blocks decode to gguf-py’s values', () => {

@@ -3,7 +3,8 @@
     python3 -m venv oracle && oracle/bin/pip install -r requirements.txt && oracle/bin/python make_golden.py
 
 Sizes are odd on purpose: blocks of 64 cross rows and end ragged, heads are grouped, the head is tied. All compute is float32 on the
-CPU; every base weight is a bfloat16 number, so that quantisation has one right answer. Tensors (b = 'none' or 'nf4'):
+CPU, which must have AVX2 (else torch.linspace makes another dynamic map); every base weight is a bfloat16 number, so that quantisation
+has one right answer. Tensors (b = 'none' or 'nf4'):
 
     base/NAME             the model, bfloat16                      tokens, documents   int32; documents are unpacked here
     adapter/NAME          LoRA before training                     labels              int32, shifted, -100 ignored
@@ -15,6 +16,7 @@ CPU; every base weight is a bfloat16 number, so that quantisation has one right 
     quantized/NAME/…      codes, absmax, absmax_code, absmax_scale, offset
     edge/NAME/…           the same five of weights that training seldom has, their bfloat16 values, and dequantized: float32 again,
                           from the doubly quantised form
+    dynamic_map           the 256 values that an absmax_code stands for
     format/T/{blocks,values}   GGUF blocks of type T and gguf-py's values
 """
 
@@ -216,6 +218,7 @@ def formats(out):
 
 
 def main():
+    assert torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     exact_absmax_codes()
@@ -234,6 +237,7 @@ def main():
     with torch.no_grad():
         scaled = base_model(LLAMA3)
         out["llama3/nll"] = torch.stack([nll(scaled, d)[0] for d in docs]).double()
+    out["dynamic_map"] = functional.create_dynamic_map(signed=True)
     configs = families(out)
     edges(out)
     formats(out)
