@@ -82,8 +82,9 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);
-  w.head_scratch = arena.take(std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary +
-                              std::max(kVocabularyBlock * hidden, tile(head())));
+  const int64_t logits = std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary;
+  w.head_scratch = arena.take(
+      std::max(head_loss_scratch(heads, head()), logits + std::max(kVocabularyBlock * hidden, tile(head()))));
   w.nll = arena.take<double>(heads);
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);
