@@ -104,6 +104,7 @@ void Llama::prepare_positions(int64_t count) {
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   float* x = pass.training ? w.layers[0].x : w.x;
+#pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < pass.rows; ++r) {
     const ConstRows row = weights_.embedding.decode(backend_, pass.tokens[r], 1, x + r * a_.hidden);
     if (row.data != x + r * a_.hidden) std::copy(row.data, row.data + a_.hidden, x + r * a_.hidden);
