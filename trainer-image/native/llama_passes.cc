@@ -82,8 +82,9 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);
-  w.head_scratch = arena.take(std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary +
-                              std::max(kVocabularyBlock * hidden, tile(head())));
+  const int64_t logits = std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary;
+  w.head_scratch = arena.take(
+      std::max(head_loss_scratch(heads, head()), logits + std::max(kVocabularyBlock * hidden, tile(head()))));
   w.nll = arena.take<double>(heads);
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);
@@ -105,6 +106,7 @@ void Llama::prepare_positions(int64_t count) {
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   float* x = pass.training ? w.layers[0].x : w.x;
+#pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < pass.rows; ++r) {
     const ConstRows row = weights_.embedding.decode(backend_, pass.tokens[r], 1, x + r * a_.hidden);
     if (row.data != x + r * a_.hidden) std::copy(row.data, row.data + a_.hidden, x + r * a_.hidden);
