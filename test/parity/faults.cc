@@ -15,7 +15,7 @@ using namespace humanizer;
 
 namespace {
 
-const Architecture kArchitecture{40, 72, 2, 6, 2, 10, 131, 1e-5f, 10000, {}, true, true, false};
+const Architecture kArchitecture{40, 72, 2, 6, 2, 10, 131, 1e-5f, 10000, {}, true, true, false, false};
 const Quantization kNf4{true, 64, true};
 constexpr int64_t kMatrices = 1 + 2 * kModules;
 

@@ -76,6 +76,7 @@ Architecture random_architecture() {
   a.tied_embeddings = chance(2);
   a.qkv_bias = chance(2);
   a.output_bias = chance(4);
+  a.fused_projections = chance(3);
   return a;
 }
 
@@ -183,12 +184,12 @@ void make_gguf(ModelBytes& model, const Architecture& a) {
   }
 }
 
-LoraConfig random_lora() {
+LoraConfig random_lora(const ModuleShapes& shapes) {
   LoraConfig config{draw(generator, 1, 20), 2, chance(2) ? 0.0f : 0.3f, {}, 7};
-  for (const char* name : kModuleNames) {
-    if (chance(2)) config.targets.push_back(std::string(name).substr(std::string(name).find('.') + 1));
+  for (const auto& [name, in, out] : shapes) {
+    if (name && chance(2)) config.targets.push_back(std::string(name).substr(std::string(name).find('.') + 1));
   }
-  if (config.targets.empty()) config.targets = {"v_proj"};
+  if (config.targets.empty()) config.targets = {"o_proj"};
   return config;
 }
 
@@ -208,8 +209,8 @@ std::vector<NamedTensor> broken_tensors(const Adapter& adapter) {
 
 void use(Llama& llama, Tally& tally) {
   const Architecture& a = llama.architecture();
-  const auto adapter =
-      std::make_shared<Adapter>(llama.backend(), llama.account(), random_lora(), a.layers, module_shapes(a));
+  const auto adapter = std::make_shared<Adapter>(llama.backend(), llama.account(), random_lora(module_shapes(a)),
+                                                 a.layers, module_shapes(a));
   attempt(tally, "assign: ", [&] { adapter->assign(adapter->parameters(), broken_tensors(*adapter)); });
   const bool ran = attempt(tally, "use: ", [&] {
     for (uint32_t step = 1; step <= 2; ++step) {

@@ -19,6 +19,7 @@ export const oddArchitecture: Architecture = {
   maxPositions: 4096,
   qkvBias: false,
   outputBias: false,
+  fusedProjections: false,
 }
 
 export const allLinear = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']

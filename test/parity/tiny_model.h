@@ -61,7 +61,7 @@ inline ModelBytes random_weights(const Architecture& a, const std::string& path,
         {name, path, Format::kF32, std::move(shape), static_cast<int64_t>(model.bytes.size()), 4 * count, 0});
     model.bytes.insert(model.bytes.end(), begin, begin + 4 * count);
   };
-  const auto shapes = module_shapes(a);
+  const ModuleShapes shapes = module_shapes(a);
   add("model.embed_tokens.weight", {a.vocabulary, a.hidden});
   if (!a.tied_embeddings) add("lm_head.weight", {a.vocabulary, a.hidden});
   add("model.norm.weight", {a.hidden});
@@ -70,8 +70,9 @@ inline ModelBytes random_weights(const Architecture& a, const std::string& path,
     add(prefix + "input_layernorm.weight", {a.hidden});
     add(prefix + "post_attention_layernorm.weight", {a.hidden});
     for (size_t m = 0; m < kModules; ++m) {
-      add(prefix + kModuleNames[m] + ".weight", {shapes[m].out, shapes[m].in});
-      if (m < kO ? a.qkv_bias : m == kO && a.output_bias) add(prefix + kModuleNames[m] + ".bias", {shapes[m].out});
+      if (!shapes[m].name) continue;
+      add(prefix + shapes[m].name + ".weight", {shapes[m].out, shapes[m].in});
+      if (m < kO ? a.qkv_bias : m == kO && a.output_bias) add(prefix + shapes[m].name + ".bias", {shapes[m].out});
     }
   }
   return model;

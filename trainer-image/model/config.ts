@@ -9,8 +9,12 @@ interface Family {
   readonly maxPositions: number
   /** Key-value heads where config.json does not name them; absent: as many as heads. */
   readonly keyValueHeads?: number
-  readonly biases: (fields: Fields) => Pick<Architecture, 'qkvBias' | 'outputBias'>
-  readonly refuse: (fields: Fields, { maxPositions }: Architecture) => void
+  readonly rmsNormEpsilon?: number
+  readonly fusedProjections?: true
+  readonly biases?: (fields: Fields) => Pick<Architecture, 'qkvBias' | 'outputBias'>
+  /** How many tokens a position sees at most, itself included. */
+  readonly window?: (fields: Fields) => number
+  readonly refuse?: (fields: Fields) => void
 }
 
 const families: Readonly<Record<string, Family>> = {
@@ -27,15 +31,13 @@ const families: Readonly<Record<string, Family>> = {
   MistralForCausalLM: {
     maxPositions: 131_072,
     keyValueHeads: 8,
-    biases: () => ({ qkvBias: false, outputBias: false }),
-    refuse: (fields, { maxPositions }) => {
-      // A window that holds every position changes nothing. null is none; where nothing is said it is 4096.
-      if (fields.numberOrNull('sliding_window', 4096, maxPositions) < maxPositions)
-        throw fields.wrong(
-          'sliding_window',
-          `null, or at least max_position_embeddings (${maxPositions}): every position sees all before it here`,
-        )
-    },
+    window: (fields) => fields.numberOrNull('sliding_window', 4096, Number.MAX_VALUE),
+  },
+  Phi3ForCausalLM: {
+    maxPositions: 4096,
+    rmsNormEpsilon: 1e-5,
+    fusedProjections: true,
+    window: (fields) => fields.number('sliding_window', Number.MAX_VALUE),
   },
   Qwen2ForCausalLM: {
     maxPositions: 32_768,
@@ -50,7 +52,10 @@ const families: Readonly<Record<string, Family>> = {
 
 export const supportedArchitectures = Object.keys(families)
 
-/** Reads config.json (already parsed) of `path`. Defaults are those of the family's configuration class in transformers. */
+/**
+ * Reads config.json (already parsed) of `path`. Defaults are those of the family's configuration class in transformers. Attention here sees every
+ * position before, so a model with a sliding window has as many positions as its window, where both are the same.
+ */
 export function architectureOf(path: string, config: JsonObject): Architecture {
   const fields = fieldsOf(path, config)
   const family = familyOf(path, config, fields)
@@ -58,7 +63,8 @@ export function architectureOf(path: string, config: JsonObject): Architecture {
   const hiddenSize = fields.number('hidden_size')
   const heads = fields.number('num_attention_heads')
   const ropeScaling = ropeScalingOf(path, config, fields)
-  const architecture = checkArchitecture(
+  family.refuse?.(fields)
+  return checkArchitecture(
     {
       family: 'llama',
       hiddenSize,
@@ -68,17 +74,21 @@ export function architectureOf(path: string, config: JsonObject): Architecture {
       keyValueHeads: fields.numberOrNull('num_key_value_heads', family.keyValueHeads ?? heads, heads),
       headSize: fields.number('head_dim', hiddenSize / heads),
       vocabularySize: fields.number('vocab_size'),
-      rmsNormEpsilon: fields.number('rms_norm_eps', 1e-6),
+      rmsNormEpsilon: fields.number('rms_norm_eps', family.rmsNormEpsilon ?? 1e-6),
       ropeTheta: ropeThetaOf(path, fields),
       ...(ropeScaling && { ropeScaling }),
       tiedEmbeddings: fields.boolean('tie_word_embeddings', false),
-      maxPositions: fields.number('max_position_embeddings', family.maxPositions),
-      ...family.biases(fields),
+      maxPositions: Math.min(
+        fields.number('max_position_embeddings', family.maxPositions),
+        family.window?.(fields) ?? Number.MAX_VALUE,
+      ),
+      qkvBias: false,
+      outputBias: false,
+      ...family.biases?.(fields),
+      fusedProjections: family.fusedProjections ?? false,
     },
     path,
   )
-  family.refuse(fields, architecture)
-  return architecture
 }
 
 function familyOf(path: string, config: JsonObject, fields: Fields): Family {

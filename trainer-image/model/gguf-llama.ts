@@ -87,10 +87,7 @@ export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
   if (number('expert_count', 0) > 0) throw bad('a mixture of experts is not supported; expected a dense model')
   const scaling = metadata.string(`${name}.rope.scaling.type`, 'none')
   if (scaling !== 'none') throw bad(`${name}.rope.scaling.type "${scaling}" is not supported; expected "none"`)
-  const maxPositions = number('context_length')
-  const window = number('attention.sliding_window', maxPositions)
-  if (window < maxPositions)
-    throw bad(`${name}.attention.sliding_window is ${window}; expected at least the context length ${maxPositions}`)
+  const contextLength = number('context_length')
   const hiddenSize = number('embedding_length')
   const heads = number('attention.head_count')
   const headSize = number('attention.key_length', hiddenSize / heads)
@@ -112,9 +109,10 @@ export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
       ropeTheta,
       ...(ropeScaling && { ropeScaling }),
       tiedEmbeddings: !tensors.has('output.weight'),
-      maxPositions,
+      maxPositions: Math.min(contextLength, number('attention.sliding_window', contextLength)), // as in config.ts
       qkvBias: tensors.has('blk.0.attn_q.bias'),
       outputBias: tensors.has('blk.0.attn_output.bias'),
+      fusedProjections: false,
     },
     path,
   )

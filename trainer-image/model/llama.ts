@@ -2,11 +2,16 @@
 import { JobFailure } from '../job/failure.ts'
 import type { Architecture } from '../native/index.ts'
 
-/** PEFT's names of the linear modules of a layer: what "all linear layers" means. The head is not one of them. */
-export const linearModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const
-export type LinearModule = (typeof linearModules)[number]
+const separate = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const
+const fused = ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj'] as const
 
-const qkv: readonly LinearModule[] = ['q_proj', 'k_proj', 'v_proj']
+export type LinearModule = (typeof separate)[number] | (typeof fused)[number]
+
+/** PEFT's names of the linear modules of a layer: what "all linear layers" means. The head is not one of them. */
+export const linearModules = ({ fusedProjections }: Pick<Architecture, 'fusedProjections'>): readonly LinearModule[] =>
+  fusedProjections ? fused : separate
+
+const qkv: readonly LinearModule[] = ['q_proj', 'k_proj', 'v_proj', 'qkv_proj']
 const attention: readonly LinearModule[] = [...qkv, 'o_proj']
 
 /** Path of a linear module in the model, without "weight": model.layers.0.self_attn.q_proj. */
@@ -22,11 +27,15 @@ export function moduleShape(architecture: Architecture, module: LinearModule): r
     case 'k_proj':
     case 'v_proj':
       return [keyValueHeads * headSize, hiddenSize]
+    case 'qkv_proj':
+      return [(heads + 2 * keyValueHeads) * headSize, hiddenSize]
     case 'o_proj':
       return [hiddenSize, heads * headSize]
     case 'gate_proj':
     case 'up_proj':
       return [intermediateSize, hiddenSize]
+    case 'gate_up_proj':
+      return [2 * intermediateSize, hiddenSize]
     case 'down_proj':
       return [hiddenSize, intermediateSize]
   }
@@ -39,8 +48,8 @@ export function expectedTensors(architecture: Architecture): Map<string, readonl
   const shapes = new Map<string, readonly number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]])
   for (let layer = 0; layer < layers; layer++) {
     shapes.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize])
-    for (const module of linearModules) {
-      if (module === 'gate_proj') shapes.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize])
+    for (const module of linearModules(architecture)) {
+      if (module.startsWith('gate_')) shapes.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize])
       const shape = moduleShape(architecture, module)
       shapes.set(`${modulePath(layer, module)}.weight`, shape)
       if (biased.includes(module)) shapes.set(`${modulePath(layer, module)}.bias`, [shape[0]])
@@ -81,16 +90,21 @@ export function checkArchitecture(architecture: Architecture, source: string): A
 
 /**
  * The modules that a list of LoRA targets means, in the order of linearModules; an empty list means all. A target that matches nothing is an
- * error that names it and the modules there are, so that nobody trains less than they asked for.
+ * error that names it and the modules there are, so that nobody trains less, or other, than they asked for: q_proj of a model that has
+ * qkv_proj is not the same update.
  */
-export function resolveTargets(targetModules: readonly string[]): readonly LinearModule[] {
-  if (targetModules.length === 0) return linearModules
-  const unknown = targetModules.filter((target) => !linearModules.includes(target as LinearModule))
+export function resolveTargets(
+  architecture: Pick<Architecture, 'fusedProjections'>,
+  targetModules: readonly string[],
+): readonly LinearModule[] {
+  const modules = linearModules(architecture)
+  if (targetModules.length === 0) return modules
+  const unknown = targetModules.filter((target) => !modules.includes(target as LinearModule))
   if (unknown.length > 0)
     throw new JobFailure(
       'ConfigurationInvalid',
       `lora.targetModules: ${unknown.map((target) => `"${target}"`).join(', ')} matches no module of this model; ` +
-        `it has ${linearModules.join(', ')}`,
+        `it has ${modules.join(', ')}`,
     )
-  return linearModules.filter((module) => targetModules.includes(module))
+  return modules.filter((module) => targetModules.includes(module))
 }

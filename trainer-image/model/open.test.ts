@@ -132,6 +132,12 @@ const families = [
     biased: [],
     is: { qkvBias: false, outputBias: false, keyValueHeads: 2, maxPositions: 64 },
   },
+  {
+    family: 'Phi3',
+    config: { rms_norm_eps: null, sliding_window: null, attention_bias: false },
+    biased: [],
+    is: { qkvBias: false, outputBias: false, keyValueHeads: 4, maxPositions: 4096, rmsNormEpsilon: 1e-5 },
+  },
 ]
 for (const { family, config: change, biased, is } of families)
   test(`${family} with ${JSON.stringify(change)} has the biases and defaults of its class`, () => {
@@ -139,8 +145,8 @@ for (const { family, config: change, biased, is } of families)
     delete json.max_position_embeddings
     delete json.num_key_value_heads
     const architecture = architectureOf('c', { ...json, architectures: [`${family}ForCausalLM`], ...change })
-    const { qkvBias, outputBias, keyValueHeads, maxPositions } = architecture
-    assert.deepEqual({ qkvBias, outputBias, keyValueHeads, maxPositions }, is)
+    assert.partialDeepStrictEqual(architecture, is)
+    const { keyValueHeads } = architecture
     const biases = [...expectedTensors(architecture)].filter(([name]) => name.endsWith('.bias'))
     assert.deepEqual(
       biases.map(([name]) => name).sort(),
@@ -153,12 +159,49 @@ for (const { family, config: change, biased, is } of families)
     }
   })
 
+test('a model with a sliding window has as many positions as its window: up to there both see the same', () => {
+  const json = JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+  const positions = (family: string, change: object) =>
+    architectureOf('c', {
+      ...json,
+      architectures: [`${family}ForCausalLM`],
+      max_position_embeddings: 32_768,
+      ...change,
+    }).maxPositions
+  for (const family of ['Mistral', 'Phi3']) {
+    assert.equal(positions(family, { sliding_window: 2047 }), 2047) // Phi-3 Mini 4k
+    assert.equal(positions(family, { sliding_window: 131_072 }), 32_768)
+    assert.equal(positions(family, { sliding_window: null }), 32_768)
+    assert.throws(() => positions(family, { sliding_window: 'wide' }), {
+      message: /sliding_window is "wide"; expected a n/,
+    })
+  }
+  assert.equal(positions('Mistral', {}), 4096) // what its class has where nothing is said
+  assert.equal(positions('Phi3', {}), 32_768)
+})
+
+test('Phi-3 has fused projections, in one matrix each', () => {
+  const json = JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+  const tensors = expectedTensors(architectureOf('c', { ...json, architectures: ['Phi3ForCausalLM'] }))
+  assert.deepEqual(
+    [...tensors].filter(([name]) => name.startsWith('model.layers.1.')).map(([name, shape]) => [name.slice(15), shape]),
+    [
+      ['input_layernorm.weight', [64]],
+      ['self_attn.qkv_proj.weight', [64 + 2 * 32, 64]],
+      ['self_attn.o_proj.weight', [64, 64]],
+      ['post_attention_layernorm.weight', [64]],
+      ['mlp.gate_up_proj.weight', [2 * 176, 64]],
+      ['mlp.down_proj.weight', [64, 176]],
+    ],
+  )
+})
+
 test('what config.json leaves out is what the family says: key-value heads', () => {
   const json = JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
   delete json.num_key_value_heads
   const heads = (family: string) =>
     architectureOf('c', { ...json, num_attention_heads: 64, architectures: [`${family}ForCausalLM`] }).keyValueHeads
-  assert.deepEqual(['Llama', 'Mistral', 'Qwen2'].map(heads), [64, 8, 32])
+  assert.deepEqual(['Llama', 'Mistral', 'Phi3', 'Qwen2'].map(heads), [64, 8, 64, 32])
 })
 
 test('a path where nothing is is NotFound', async () => {
@@ -203,7 +246,7 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
   {
     a_folder: 'of Gemma2',
     breaks: config((c) => (c.architectures = ['Gemma2ForCausalLM'])),
-    says: /architecture Gemma2ForCausalLM is not supported; supported are LlamaForCausalLM, MistralForCausalLM, Qwen2/,
+    says: /architecture Gemma2ForCausalLM is not supported; supported are LlamaForCausalLM, MistralForCausalLM, Phi3ForC/,
   },
   {
     a_folder: 'that rotates a part of each head',
@@ -231,14 +274,14 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
     says: /tensor model\.layers\.0\.self_attn\.q_proj\.bias is missing; expected it with shape \[64\]/,
   },
   {
-    a_folder: 'of Mistral with a sliding window',
-    breaks: config((c) => Object.assign(c, { architectures: ['MistralForCausalLM'], sliding_window: 1024 })),
-    says: /sliding_window is 1024; expected null, or at least max_position_embeddings \(2048\)/,
+    a_folder: 'of Phi-3 with long rope',
+    breaks: config((c) => Object.assign(c, { architectures: ['Phi3ForCausalLM'], rope_scaling: { type: 'longrope' } })),
+    says: /rope_scaling has type "longrope"; supported are "default" and "llama3"/,
   },
   {
-    a_folder: 'of Mistral that leaves the sliding window to its default',
-    breaks: config((c) => Object.assign(c, { architectures: ['MistralForCausalLM'], max_position_embeddings: 32768 })),
-    says: /sliding_window is absent; expected null, or at least max_position_embeddings \(32768\)/,
+    a_folder: 'of Phi-3 whose projections are apart',
+    breaks: config((c) => (c.architectures = ['Phi3ForCausalLM'])),
+    says: /tensor model\.layers\.0\.self_attn\.qkv_proj\.weight is missing; expected it with shape \[128, 64\]/,
   },
   {
     a_folder: 'that is already quantised',

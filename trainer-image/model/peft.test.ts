@@ -11,6 +11,7 @@ import { type AdapterConfig, adapterConfigJson, expectedAdapterTensors, readAdap
 import { readSafetensorsHeader } from './safetensors.ts'
 
 const { architecture } = await openModel(fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url)))
+const phi3 = { ...architecture, fusedProjections: true }
 const root = mkdtempSync(join(tmpdir(), 'peft-'))
 after(() => rmSync(root, { recursive: true }))
 let folders = 0
@@ -21,11 +22,11 @@ const config: AdapterConfig = {
   rank: 4,
   alpha: 8,
   dropout: 0.05,
-  targetModules: linearModules,
+  targetModules: linearModules(architecture),
   rankStabilized: false,
 }
-const tensorsOf = (adapter: AdapterConfig): AdapterTensor[] =>
-  [...expectedAdapterTensors(architecture, adapter)].map(([name, shape], i) => ({
+const tensorsOf = (adapter: AdapterConfig, model = architecture): AdapterTensor[] =>
+  [...expectedAdapterTensors(model, adapter)].map(([name, shape], i) => ({
     name,
     shape,
     data: Float32Array.from({ length: shape[0] * shape[1] }, (_, k) => i + k / 1000),
@@ -58,6 +59,25 @@ test('names, shapes and metadata are those of PEFT', async () => {
   assert.deepEqual(shape('self_attn.k_proj.lora_B'), [32, 4])
   assert.deepEqual(shape('mlp.down_proj.lora_A'), [4, 176])
   assert.deepEqual(shape('mlp.down_proj.lora_B'), [64, 4])
+})
+
+test('an adapter of fused projections has one A and one B for each, and "all-linear" means them', async () => {
+  const path = folder()
+  const adapter = { ...config, targetModules: linearModules(phi3) }
+  await writeAdapter(path, { config: adapter, tensors: tensorsOf(adapter, phi3) })
+  edited((c) => (c.target_modules = 'all-linear'))(path)
+  const { config: read, tensors } = await readAdapter(path, phi3)
+  assert.deepEqual(read.targetModules, ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj'])
+  const shape = (name: string) =>
+    tensors.find((t) => t.name === `base_model.model.model.layers.1.${name}.weight`)?.shape
+  assert.deepEqual(shape('self_attn.qkv_proj.lora_A'), [4, 64])
+  assert.deepEqual(shape('self_attn.qkv_proj.lora_B'), [64 + 2 * 32, 4])
+  assert.deepEqual(shape('mlp.gate_up_proj.lora_A'), [4, 64])
+  assert.deepEqual(shape('mlp.gate_up_proj.lora_B'), [2 * 176, 4])
+  await assert.rejects(readAdapter(path, architecture), {
+    reason: 'SourceInvalid',
+    message: /tensor \S+\.lora_A\.weight belongs to no target of this adapter; targets are q_proj, k_proj/,
+  })
 })
 
 test('adapter_config.json is indented by 2 with sorted keys', () => {
@@ -144,14 +164,22 @@ test('a folder without an adapter is NotFound', async () => {
 })
 
 test('no targets mean all linear modules, and any order comes out as one', () => {
-  assert.deepEqual(resolveTargets([]), linearModules)
-  assert.deepEqual(resolveTargets(['down_proj', 'q_proj', 'q_proj']), ['q_proj', 'down_proj'])
+  const separate = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']
+  assert.deepEqual(resolveTargets(architecture, []), separate)
+  assert.deepEqual(resolveTargets(phi3, []), ['qkv_proj', 'o_proj', 'gate_up_proj', 'down_proj'])
+  assert.deepEqual(resolveTargets(architecture, ['down_proj', 'q_proj', 'q_proj']), ['q_proj', 'down_proj'])
+  assert.deepEqual(resolveTargets(phi3, ['down_proj', 'qkv_proj']), ['qkv_proj', 'down_proj'])
 })
 
 test('a target that matches nothing is refused with the modules there are', () => {
-  assert.throws(() => resolveTargets(['q_proj', 'query_key_value', 'lm_head']), {
+  assert.throws(() => resolveTargets(architecture, ['q_proj', 'query_key_value', 'lm_head']), {
     reason: 'ConfigurationInvalid',
     message:
       'lora.targetModules: "query_key_value", "lm_head" matches no module of this model; it has q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj',
+  })
+  assert.throws(() => resolveTargets(phi3, ['q_proj', 'o_proj', 'gate_proj']), {
+    reason: 'ConfigurationInvalid',
+    message:
+      'lora.targetModules: "q_proj", "gate_proj" matches no module of this model; it has qkv_proj, o_proj, gate_up_proj, down_proj',
   })
 })

@@ -92,7 +92,7 @@ export async function writeAdapter(directory: string, { config, tensors }: Store
 
 /** Reads an adapter and proves that it fits the model: every tensor there, by name and shape, none too many. */
 export async function readAdapter(directory: string, architecture: Architecture): Promise<StoredAdapter> {
-  const config = await readAdapterConfig(join(directory, adapterConfigName))
+  const config = await readAdapterConfig(join(directory, adapterConfigName), architecture)
   const path = join(directory, adapterModelName)
   const file = await readSafetensorsHeader(path).catch((error: NodeJS.ErrnoException) => {
     throw error.code === 'ENOENT' ? new JobFailure('NotFound', `${path} is missing`) : error
@@ -131,7 +131,7 @@ const NEUTRAL: Readonly<Record<string, readonly unknown[]>> = {
   use_dora: [false],
 }
 
-async function readAdapterConfig(path: string): Promise<AdapterConfig> {
+async function readAdapterConfig(path: string, architecture: Architecture): Promise<AdapterConfig> {
   const json = await readJsonObject(path)
   if (!json) throw new JobFailure('NotFound', `${path} is missing`)
   const fields = fieldsOf(path, json)
@@ -144,7 +144,7 @@ async function readAdapterConfig(path: string): Promise<AdapterConfig> {
     rank,
     alpha: fields.number('lora_alpha'),
     dropout: fields.number('lora_dropout', 0),
-    targetModules: targetsOf(path, json),
+    targetModules: targetsOf(path, json, architecture),
     rankStabilized: fields.boolean('use_rslora', false),
   }
 }
@@ -164,11 +164,11 @@ function refuseFeatures(path: string, json: JsonObject): void {
 }
 
 /** PEFT also writes "all-linear" as it was asked for when nothing resolved it. */
-function targetsOf(path: string, json: JsonObject): readonly LinearModule[] {
-  if (json.target_modules === 'all-linear') return linearModules
+function targetsOf(path: string, json: JsonObject, architecture: Architecture): readonly LinearModule[] {
+  if (json.target_modules === 'all-linear') return linearModules(architecture)
   const targets = fieldsOf(path, json).strings('target_modules')
   try {
-    return resolveTargets(targets)
+    return resolveTargets(architecture, targets)
   } catch (error) {
     throw new JobFailure('SourceInvalid', `${path}: ${(error as Error).message}`, { cause: error })
   }

@@ -9,20 +9,20 @@
 namespace humanizer {
 
 Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraConfig config, int64_t layers,
-                 const std::array<ModuleShape, kModules>& shapes)
+                 const ModuleShapes& shapes)
     : backend_(backend), account_(std::move(account)), config_(std::move(config)) {
   for (const std::string& target : config_.targets) {
     bool matched = false;
+    std::string there;
     for (size_t m = 0; m < kModules; ++m) {
-      const std::string name = kModuleNames[m];
-      if (name != target && name.substr(name.find('.') + 1) != target) continue;
-      present_[m] = matched = true;
+      if (!shapes[m].name) continue;
+      const std::string name = shapes[m].name, last = name.substr(name.find('.') + 1);
+      there += (there.empty() ? "" : ", ") + last;
+      if (name == target || last == target) present_[m] = matched = true;
     }
     if (!matched) {
       throw Error(Code::kInvalidArgument,
-                  "targetModules: '" + target +
-                      "' matches no linear layer; there are q_proj, k_proj, v_proj, o_proj, gate_proj, "
-                      "up_proj, down_proj");
+                  "targetModules: '" + target + "' matches no linear layer; there are " + there);
     }
   }
   for (int64_t layer = 0; layer < layers; ++layer) {
@@ -30,7 +30,7 @@ Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraC
       if (!present_[m]) continue;
       if (layer == 0) first_[m] = slots_.size();
       const std::string name =
-          "base_model.model.model.layers." + std::to_string(layer) + "." + kModuleNames[m] + ".lora_";
+          "base_model.model.model.layers." + std::to_string(layer) + "." + shapes[m].name + ".lora_";
       slots_.push_back({name + "A.weight", config_.rank, shapes[m].in, count_});
       count_ += config_.rank * shapes[m].in;
       slots_.push_back({name + "B.weight", shapes[m].out, config_.rank, count_});

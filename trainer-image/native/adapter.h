@@ -13,11 +13,10 @@
 
 namespace humanizer {
 
-// The linear layers of a decoder layer, in the order of the forward pass; the number is the Philox key's module.
+// The linear layers of a decoder layer, in the order of the forward pass; the number is the Philox key's module. Where
+// projections are fused (Phi-3), qkv_proj has the place of kQ and gate_up_proj that of kGate; kK, kV and kUp are
+// absent.
 enum Module { kQ, kK, kV, kO, kGate, kUp, kDown, kModules };
-inline constexpr std::array<const char*, kModules> kModuleNames = {
-    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
-    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
 
 struct LoraConfig {
   int64_t rank;
@@ -28,8 +27,10 @@ struct LoraConfig {
 };
 
 struct ModuleShape {
+  const char* name;  // self_attn.q_proj; null: the model has no such layer
   int64_t in, out;
 };
+using ModuleShapes = std::array<ModuleShape, kModules>;
 
 // One parameter matrix inside the flat arrays.
 struct Slot {
@@ -47,9 +48,9 @@ struct NamedTensor {
 class Adapter {
  public:
   // A from U(-1/sqrt(in), 1/sqrt(in)) (PEFT's kaiming_uniform(sqrt 5)), B zero. Throws Error{kInvalidArgument} naming a
-  // target that matches no module.
+  // target that matches no module and the modules there are.
   Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraConfig config, int64_t layers,
-          const std::array<ModuleShape, kModules>& shapes);
+          const ModuleShapes& shapes);
 
   const LoraConfig& config() const { return config_; }
   const std::vector<Slot>& slots() const { return slots_; }

@@ -38,6 +38,8 @@ export interface Architecture {
   readonly qkvBias: boolean
   /** o has one */
   readonly outputBias: boolean
+  /** q, k and v are one matrix, qkv_proj, and gate and up another, gate_up_proj: as files and adapters have them */
+  readonly fusedProjections: boolean
 }
 
 /** How the linear layers are held. Embedding, head and norms stay as the file has them. */
@@ -53,7 +55,7 @@ export interface LoraConfig {
   readonly alpha: number
   /** in [0, 1) */
   readonly dropout: number
-  /** names of linear layers: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj */
+  /** names of linear layers: q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj; of fused ones see fusedProjections */
   readonly targetModules: readonly string[]
   /** scale alpha / sqrt(rank) instead of alpha / rank */
   readonly rankStabilized: boolean

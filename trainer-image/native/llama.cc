@@ -24,10 +24,17 @@ Llama::Llama(const Backend& backend, std::shared_ptr<Account> account, const Arc
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
-// Linear layers: the frozen part of one or several that share their input, then each one's adapter.
+// Linear layers. Those that read the same x are one product, whose columns are theirs side by side: q, k and v, or gate
+// and up. `first` names them all.
 
-ConstRows Llama::fused(size_t layer, Module first, size_t count, float* scratch) const {
+size_t Llama::joined(Module first) const {
+  if (a_.fused_projections) return 1;
+  return first == kQ ? 3 : first == kGate ? 2 : 1;
+}
+
+ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   const Weight* linear = &weights_.layers[layer].linear[first];
+  const size_t count = joined(first);
   if (count == 1) return linear->decode(backend_, 0, linear->rows(), scratch);
   int64_t rows = 0;
   for (size_t i = 0; i < count; ++i) {
@@ -37,12 +44,11 @@ ConstRows Llama::fused(size_t layer, Module first, size_t count, float* scratch)
   return dense(static_cast<const float*>(scratch), rows, linear->cols());
 }
 
-// y = beta y + x W^T, with y's columns those of the layers side by side.
-void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, size_t count, float beta,
-                   const Workspace& w) const {
-  if (x.rows > kFewRows) return matmul(y, x, fused(layer, first, count, w.weights), Transpose::kNT, 1, beta);
+// y = beta y + x W^T
+void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const {
+  if (x.rows > kFewRows) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
   const Weight* parts = &weights_.layers[layer].linear[first];
-  for (size_t i = 0, column = 0; i < count; column += static_cast<size_t>(parts[i].rows()), ++i) {
+  for (size_t i = 0, column = 0; i < joined(first); column += static_cast<size_t>(parts[i].rows()), ++i) {
     backend_.few_rows_matmul(columns(y, static_cast<int64_t>(column), parts[i].rows()), x, parts[i].held(), beta,
                              w.weights);
   }
@@ -54,24 +60,38 @@ Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adap
           pass.ordinals.data(), pass.offsets.data()};
 }
 
-void Llama::adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& pass, const Saved& s,
+// y += the update of each adapter, and its h is kept.
+void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
                   const Workspace& w) const {
-  for (const Run& run : pass.runs) {
-    if (!run.adapter || !run.adapter->has(module)) continue;
-    const LoraWeights lora = run.adapter->weights(layer, module);
-    backend_.lora_forward(slice(y, run.begin, run.rows),
-                          dense(s.h[module] + run.begin * lora.rank, run.rows, lora.rank),
-                          slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter), w.lora);
+  int64_t column = 0;
+  for (size_t m = first; m < first + joined(first); ++m) {
+    const auto module = static_cast<Module>(m);
+    const Rows part = columns(y, column, weights_.layers[layer].linear[m].rows());
+    column += part.cols;
+    for (const Run& run : pass.runs) {
+      if (!run.adapter || !run.adapter->has(module)) continue;
+      const LoraWeights lora = run.adapter->weights(layer, module);
+      backend_.lora_forward(slice(part, run.begin, run.rows),
+                            dense(s.h[m] + run.begin * lora.rank, run.rows, lora.rank), slice(x, run.begin, run.rows),
+                            lora, dropout(layer, module, pass, *run.adapter), w.lora);
+    }
   }
 }
 
-void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module module, const Pass& pass,
+// dx += the part of each adapter, or nothing where dx is empty; its gradients are added to.
+void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
                            Adapter& adapter, const Saved& s, const Workspace& w) const {
-  if (!adapter.has(module)) return;
-  const LoraWeights lora = adapter.weights(layer, module);
-  backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), dy, x,
-                         dense(static_cast<const float*>(s.h[module]), pass.rows, lora.rank), lora,
-                         dropout(layer, module, pass, adapter), w.lora);
+  int64_t column = 0;
+  for (size_t m = first; m < first + joined(first); ++m) {
+    const auto module = static_cast<Module>(m);
+    const ConstRows part = columns(dy, column, weights_.layers[layer].linear[m].rows());
+    column += part.cols;
+    if (!adapter.has(module)) continue;
+    const LoraWeights lora = adapter.weights(layer, module);
+    backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
+                           dense(static_cast<const float*>(s.h[m]), pass.rows, lora.rank), lora,
+                           dropout(layer, module, pass, adapter), w.lora);
+  }
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -89,24 +109,21 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
 
   backend_.rmsnorm_forward(normed, s.rstd_attention, dense(s.x, rows, a_.hidden), weights.attention_norm.data(),
                            a_.norm_epsilon);
-  linear(qkv, normed, layer, kQ, 3, 0, w);
+  linear(qkv, normed, layer, kQ, 0, w);
   if (!weights.qkv_bias.empty()) backend_.add_bias(qkv, weights.qkv_bias.data());
-  adapt(columns(qkv, 0, a_.q_size()), normed, layer, kQ, pass, s, w);
-  adapt(columns(qkv, a_.q_size(), a_.kv_size()), normed, layer, kK, pass, s, w);
-  adapt(columns(qkv, a_.q_size() + a_.kv_size(), a_.kv_size()), normed, layer, kV, pass, s, w);
+  adapt(qkv, normed, layer, kQ, pass, s, w);
   attend(layer, pass, s, w);
   if (middle.data != s.x) std::memcpy(middle.data, s.x, stream_bytes);
-  linear(middle, attention, layer, kO, 1, 1, w);
+  linear(middle, attention, layer, kO, 1, w);
   if (!weights.o_bias.empty()) backend_.add_bias(middle, weights.o_bias.data());
   adapt(middle, attention, layer, kO, pass, s, w);
 
   backend_.rmsnorm_forward(normed, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
-  linear(gate_up, normed, layer, kGate, 2, 0, w);
-  adapt(columns(gate_up, 0, ffn), normed, layer, kGate, pass, s, w);
-  adapt(columns(gate_up, ffn, ffn), normed, layer, kUp, pass, s, w);
+  linear(gate_up, normed, layer, kGate, 0, w);
+  adapt(gate_up, normed, layer, kGate, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
   if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
-  linear(out, activation, layer, kDown, 1, 1, w);
+  linear(out, activation, layer, kDown, 1, w);
   adapt(out, activation, layer, kDown, pass, s, w);
 }
 
@@ -157,30 +174,26 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   const bool below_down = below_mlp || adapter.has(kGate) || adapter.has(kUp);
 
   backend_.swiglu_forward(activation, gate_up);
-  if (below_down) matmul(dactivation, dx, fused(layer, kDown, 1, w.weights), Transpose::kNN, 1, 0);
+  if (below_down) matmul(dactivation, dx, frozen(layer, kDown, w.weights), Transpose::kNN, 1, 0);
   adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
   if (!below_down) return;
 
   const Rows dgate_up = gate_up;  // the activations of this layer have been used
   backend_.swiglu_backward(dgate_up, dactivation, gate_up);
   backend_.rmsnorm_replay(normed, s.rstd_mlp, middle, weights.mlp_norm.data());
-  if (below_mlp) matmul(dnormed, dgate_up, fused(layer, kGate, 2, w.weights), Transpose::kNN, 1, 0);
-  adapt_backward(below_mlp ? dnormed : nothing, columns(dgate_up, 0, ffn), normed, layer, kGate, pass, adapter, s, w);
-  adapt_backward(below_mlp ? dnormed : nothing, columns(dgate_up, ffn, ffn), normed, layer, kUp, pass, adapter, s, w);
+  if (below_mlp) matmul(dnormed, dgate_up, frozen(layer, kGate, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(below_mlp ? dnormed : nothing, dgate_up, normed, layer, kGate, pass, adapter, s, w);
   if (!below_mlp) return;
   backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.data());
 
-  if (below_attention) matmul(dattention, dx, fused(layer, kO, 1, w.weights), Transpose::kNN, 1, 0);
+  if (below_attention) matmul(dattention, dx, frozen(layer, kO, w.weights), Transpose::kNN, 1, 0);
   adapt_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
   if (!below_attention) return;
   backward_attention(pass, s, w);
 
-  const int64_t q = a_.q_size(), kv = a_.kv_size();
   backend_.rmsnorm_replay(normed, s.rstd_attention, x, weights.attention_norm.data());
-  if (!lowest) matmul(dnormed, dqkv, fused(layer, kQ, 3, w.weights), Transpose::kNN, 1, 0);
-  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, 0, q), normed, layer, kQ, pass, adapter, s, w);
-  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, q, kv), normed, layer, kK, pass, adapter, s, w);
-  adapt_backward(lowest ? nothing : dnormed, columns(dqkv, q + kv, kv), normed, layer, kV, pass, adapter, s, w);
+  if (!lowest) matmul(dnormed, dqkv, frozen(layer, kQ, w.weights), Transpose::kNN, 1, 0);
+  adapt_backward(lowest ? nothing : dnormed, dqkv, normed, layer, kQ, pass, adapter, s, w);
   if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.data());
 }
 

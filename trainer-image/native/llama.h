@@ -1,5 +1,5 @@
 // A Llama with LoRA adapters: the operations in order, forward and backward. Configurations of it: Llama 2 and 3,
-// SmolLM2, Mistral, Qwen2 (biases of q, k and v).
+// SmolLM2, Mistral, Qwen2 (biases of q, k and v), Phi-3 (fused projections).
 //
 //   x = embedding[token]
 //   each layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rmsnorm(x);   x += down(swiglu(gate(n), up(n))),
@@ -96,12 +96,13 @@ class Llama {
   void attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const;
   void backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const;
   void backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const;
-  ConstRows fused(size_t layer, Module first, size_t count, float* scratch) const;
-  void linear(Rows y, ConstRows x, size_t layer, Module first, size_t count, float beta, const Workspace& w) const;
+  size_t joined(Module first) const;
+  ConstRows frozen(size_t layer, Module first, float* scratch) const;
+  void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const;
   Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
-  void adapt(Rows y, ConstRows x, size_t layer, Module module, const Pass& pass, const Saved& s,
+  void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
              const Workspace& w) const;
-  void adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module module, const Pass& pass,
+  void adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
                       Adapter& adapter, const Saved& s, const Workspace& w) const;
 
   const Weight& head() const { return a_.tied_embeddings ? weights_.embedding : weights_.head; }

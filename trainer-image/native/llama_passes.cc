@@ -44,8 +44,8 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   int64_t rank = 0;
   for (const Run& run : pass.runs) rank = run.adapter ? std::max(rank, run.adapter->config().rank) : rank;
   int64_t lora = 0;
-  for (const ModuleShape& shape : module_shapes(a_))
-    lora = std::max(lora, lora_scratch(threads_, shape.in, shape.out, rank));
+  const ModuleShapes shapes = module_shapes(a_);
+  for (const ModuleShape& shape : shapes) lora = std::max(lora, lora_scratch(threads_, shape.in, shape.out, rank));
 
   const auto tile = [&](const Weight& weight) { return threads_ * few_rows_tile(weight.held()) * weight.cols(); };
 
@@ -62,13 +62,14 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     s.lse = arena.take(rows * a_.heads);
     s.rstd_mlp = arena.take(rows);
     s.gate_up = arena.take(rows * 2 * ffn);
-    for (float*& h : s.h) h = arena.take(rows * rank);
+    for (size_t m = 0; m < kModules; ++m) s.h[m] = arena.take(shapes[m].name ? rows * rank : 0);
     w.layers.push_back(s);
   }
   w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
   w.activation = arena.take(rows * ffn);
   int64_t weights = std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
-  for (const Weight& linear : weights_.layers[0].linear) weights = std::max(weights, tile(linear));
+  for (size_t m = 0; m < kModules; ++m)
+    if (shapes[m].name) weights = std::max(weights, tile(weights_.layers[0].linear[m]));
   w.weights = arena.take(weights);
   w.lora = arena.take(lora);
   int64_t keys = 0, longest = 0;

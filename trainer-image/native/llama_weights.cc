@@ -1,5 +1,6 @@
 #include "llama_weights.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "error.h"
@@ -36,14 +37,21 @@ class Tensors {
 
 }  // namespace
 
-std::array<ModuleShape, kModules> module_shapes(const Architecture& a) {
-  return {{{a.hidden, a.q_size()},
-           {a.hidden, a.kv_size()},
-           {a.hidden, a.kv_size()},
-           {a.q_size(), a.hidden},
-           {a.hidden, a.intermediate},
-           {a.hidden, a.intermediate},
-           {a.intermediate, a.hidden}}};
+ModuleShapes module_shapes(const Architecture& a) {
+  ModuleShapes shapes{};
+  if (a.fused_projections) {
+    shapes[kQ] = {"self_attn.qkv_proj", a.hidden, a.qkv_size()};
+    shapes[kGate] = {"mlp.gate_up_proj", a.hidden, 2 * a.intermediate};
+  } else {
+    shapes[kQ] = {"self_attn.q_proj", a.hidden, a.q_size()};
+    shapes[kK] = {"self_attn.k_proj", a.hidden, a.kv_size()};
+    shapes[kV] = {"self_attn.v_proj", a.hidden, a.kv_size()};
+    shapes[kGate] = {"mlp.gate_proj", a.hidden, a.intermediate};
+    shapes[kUp] = {"mlp.up_proj", a.hidden, a.intermediate};
+  }
+  shapes[kO] = {"self_attn.o_proj", a.q_size(), a.hidden};
+  shapes[kDown] = {"mlp.down_proj", a.intermediate, a.hidden};
+  return shapes;
 }
 
 LlamaWeights load_weights(const Backend& backend, Account& account, const Architecture& a,
@@ -53,11 +61,12 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
   const auto vector = [&](const std::string& name, int64_t size) {
     return read_values(backend, tensors.get(name, {size}));
   };
-  const auto shapes = module_shapes(a);
-  const int64_t matrices = (a.tied_embeddings ? 1 : 2) + a.layers * static_cast<int64_t>(kModules);
+  const ModuleShapes shapes = module_shapes(a);
+  const int64_t present = std::ranges::count_if(shapes, [](const ModuleShape& shape) { return shape.name; });
+  const int64_t matrices = (a.tied_embeddings ? 1 : 2) + a.layers * present;
   int64_t done = 0;
-  const auto matrix = [&](const std::string& name, ModuleShape shape, bool nf4) {
-    const TensorSource& source = tensors.get(name, {shape.out, shape.in});
+  const auto matrix = [&](const std::string& name, int64_t out, int64_t in, bool nf4) {
+    const TensorSource& source = tensors.get(name, {out, in});
     Weight weight =
         nf4 ? Weight::quantized(backend, account, source, quantization) : Weight::stored(backend, account, source);
     progress(static_cast<double>(++done) / static_cast<double>(matrices));
@@ -65,8 +74,8 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
   };
 
   LlamaWeights weights;
-  weights.embedding = matrix("model.embed_tokens.weight", {a.hidden, a.vocabulary}, false);
-  if (!a.tied_embeddings) weights.head = matrix("lm_head.weight", {a.hidden, a.vocabulary}, false);
+  weights.embedding = matrix("model.embed_tokens.weight", a.vocabulary, a.hidden, false);
+  if (!a.tied_embeddings) weights.head = matrix("lm_head.weight", a.vocabulary, a.hidden, false);
   weights.norm = vector("model.norm.weight", a.hidden);
   for (int64_t l = 0; l < a.layers; ++l) {
     const std::string prefix = "model.layers." + std::to_string(l) + ".";
@@ -74,15 +83,17 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
     layer.attention_norm = vector(prefix + "input_layernorm.weight", a.hidden);
     layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
     for (size_t m = 0; m < kModules; ++m) {
-      layer.linear[m] = matrix(prefix + kModuleNames[m] + ".weight", shapes[m], quantization.nf4);
+      const auto& [name, in, out] = shapes[m];
+      if (name) layer.linear[m] = matrix(prefix + name + ".weight", out, in, quantization.nf4);
     }
     if (a.qkv_bias) {
       for (const Module m : {kQ, kK, kV}) {
-        const std::vector<float> bias = vector(prefix + kModuleNames[m] + ".bias", shapes[m].out);
+        if (!shapes[m].name) continue;
+        const std::vector<float> bias = vector(prefix + shapes[m].name + ".bias", shapes[m].out);
         layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
       }
     }
-    if (a.output_bias) layer.o_bias = vector(prefix + kModuleNames[kO] + ".bias", a.hidden);
+    if (a.output_bias) layer.o_bias = vector(prefix + shapes[kO].name + ".bias", a.hidden);
     weights.layers.push_back(std::move(layer));
   }
   return weights;

@@ -16,18 +16,19 @@ struct Architecture {
   RopeScaling rope_scaling;
   bool tied_embeddings;
   bool qkv_bias, output_bias;  // biases of q, k and v, and of o
+  bool fused_projections;      // q, k and v are one matrix, gate and up another
   int64_t q_size() const { return heads * head_size; }
   int64_t kv_size() const { return kv_heads * head_size; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
 };
 
-// (in, out) of the seven linear layers of a decoder layer.
-std::array<ModuleShape, kModules> module_shapes(const Architecture& a);
+// Names and sizes of the linear layers of a decoder layer.
+ModuleShapes module_shapes(const Architecture& a);
 
 struct LayerWeights {
   std::vector<float> attention_norm, mlp_norm;  // hidden
   std::vector<float> qkv_bias, o_bias;          // empty when the model has none
-  std::array<Weight, kModules> linear;          // by Module
+  std::array<Weight, kModules> linear;          // by Module; empty where the model has none
 };
 
 struct LlamaWeights {

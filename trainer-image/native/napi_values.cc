@@ -23,7 +23,8 @@ Architecture architecture_of(const Napi::Object& o) {
                  {},
                  boolean(o, "tiedEmbeddings"),
                  boolean(o, "qkvBias"),
-                 boolean(o, "outputBias")};
+                 boolean(o, "outputBias"),
+                 boolean(o, "fusedProjections")};
   if (o.Get("ropeScaling").IsObject()) {
     const auto s = o.Get("ropeScaling").As<Napi::Object>();
     a.rope_scaling = {static_cast<float>(number(s, "factor")), static_cast<float>(number(s, "lowFrequencyFactor")),

@@ -42,6 +42,8 @@ export function checkArchitecture(a: Architecture): void {
   if (a.headSize % 2 !== 0) throw invalid('architecture.headSize', a.headSize, 'an even number')
   if (a.heads % a.keyValueHeads !== 0)
     throw invalid('architecture.keyValueHeads', a.keyValueHeads, `a divisor of heads (${a.heads})`)
+  for (const field of ['tiedEmbeddings', 'qkvBias', 'outputBias', 'fusedProjections'] as const)
+    if (typeof a[field] !== 'boolean') throw invalid(`architecture.${field}`, a[field], 'true or false')
   checkNumber('architecture.rmsNormEpsilon', a.rmsNormEpsilon, 0, 1)
   checkNumber('architecture.ropeTheta', a.ropeTheta, 1)
 }

@@ -37,7 +37,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
-  const adapterConfig = adapterConfigOf(config)
+  const adapterConfig = adapterConfigOf(config, opened.architecture)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
   await recordPlan(attempt, settled, plan)
 

@@ -5,7 +5,7 @@ import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
 import { type AdapterConfig, readAdapter } from '../model/peft.ts'
-import { type Adapter, engineInfo, type Model, type Quantization } from '../native/index.ts'
+import { type Adapter, type Architecture, engineInfo, type Model, type Quantization } from '../native/index.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { templateDate } from './example.ts'
@@ -67,12 +67,12 @@ export const quantizationOf = ({ quantization }: CheckedConfig): Quantization =>
   doubleQuantization: quantization.doubleQuantization,
 })
 
-export const adapterConfigOf = ({ lora, model }: CheckedConfig): AdapterConfig => ({
+export const adapterConfigOf = ({ lora, model }: CheckedConfig, architecture: Architecture): AdapterConfig => ({
   baseModel: model.name,
   rank: lora.rank,
   alpha: lora.alpha,
   dropout: lora.dropout,
-  targetModules: resolveTargets(lora.targetModules),
+  targetModules: resolveTargets(architecture, lora.targetModules),
   rankStabilized: lora.rankStabilized,
 })
 

@@ -27,6 +27,7 @@ const architecture: Architecture = {
   maxPositions: 8192,
   qkvBias: false,
   outputBias: false,
+  fusedProjections: false,
 }
 const lora = { rank: 32, alpha: 16, dropout: 0.05, targetModules: allLinear, rankStabilized: false, seed: 42 }
 const sequences = 4

@@ -11,8 +11,8 @@ has one right answer. Tensors (b = 'none' or 'nf4'):
     b/nll                 per document, no adapter                 b/logits            after the first document's last token, with adapter
     b/gradient/NAME       of the summed NLL, dropout 0             b/trained/NAME      adapter after ten AdamW steps
     b/losses              mean NLL per label before each step      b/norms             gradient norm before clipping, each step
-    llama3/nll            per document under llama3 rope scaling, no adapter
-    FAMILY/nll            per document, no adapter, of another family with the same weights;  FAMILY/base/NAME   its biases, bfloat16
+    FAMILY/…              of another family, with a config.json and weights of its own: base, adapter, nll, logits, gradient as above,
+                          for documents whose token ids are taken modulo its vocabulary, and b/losses of twenty steps
     quantized/NAME/…      codes, absmax, absmax_code, absmax_scale, offset
     edge/NAME/…           the same five of weights that training seldom has, their bfloat16 values, and dequantized: float32 again,
                           from the doubly quantised form
@@ -20,6 +20,7 @@ has one right answer. Tensors (b = 'none' or 'nf4'):
     format/T/{blocks,values}   GGUF blocks of type T and gguf-py's values
 """
 
+import copy
 import json
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from transformers import (
-    LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM)
+    AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, Phi3Config, Qwen2Config)
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SHAPE = dict(
@@ -42,7 +43,26 @@ SHAPE = dict(
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
           "original_max_position_embeddings": 32}
+FAMILIES = {
+    "llama": (LlamaConfig, dict(
+        hidden_size=45, intermediate_size=60, num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=14,
+        vocab_size=97, tie_word_embeddings=True, max_position_embeddings=512, rope_parameters=LLAMA3)),
+    "biased": (LlamaConfig, dict(
+        hidden_size=28, intermediate_size=36, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=10,
+        vocab_size=53, tie_word_embeddings=True, max_position_embeddings=512, rope_parameters=ROPE, attention_bias=True)),
+    "qwen2": (Qwen2Config, dict(
+        hidden_size=40, intermediate_size=68, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+        vocab_size=89, tie_word_embeddings=True, max_position_embeddings=512, rope_parameters=ROPE | {"rope_theta": 1e6})),
+    "mistral": (MistralConfig, dict(
+        hidden_size=36, intermediate_size=58, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2, head_dim=10,
+        vocab_size=83, max_position_embeddings=512, rope_parameters=ROPE | {"rope_theta": 1e6}, sliding_window=None)),
+    # The longest document just fits into the window.
+    "phi3": (Phi3Config, dict(
+        hidden_size=36, intermediate_size=50, num_hidden_layers=2, num_attention_heads=6, num_key_value_heads=2,
+        vocab_size=79, max_position_embeddings=512, rope_parameters=ROPE, sliding_window=150, pad_token_id=None)),
+}
 LENGTHS = [37, 150, 5, 64]
+FAMILY_RANK = 3
 ADAMW = dict(lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
 
 
@@ -62,10 +82,14 @@ def exact_absmax_codes():
 def base_model(rope):
     config = LlamaConfig(**SHAPE, rope_parameters=rope, attn_implementation="eager", dtype=torch.float32)
     torch.manual_seed(11)
-    model = LlamaForCausalLM(config).float().eval()
+    return randomise(LlamaForCausalLM(config))
+
+
+def randomise(model):
+    model = model.float().eval()
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            scale = 0.2 if name.endswith("norm.weight") else 1.7 / weight.shape[-1] ** 0.5
+            scale = 0.2 if name.endswith("norm.weight") else 0.5 if name.endswith("bias") else 1.7 / weight.shape[-1] ** 0.5
             centre = 1.0 if name.endswith("norm.weight") else 0.0
             weight.copy_((centre + scale * torch.randn_like(weight)).bfloat16())
     return model
@@ -77,17 +101,18 @@ def quantize(model):
             for name, linear in list(parent.named_children()):
                 if not isinstance(linear, torch.nn.Linear):
                     continue
-                four = bnb.nn.Linear4bit(linear.in_features, linear.out_features, bias=False, compute_dtype=torch.float32,
-                                         compress_statistics=True, quant_type="nf4")
+                four = bnb.nn.Linear4bit(linear.in_features, linear.out_features, bias=linear.bias is not None,
+                                         compute_dtype=torch.float32, compress_statistics=True, quant_type="nf4")
+                four.bias = linear.bias
                 four.weight = bnb.nn.Params4bit(linear.weight.data.clone(), requires_grad=False, compress_statistics=True,
                                                 quant_type="nf4", module=four)
                 setattr(parent, name, four.to("cpu"))
     return model
 
 
-def documents():
+def documents(vocabulary=SHAPE["vocab_size"]):
     generator = torch.Generator().manual_seed(12)
-    return [torch.randint(0, SHAPE["vocab_size"], (n,), generator=generator) for n in LENGTHS]
+    return [torch.randint(0, SHAPE["vocab_size"], (n,), generator=generator) % vocabulary for n in LENGTHS]
 
 
 def labels_of(document):
@@ -103,8 +128,8 @@ def nll(model, document):
     return torch.nn.functional.cross_entropy(logits, labels_of(document), ignore_index=-100, reduction="sum"), logits
 
 
-def adapt(model):
-    model = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, lora_dropout=0.0, target_modules=TARGETS, task_type="CAUSAL_LM"))
+def adapt(model, rank, targets):
+    model = get_peft_model(model, LoraConfig(r=rank, lora_alpha=8, lora_dropout=0.0, target_modules=targets, task_type="CAUSAL_LM"))
     generator = torch.Generator().manual_seed(13)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -117,57 +142,51 @@ def lora(model):
     return {n.replace(".default", ""): p for n, p in model.named_parameters() if "lora_" in n}
 
 
-def train(out, prefix, model):
-    docs = documents()
+def train(docs, model, rank, targets, steps):
+    """What the model says of the documents before and while an adapter learns them, by the names above."""
+    out = {}
     with torch.no_grad():
-        out[f"{prefix}/nll"] = torch.stack([nll(model, d)[0] for d in docs]).double()
-    model = adapt(model)
+        out["nll"] = torch.stack([nll(model, d)[0] for d in docs]).double()
+    model = adapt(model, rank, targets)
     parameters = lora(model)
-    if prefix == "none":
-        out.update({f"adapter/{n}": p.detach().clone() for n, p in parameters.items()})
+    out.update({f"adapter/{n}": p.detach().clone() for n, p in parameters.items()})
     with torch.no_grad():
-        out[f"{prefix}/logits"] = nll(model, docs[0])[1][-1].clone()
+        out["logits"] = nll(model, docs[0])[1][-1].clone()
     optimizer = torch.optim.AdamW(parameters.values(), **ADAMW)
     count = sum(int((labels_of(d) >= 0).sum()) for d in docs)
     losses, norms = [], []
-    for step in range(10):
+    for step in range(steps):
         optimizer.zero_grad()
         total = sum(nll(model, d)[0] for d in docs)
         total.backward()
         if step == 0:
-            out.update({f"{prefix}/gradient/{n}": p.grad.clone() for n, p in parameters.items()})
+            out.update({f"gradient/{n}": p.grad.clone() for n, p in parameters.items()})
         for p in parameters.values():
             p.grad /= count
         norms.append(torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0))
         losses.append(total.detach() / count)
         optimizer.step()
-    out[f"{prefix}/losses"] = torch.stack(losses).double()
-    out[f"{prefix}/norms"] = torch.stack(norms).double()
-    out.update({f"{prefix}/trained/{n}": p.detach().clone() for n, p in parameters.items()})
+    out["losses"] = torch.stack(losses).double()
+    out["norms"] = torch.stack(norms).double()
+    out.update({f"trained/{n}": p.detach().clone() for n, p in parameters.items()})
+    return out
 
 
 def families(out):
-    """Losses of each, and the config.json that transformers writes for it."""
-    kinds = {
-        "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
-        "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
-        "biased": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True}),
-    }
-    weights = base_model(ROPE).state_dict()
-    generator = torch.Generator().manual_seed(16)
+    """Returns the config.json that transformers writes for each."""
     configs = {}
-    for family, (Config, Model, changes) in kinds.items():
-        shape = {key: value for key, value in SHAPE.items() if key != "attention_bias"} | changes
-        config = Config(**shape, rope_parameters=ROPE, attn_implementation="eager", dtype=torch.float32, architectures=[Model.__name__])
-        model = Model(config).float().eval()
-        model.load_state_dict(weights, strict=False)
-        with torch.no_grad():
-            for name, bias in model.named_parameters():
-                if name.endswith(".bias"):
-                    bias.copy_((0.5 * torch.randn(bias.shape, generator=generator)).bfloat16())
-                    out[f"{family}/base/{name}"] = bias.detach().bfloat16()
-            out[f"{family}/nll"] = torch.stack([nll(model, d)[0] for d in documents()]).double()
-        configs[family] = json.loads(config.to_json_string())
+    for family, (Config, shape) in FAMILIES.items():
+        config = Config(rms_norm_eps=1e-5, **shape, attn_implementation="eager", dtype=torch.float32)
+        torch.manual_seed(16)
+        model = randomise(AutoModelForCausalLM.from_config(config))
+        out.update({f"{family}/base/{n}": w.detach().bfloat16() for n, w in model.named_parameters()})
+        docs = documents(shape["vocab_size"])
+        quantized = train(docs, quantize(copy.deepcopy(model)), FAMILY_RANK, "all-linear", 20)
+        plain = train(docs, model, FAMILY_RANK, "all-linear", 20)
+        out.update({f"{family}/nf4/{key}": quantized[key] for key in ("nll", "losses")})
+        out.update({f"{family}/none/{key}": plain[key] for key in ("nll", "logits", "losses")})
+        out.update({f"{family}/{n}": p for n, p in plain.items() if n.startswith(("adapter/", "gradient/"))})
+        configs[family] = json.loads(config.to_json_string()) | {"architectures": [type(model).__name__]}
     return configs
 
 
@@ -232,16 +251,15 @@ def main():
     out["tokens"] = torch.cat(docs).int()
     out["labels"] = torch.cat([labels_of(d) for d in docs]).int()
     out["documents"] = torch.tensor([0, *np.cumsum(LENGTHS)]).int()
-    train(out, "none", model)
-    train(out, "nf4", quantize(base_model(ROPE)))
-    with torch.no_grad():
-        scaled = base_model(LLAMA3)
-        out["llama3/nll"] = torch.stack([nll(scaled, d)[0] for d in docs]).double()
+    for kind, model in [("none", model), ("nf4", quantize(base_model(ROPE)))]:
+        trained = train(docs, model, 4, TARGETS, 10)
+        out.update({f"{kind}/{n}": p for n, p in trained.items() if not n.startswith("adapter/")})
+    out.update({n: p for n, p in trained.items() if n.startswith("adapter/")})
     out["dynamic_map"] = functional.create_dynamic_map(signed=True)
     configs = families(out)
     edges(out)
     formats(out)
-    settings = {"shape": SHAPE, "rope": ROPE, "llama3": LLAMA3, "adamw": ADAMW, "maxGradientNorm": 1.0, "rank": 4, "alpha": 8,
+    settings = {"shape": SHAPE, "rope": ROPE, "adamw": ADAMW, "maxGradientNorm": 1.0, "rank": 4, "alpha": 8, "familyRank": FAMILY_RANK,
                 "configs": configs}
     save_file({k: v.contiguous() for k, v in out.items()}, Path(__file__).with_name("golden.safetensors"),
               metadata={"settings": json.dumps(settings)})
