@@ -119,6 +119,23 @@ test("a tokenizer of Llama 2's kind puts a space first, which offsets and decodi
   assert.equal(llama2.decode(ids), 'a bé')
 })
 
+test('white space that a special token swallows is its own, before it or after', () => {
+  const token = (id: number, content: string, strip: object) => ({
+    id,
+    content,
+    special: true,
+    normalized: false,
+    ...strip,
+  })
+  const small = bpe(
+    { vocab: { a: 0, b: 1, ' ': 2 }, byte_fallback: true },
+    { added_tokens: [token(3, '<L>', { lstrip: true }), token(4, '<R>', { rstrip: true })] },
+  )
+  const { ids, ends } = small.encodeWithOffsets('a  <L>b<R>\n\u00a0b')
+  assert.deepEqual([...ids], [0, 3, 1, 4, 1])
+  assert.deepEqual([...ends], [1, 6, 7, 12, 13])
+})
+
 test('a tokenizer that changes its text has no offsets, and says so', () => {
   const vocab = Object.fromEntries([...'abc'].map((letter, id) => [letter, id]))
   const lower = bpe(

@@ -38,6 +38,7 @@ export function createTokenizer(path: string, tokenizerJson: JsonObject): Tokeni
   const encodeNonEmpty = createEncoder(path, tokenizerJson)
   const ids = new Map([...Object.entries(model.vocab), ...added.map(({ content, id }) => [content, id] as const)])
   const lost = lostBytes(model)
+  const strips = new Map(added.map((token) => [token.id, token]))
   const dropsFirstSpace = !model.byteLevel
 
   const encode = (text: string): Int32Array => (text === '' ? new Int32Array() : encodeNonEmpty(text))
@@ -63,7 +64,7 @@ export function createTokenizer(path: string, tokenizerJson: JsonObject): Tokeni
     encode,
     encodeWithOffsets(text) {
       const encoded = encode(text)
-      return { ids: encoded, ends: endsOf(path, text, encoded, pieces, lost) }
+      return { ids: encoded, ends: endsOf(path, text, encoded, { pieces, lost, strips }) }
     },
     decode(tokens, skipSpecial) {
       const stream = decodeStream(skipSpecial)
@@ -110,6 +111,9 @@ interface AddedToken {
   readonly id: number
   readonly content: string
   readonly special: boolean
+  /** White space before it, or after, belongs to it. */
+  readonly lstrip: boolean
+  readonly rstrip: boolean
 }
 
 function readVocabulary(path: string, json: JsonObject): { model: Vocabulary; added: readonly AddedToken[] } {
@@ -125,7 +129,13 @@ function readVocabulary(path: string, json: JsonObject): { model: Vocabulary; ad
   if (!Array.isArray(list)) throw bad('added_tokens is not a list')
   const added = list.map((token: unknown): AddedToken => {
     if (!isObject(token) || typeof token.content !== 'string') throw bad('an added token has no "content"')
-    return { id: checkId(token.id, token.content, bad), content: token.content, special: token.special === true }
+    return {
+      id: checkId(token.id, token.content, bad),
+      content: token.content,
+      special: token.special === true,
+      lstrip: token.lstrip === true,
+      rstrip: token.rstrip === true,
+    }
   })
   const byteLevel = !fields.boolean('byte_fallback', false)
   return { model: { vocab: vocab as Record<string, number>, byteLevel }, added }
@@ -160,22 +170,30 @@ function lostBytes({ vocab, byteLevel }: Vocabulary): ReadonlySet<number> {
   return new Set(byteLevel ? characterOfByte.flatMap((character, byte) => (character in vocab ? [] : [byte])) : [])
 }
 
-/** Follows the tokens' bytes along the text's. A tokenizer that puts a space before the text does so here too. */
+/** Follows the tokens' bytes along the text's. A tokenizer that puts a space before the text, or after a special token, does so here too. */
 function endsOf(
   path: string,
   text: string,
   ids: Int32Array,
-  pieces: readonly Uint8Array[],
-  lost: ReadonlySet<number>,
+  {
+    pieces,
+    lost,
+    strips,
+  }: { pieces: readonly Uint8Array[]; lost: ReadonlySet<number>; strips: Map<number, AddedToken> },
 ): Int32Array {
   const bytes = new TextEncoder().encode(text)
   const unitAt = unitsByByte(text, bytes.byteLength)
   const ends = new Int32Array(ids.length)
   let at = 0
+  const skipSpace = (): void => {
+    const rest = text.slice(unitAt[at])
+    at += Buffer.byteLength(rest.slice(0, rest.length - rest.trimStart().length))
+  }
   ids.forEach((id, i) => {
     let piece = pieces[id] ?? new Uint8Array()
     while (at < bytes.byteLength && lost.has(bytes[at]!)) at++
-    if (piece[0] === 32 && bytes[at] !== 32) piece = piece.subarray(1)
+    if (strips.get(id)?.lstrip) skipSpace()
+    if (spacesAt(piece, 0) > spacesAt(bytes, at)) piece = piece.subarray(1)
     if (piece.some((byte, k) => byte !== bytes[at + k]))
       throw new JobFailure(
         'SourceInvalid',
@@ -183,9 +201,16 @@ function endsOf(
           'this tokenizer changes the text, so its tokens have no offsets',
       )
     at += piece.byteLength
+    if (strips.get(id)?.rstrip) skipSpace()
     ends[i] = unitAt[at]!
   })
   return ends
+}
+
+function spacesAt(bytes: Uint8Array, from: number): number {
+  let end = from
+  while (bytes[end] === 32) end++
+  return end - from
 }
 
 /** For every byte position the UTF-16 unit at which the character that it lies in begins. */

@@ -58,8 +58,12 @@ export function renderExample(codec: Codec, format: SampleFormat, pair: Pair): E
     )
   const encodedPrompt = tokenizer.encodeWithOffsets(prompt)
   const completion = tokenizer.encode(whole.slice(prompt.length))
-  const endOfTurn = completion.findLastIndex((token) => generation.endOfTurnIds.includes(token))
-  if (endOfTurn < 0)
+  const endsOfTurns = (tokens: Int32Array): number[] =>
+    [...tokens.keys()].filter((i) => generation.endOfTurnIds.includes(tokens[i]!))
+  // A template may write several after an answer, as Phi-3's does, and an answer may hold its own: the first after it counts.
+  const ends = endsOfTurns(completion)
+  const endOfTurn = ends[ends.length > 1 ? endsOfTurns(tokenizer.encode(pair.target)).length : 0]
+  if (endOfTurn === undefined)
     throw new JobFailure(
       'SourceInvalid',
       `the chat template writes none of the end-of-turn tokens ${generation.endOfTurnIds.join(', ')} after an answer; without one the model never learns to stop`,

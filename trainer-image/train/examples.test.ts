@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { createChatTemplate } from '../model/chat-template.ts'
 import { openModel } from '../model/open.ts'
 import { batchOf, binsInOrder, microBatches } from './batches.ts'
 import type { Row } from './dataset.ts'
@@ -59,6 +60,18 @@ test('with Identity the text inside the prompt is learnt too', () => {
 test('a text with $& and {text} of its own is put into the prompt as it is', () => {
   const example = renderExample(codec, format, { ...pair, input: 'costs $& or {text}' })
   assert.ok(tokenizer.decode(example.tokens, false).includes('Text: costs $& or {text}<|im_end|>'))
+})
+
+test('an answer ends with the first end-of-turn token behind it, whatever it holds or the template adds', () => {
+  const chatTemplate = createChatTemplate(
+    'test',
+    `${opened.chatTemplate.source}{% if not add_generation_prompt %}<|im_end|>{% endif %}`,
+    {},
+  )
+  const twice = renderExample({ ...codec, chatTemplate }, format, pair)
+  assert.deepEqual(twice, renderExample(codec, format, pair))
+  const example = renderExample(codec, format, { ...pair, target: 'A<|im_end|>B' })
+  assert.equal(learnt(example), 'A<|im_end|>B<|im_end|>')
 })
 
 test('a template that never ends a turn is refused', () => {

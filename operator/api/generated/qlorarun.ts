@@ -27,7 +27,7 @@ export interface QLoRARunSpec {
     name: string
   }
   /**
-   * The model to adapt, a Llama, Mistral or Qwen2 in Hugging Face's or GGUF format.
+   * The model to adapt, a Llama, Mistral, Phi-3 or Qwen2 in Hugging Face's format, or a Llama or Qwen2 in GGUF.
    */
   baseModel: {
     /**
@@ -117,7 +117,7 @@ export interface QLoRARunSpec {
      */
     dropout: string
     /**
-     * Names of the layers that get an adapter. Empty means every linear layer except the head. A name that matches nothing is an error.
+     * Names of the layers that get an adapter, as the model has them (Phi-3 has qkv_proj, not q_proj). Empty means every linear layer except the head. A name that matches nothing is an error.
      */
     targetModules: string[]
     /**
