@@ -39,7 +39,7 @@ test('the loss falls below the baseline and the best checkpoint is on disk', () 
   assert.ok(examplesPerStep > 2, 'packed')
 })
 
-test('a run killed at random moments ends with the same bytes as one that never was', async (t) => {
+test('trap 11: a run killed at random moments ends with the same bytes as one that never was', async (t) => {
   const claim = await claimOf()
   const kills: string[] = []
   for (let attempt = 1; attempt <= 3; attempt++) {

@@ -148,7 +148,7 @@ test('no targets mean all linear modules, and any order comes out as one', () =>
   assert.deepEqual(resolveTargets(['down_proj', 'q_proj', 'q_proj']), ['q_proj', 'down_proj'])
 })
 
-test('a target that matches nothing is refused with the modules there are', () => {
+test('trap 20: a target that matches nothing is refused with the modules there are', () => {
   assert.throws(() => resolveTargets(['q_proj', 'query_key_value', 'lm_head']), {
     reason: 'ConfigurationInvalid',
     message:
