@@ -102,6 +102,8 @@ suite('the engine takes what was planned', () => {
             longestSequence,
             longestDocument: Math.max(...documents),
             shortestDocument: Math.min(...documents),
+            mostDocuments: documents.length,
+            mostLabels: longestSequence - documents.length,
           },
           microBatchSize,
           maxSequenceLength: longestSequence,
@@ -127,7 +129,7 @@ const program = (policy: string) => `
   const { architecture, tensors, quantization } = JSON.parse(process.env.MODEL)
   const needs = {
     architecture, tensors, quantization, threads: 2, lora: { rank: 16, targetModules: linearModules },
-    lengths: { longestSequence: 1024, longestDocument: 256, shortestDocument: 256 },
+    lengths: { longestSequence: 1024, longestDocument: 256, shortestDocument: 256, mostDocuments: 4, mostLabels: 1020 },
     microBatchSize: 4, maxSequenceLength: 1024, heldByNode: process.memoryUsage.rss(),
   }
   const planned = totalOf(memoryItems(needs, '${policy}'))

@@ -32,7 +32,7 @@ const needs: MemoryNeeds = {
   quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
   lora: { rank: 32, targetModules: linearModules },
   threads: 16,
-  lengths: { longestSequence: 1024, longestDocument: 1024, shortestDocument: 64 },
+  lengths: { longestSequence: 1024, longestDocument: 1024, shortestDocument: 128, mostDocuments: 8, mostLabels: 1024 },
   microBatchSize: 4,
   maxSequenceLength: 1024,
   heldByNode: 200 * MiB,
@@ -53,21 +53,30 @@ test('the items of Llama 3.2 3B are those of the formulas in the literature', ()
 })
 
 const passes: [string, Parameters<typeof largestPass>, ReturnType<typeof largestPass>][] = [
-  ['a group ends before 1,024 tokens', [needs.lengths, 4, 1024], { tokens: 1024, documents: 16, longest: 1024 }],
+  [
+    'a group ends before 1,024 tokens',
+    [needs.lengths, 4, 1024],
+    { tokens: 1024, documents: 8, labels: 1024, longest: 1024 },
+  ],
   [
     'a longer sequence is a group',
     [{ ...needs.lengths, longestSequence: 3000, longestDocument: 2000 }, 4, 4096],
-    { tokens: 3000, documents: 46, longest: 2000 },
+    { tokens: 3000, documents: 23, labels: 3000, longest: 2000 },
+  ],
+  [
+    'documents are no more than the sequences have',
+    [{ ...needs.lengths, mostDocuments: 1 }, 4, 1024],
+    { tokens: 1024, documents: 4, labels: 1024, longest: 1024 },
   ],
   [
     'a small micro-batch is less',
-    [{ ...needs.lengths, longestSequence: 256, longestDocument: 200 }, 2, 256],
-    { tokens: 512, documents: 8, longest: 200 },
+    [{ ...needs.lengths, longestSequence: 256, longestDocument: 200, mostLabels: 100 }, 2, 256],
+    { tokens: 512, documents: 4, labels: 200, longest: 200 },
   ],
   [
     'of one short text there is one',
-    [{ longestSequence: 50, longestDocument: 50, shortestDocument: 50 }, 1, 1024],
-    { tokens: 50, documents: 1, longest: 50 },
+    [{ longestSequence: 50, longestDocument: 50, shortestDocument: 50, mostDocuments: 1, mostLabels: 30 }, 1, 1024],
+    { tokens: 50, documents: 1, labels: 30, longest: 50 },
   ],
 ]
 for (const [name, given, want] of passes)

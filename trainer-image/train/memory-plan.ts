@@ -10,6 +10,8 @@ import type { ActivationCheckpointing, Architecture, Quantization, TensorSource 
 export interface PassShape {
   readonly tokens: number
   readonly documents: number
+  /** Tokens with a label: the rows of the head. */
+  readonly labels: number
   /** Tokens of the longest document. */
   readonly longest: number
 }
@@ -20,6 +22,9 @@ export interface Lengths {
   readonly longestSequence: number
   readonly longestDocument: number
   readonly shortestDocument: number
+  /** In one packed sequence. */
+  readonly mostDocuments: number
+  readonly mostLabels: number
 }
 
 /** The engine works through packed sequences about so many tokens at a time: kGroupTokens of llama_passes.cc. */
@@ -31,7 +36,11 @@ export function largestPass(lengths: Lengths, microBatchSize: number, maxSequenc
   const tokens = Math.max(sequence, Math.min(groupTokens, microBatchSize * sequence))
   return {
     tokens,
-    documents: Math.max(1, Math.floor(tokens / lengths.shortestDocument)),
+    documents: Math.max(
+      1,
+      Math.min(microBatchSize * lengths.mostDocuments, Math.floor(tokens / lengths.shortestDocument)),
+    ),
+    labels: Math.min(microBatchSize * lengths.mostLabels, tokens),
     longest: Math.min(lengths.longestDocument, sequence),
   }
 }
@@ -130,16 +139,16 @@ const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % 
 const vocabularyBlock = 4096
 const logitsBytes = 64 * 2 ** 20
 
-function headBytes({ architecture, threads }: MemoryNeeds, { tokens }: PassShape): number {
+function headBytes({ architecture, threads }: MemoryNeeds, { labels }: PassShape): number {
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
   const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
-  const part = Math.min(tokens, most)
+  const part = Math.min(labels, most)
   const weights = Math.max(vocabularyBlock * hidden, tileFloats(threads, hidden, undefined))
   const scratch = Math.max(
     part * (vocabulary + vocabularyBlock) + vocabularyBlock * hidden,
     part * vocabulary + weights,
   )
-  return block(scratch) + 3 * block(tokens * hidden) + block(tokens) + up(8 * tokens, 64)
+  return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
 }
 
 function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {

@@ -107,17 +107,29 @@ function lengthsOf(
   bins: readonly Bin[],
   sets: readonly (EvaluationSet | undefined)[],
 ): Lengths {
+  const none: Lengths = {
+    longestSequence: 0,
+    longestDocument: 0,
+    shortestDocument: Number.POSITIVE_INFINITY,
+    mostDocuments: 0,
+    mostLabels: 0,
+  }
   const evaluated = sets.filter((set) => set !== undefined)
-  const documents = [train, ...evaluated.map(({ examples }) => examples)].flat().map(({ tokens }) => tokens.length)
-  const longest = (examples: readonly Example[], bins: readonly Bin[]): number =>
-    bins.reduce((most, bin) => Math.max(most, sum(bin.map((ordinal) => examples[ordinal]!.tokens.length))), 0)
+  const packed = evaluated.map(({ examples, capacity }) => ({ examples, bins: binsInOrder(examples, capacity) }))
+  const sequences = [{ examples: train, bins }, ...packed].flatMap(({ examples, bins }) =>
+    bins.map((bin) => bin.map((ordinal) => examples[ordinal]!)),
+  )
+  return sequences.reduce(withSequence, none)
+}
+
+function withSequence(all: Lengths, sequence: readonly Example[]): Lengths {
+  const documents = sequence.map(({ tokens }) => tokens.length)
   return {
-    longestSequence: evaluated.reduce(
-      (most, { examples, capacity }) => Math.max(most, longest(examples, binsInOrder(examples, capacity))),
-      longest(train, bins),
-    ),
-    longestDocument: documents.reduce((most, length) => Math.max(most, length), 0),
-    shortestDocument: documents.reduce((least, length) => Math.min(least, length), Number.POSITIVE_INFINITY),
+    longestSequence: Math.max(all.longestSequence, sum(documents)),
+    longestDocument: Math.max(all.longestDocument, ...documents),
+    shortestDocument: Math.min(all.shortestDocument, ...documents),
+    mostDocuments: Math.max(all.mostDocuments, documents.length),
+    mostLabels: Math.max(all.mostLabels, sum(sequence.map(({ labelTokens }) => labelTokens))),
   }
 }
 
