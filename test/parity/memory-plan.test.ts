@@ -109,11 +109,36 @@ suite('the engine takes what was planned', () => {
           maxSequenceLength: longestSequence,
           heldByNode: 0,
         }
-        const { checkpoint: _, node: __, ...engine } = memoryItems(needs, policy)
+        const { checkpoint: _, generation: __, node: ___, ...engine } = memoryItems(needs, policy)
         const planned = Object.values(engine).reduce((sum, bytes) => sum + bytes, 0)
         const ratio = planned / peakBytes
         assert.ok(ratio >= 1 && ratio < 1.03, `planned ${planned}, taken ${peakBytes}: ${ratio}`)
       })
+})
+
+test('a generation between two steps takes its keys and values, and no more scratch than the step', async () => {
+  const { tensors, dispose } = randomWeights(small)
+  const model = await loadModel(small, tensors, { quantization: nf4, threads: 2 })
+  dispose()
+  const adapter = await model.createAdapter(lora)
+  await model.accumulate(adapter, pack([[randomDocument(512, small.vocabularySize, 1)]]), 1)
+  const { residentBytes } = model.memory()
+  const sequence = model.openSequence(adapter, 512)
+  for (let part = 0; part < 2; part++)
+    await model.forward([{ sequence, tokens: Int32Array.from(randomDocument(256, small.vocabularySize, part)) }])
+  const needs: MemoryNeeds = {
+    architecture: small,
+    tensors,
+    quantization: nf4,
+    lora: { rank: lora.rank, targetModules: linearModules },
+    threads: 2,
+    lengths: { longestSequence: 512, longestDocument: 512, shortestDocument: 512, mostDocuments: 1, mostLabels: 511 },
+    microBatchSize: 1,
+    maxSequenceLength: 512,
+    heldByNode: 0,
+  }
+  assert.equal(model.memory().residentBytes - residentBytes, memoryItems(needs, 'Selective').generation)
+  model.close()
 })
 
 /** Trains two steps, evaluates and writes two checkpoints in a process of its own; its last line: {peak, planned}, in bytes. */

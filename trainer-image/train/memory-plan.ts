@@ -75,6 +75,8 @@ export interface MemoryItems {
   readonly scratch: number
   /** Copies of adapter and moments while a checkpoint is written. */
   readonly checkpoint: number
+  /** Keys and values of one Generate call between two steps, which has maxSequenceLength tokens at most. */
+  readonly generation: number
   /** Node with the dataset, and what Node, OpenMP and oneDNN take once the engine runs. */
   readonly node: number
 }
@@ -198,6 +200,7 @@ export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing)
     logits: headBytes(needs, pass),
     scratch: scratchBytes(needs, pass),
     checkpoint: 3 * adapter,
+    generation: 4 * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
     node: needs.heldByNode + runtimeBytes(needs.threads),
   }
 }
