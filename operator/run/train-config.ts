@@ -70,7 +70,6 @@ function shared(run: QLoRARun): TrainConfig {
       microBatchSize: 0,
       gradientAccumulation: 0,
       optimizer: 'AdamW',
-      activationCheckpointing: 'Auto',
     },
     evaluation: { ...evaluation, maxTokens: evaluation.maxTokens ?? 0 },
     checkpoints: spec.checkpoints,

@@ -28,6 +28,7 @@ export function run(spec: Partial<QLoRARunSpec> = {}, status?: Status): QLoRARun
         microBatchSize: 4,
         gradientAccumulation: 4,
         maxSequenceLength: 1024,
+        activationCheckpointing: 'Auto',
         packing: true,
         weightDecay: '0.0',
         maxGradientNorm: '1.0',

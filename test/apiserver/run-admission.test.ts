@@ -148,6 +148,11 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     says: /training\.learningRateSchedule/,
   },
   { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1.5' } }), says: /training\.warmupRatio/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ training: { activationCheckpointing: 'Some' } }),
+    says: /training\.activationCheckpointing/,
+  },
   { kind: 'QLoRARun', spec: run({ training: { microBatchSize: 0 } }), says: /training\.microBatchSize/ },
   { kind: 'QLoRARun', spec: run({ training: { maxSteps: -1 } }), says: /training\.maxSteps/ },
   { kind: 'QLoRARun', spec: run({ checkpoints: { keep: 0 } }), says: /checkpoints\.keep/ },
@@ -211,11 +216,13 @@ test("the documented defaults are the API server's", async () => {
     microBatchSize,
     gradientAccumulation,
     maxSequenceLength,
+    activationCheckpointing,
   } = spec.training
   assert.deepEqual(
     [learningRate, learningRateSchedule, warmupRatio, epochs, microBatchSize, gradientAccumulation, maxSequenceLength],
     ['1.5e-4', 'Cosine', '0.03', 2, 4, 4, 1024],
   )
+  assert.equal(activationCheckpointing, 'Auto')
   assert.deepEqual(
     [spec.evaluation.everySteps, spec.checkpoints, spec.logging.everySteps],
     [200, { everySteps: 500, keep: 3 }, 25],

@@ -188,6 +188,17 @@ suite('arguments', () => {
       }
     })
 
+  test('a policy of activation checkpointing that is none', () =>
+    withWeights((tensors) => {
+      const activationCheckpointing = 'Auto' as 'None'
+      const message = /activationCheckpointing is 'Auto', expected None, Selective or Full/
+      return fails(
+        loadModel(oddArchitecture, tensors, { ...options, activationCheckpointing }),
+        'INVALID_ARGUMENT',
+        message,
+      )
+    }))
+
   const configs: [Partial<LoraConfig>, RegExp][] = [
     [{ targetModules: ['qkv_proj'] }, /targetModules: 'qkv_proj' matches no linear layer; there are q_proj/],
     [{ targetModules: [] }, /lora\.targetModules/],
@@ -263,7 +274,7 @@ suite('arguments', () => {
   test('the addon itself reads no typed array as one of another type', () =>
     withWeights(async (tensors) => {
       const nf4 = { nf4: true, blockSize: 64, doubleQuantization: true }
-      const model = await addon().loadModel(oddArchitecture, tensors, nf4, 1, () => {})
+      const model = await addon().loadModel(oddArchitecture, tensors, nf4, 1, 'Full', () => {})
       const refusal = { code: 'INVALID_ARGUMENT', message: /a typed array is of another type/ }
       for (const field of ['tokens', 'labels', 'documents', 'sequences', 'sequenceOrdinals'] as const) {
         const evaluate = (value: unknown) => addon().evaluate(model, undefined, { ...batch, [field]: other(value) })

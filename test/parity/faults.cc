@@ -40,8 +40,10 @@ const Weights& weights() {
 }
 
 struct Model {
-  Llama load(const std::function<void(double)>& progress = [](double) {}) {
-    return Llama(cpu_backend(), account, kArchitecture, weights().sources, kNf4, 2, progress, cancelled);
+  Llama load(
+      const std::function<void(double)>& progress = [](double) {},
+      Checkpointing checkpointing = Checkpointing::kSelective) {
+    return Llama(cpu_backend(), account, kArchitecture, weights().sources, kNf4, 2, checkpointing, progress, cancelled);
   }
   std::shared_ptr<Account> account = std::make_shared<Account>();
   std::atomic<bool> cancelled{false};
@@ -106,10 +108,10 @@ void generation() {
   });
 }
 
-void training() {
-  every_block("a step that does not fit is made later", 5, [](const Attempt& attempt) {
+void training(Checkpointing checkpointing, const std::string& name) {
+  every_block("a step that does not fit is made later, " + name, 5, [checkpointing](const Attempt& attempt) {
     Model model;
-    Llama llama = model.load();
+    Llama llama = model.load([](double) {}, checkpointing);
     Generator generator(3);
     const LoraConfig config{5, 2, 0.1f, {"q_proj", "down_proj"}, 7};
     Adapter adapter(cpu_backend(), model.account, config, kArchitecture.layers, module_shapes(kArchitecture));
@@ -194,7 +196,9 @@ extern "C" __attribute__((visibility("default"))) int pthread_create(pthread_t* 
 int main() {
   loading();
   generation();
-  training();
+  training(Checkpointing::kNone, "None");
+  training(Checkpointing::kSelective, "Selective");
+  training(Checkpointing::kFull, "Full");
   cancellation();
   threads();
   return 0;

@@ -245,13 +245,14 @@ void use_one(Tally& tally) {
   file.write(model.bytes);
   const Quantization quantization{chance(2), 2 * draw(generator, 1, 70), chance(2)};
   const int threads = static_cast<int>(draw(generator, 1, 3));
+  const auto checkpointing = static_cast<Checkpointing>(draw(generator, 0, 2));
   const std::atomic<bool> cancelled{false};
   const auto account = std::make_shared<Account>();
   std::unique_ptr<Llama> llama;
   const bool loaded = attempt(tally, "load: ", [&] {
     const std::vector<const Backend*> backends = cpu_backends();
     llama = std::make_unique<Llama>(
-        *any(backends), account, a, model.sources, quantization, threads, [](double) {}, cancelled);
+        *any(backends), account, a, model.sources, quantization, threads, checkpointing, [](double) {}, cancelled);
   });
   if (loaded) use(*llama, tally);
   ++(loaded ? tally.loaded : tally.refused);

@@ -193,6 +193,18 @@ for (const type of ['none', 'nf4'] as const) {
 
     test('every gradient of the adapter', () => compareGradients(model, adapter, batch, `${type}/gradient/`))
 
+    test('rank-stabilised, alpha / √rank: the same gradients where that is the same scale', async () => {
+      // PEFT's own words: self.scaling[adapter_name] = lora_alpha / math.sqrt(r)
+      const config = { ...lora, rankStabilized: true, alpha: settings.alpha / Math.sqrt(settings.rank) }
+      const stabilized = await model.loadAdapter(config, adapterTensors('adapter/'))
+      await model.accumulate(stabilized, batch, 1)
+      compare(stabilized.gradients(), `${type}/gradient/`, ROUNDING)
+      model.discardGradients(stabilized)
+      const plain = await model.loadAdapter({ ...config, rankStabilized: false }, adapterTensors('adapter/'))
+      await model.accumulate(plain, batch, 1)
+      assert.throws(() => compare(plain.gradients(), `${type}/gradient/`, 100 * ROUNDING))
+    })
+
     test('ten AdamW steps: each loss, each gradient norm, and the adapter at the end', async () => {
       const { losses, norms } = await learn(model, adapter, batch, 10)
       close(losses, doubles(`${type}/losses`), 10 * ROUNDING)
@@ -253,7 +265,7 @@ test('llama3 rope scaling is not so small an effect that rounding could hide it'
   assert.ok(relativeError(nll, doubles('llama/none/nll')) > 100 * ROUNDING)
 })
 
-suite('NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
+suite('trap 18: NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
   const weights = base
     .filter(({ name }) => name.endsWith('_proj.weight'))
     .map((source) => ({ source, expected: `quantized/${source.name}` }))
@@ -275,7 +287,7 @@ suite('NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
   }
 })
 
-suite('doubly quantised NF4 becomes bitsandbytes’ float32 again, bit for bit, on every instruction path', () => {
+suite('trap 18: doubly quantised NF4 becomes bitsandbytes’ float32 again, bit for bit, on every instruction path', () => {
   const program = fileURLToPath(new URL('../../build/native/parity_nf4', import.meta.url))
   /** Parts begin at these bytes of the file: codes, absmax_code, absmax_scale, offset. */
   function decodesTo(expected: Float32Array, from: string, parts: readonly number[]): void {

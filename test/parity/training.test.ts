@@ -69,7 +69,7 @@ suite('training', () => {
   }
 
   for (const dropout of [0, 0.25])
-    test(`sixteen sequences at once or four by four accumulate the same gradients, dropout ${dropout}`, async () => {
+    test(`trap 1: sixteen sequences at once or four by four accumulate the same gradients, dropout ${dropout}`, async () => {
       const adapter = await adapterOf({ ...lora, dropout })
       const whole = await gradientsOf(adapter, [micro(0, 16)])
       const quarters = await gradientsOf(adapter, [micro(0, 4), micro(4, 8), micro(8, 12), micro(12, 16)])
@@ -82,7 +82,7 @@ suite('training', () => {
       assert.ok(relativeError(single, whole) < REORDERED, String(relativeError(single, whole)))
     })
 
-  test('packed documents give the losses and gradients of documents alone', async () => {
+  test('trap 2: packed documents give the losses and gradients of documents alone', async () => {
     const adapter = await adapterOf(lora)
     const documents = sequences.flat().slice(0, 5)
     const packed = pack([documents], labelled)
@@ -96,7 +96,7 @@ suite('training', () => {
     assert.ok(error < REORDERED, String(error))
   })
 
-  test('a document does not see its neighbour: changing one leaves the other’s loss bit for bit', async () => {
+  test('trap 2: a document does not see its neighbour: changing one leaves the other’s loss bit for bit', async () => {
     const first = randomDocument(90, vocabulary, 1)
     const second = randomDocument(70, vocabulary, 2)
     const changed = first.map((token) => (token + 1) % vocabulary)
@@ -106,7 +106,7 @@ suite('training', () => {
     assert.equal(before.nll[1], after.nll[1])
   })
 
-  test('a batch without labels has no loss, no gradient and no NaN', async () => {
+  test('trap 10: a batch without labels has no loss, no gradient and no NaN', async () => {
     const adapter = await adapterOf(lora)
     const batch = pack([[randomDocument(50, vocabulary, 1)]], () => false)
     assert.deepEqual(await model.accumulate(adapter, batch, 1), { nll: 0, labelTokens: 0 })
@@ -115,7 +115,7 @@ suite('training', () => {
     assert.deepEqual([...nll, ...labelTokens], [0, 0])
   })
 
-  test('dropout: one step has one mask, another step, sequence or seed another', async () => {
+  test('trap 26: dropout: one step has one mask, another step, sequence or seed another', async () => {
     const adapter = await adapterOf({ ...lora, dropout: 0.3 })
     const reseeded = await adapterOf({ ...lora, dropout: 0.3, seed: 8 })
     await reseeded.close()
@@ -133,7 +133,7 @@ suite('training', () => {
     assert.ok(Math.abs(off / first - 1) < 0.2 && off !== first)
   })
 
-  test('dropout’s backward replays the mask of its forward: central differences of the training loss agree', async () => {
+  test('trap 26: dropout’s backward replays the mask of its forward: central differences of the training loss agree', async () => {
     const adapter = await adapterOf({ ...lora, dropout: 0.3 })
     const batch = micro(2, 4)
     const gradients = flat(adapter).length ? await gradientsOf(adapter, [batch]) : []
@@ -160,7 +160,7 @@ suite('training', () => {
     assert.ok(Math.abs(slope / length - 1) < 2e-3, `slope ${slope}, gradient ${length}`)
   })
 
-  test('training resumed from saved parameters and moments goes on bit for bit', async () => {
+  test('traps 11 and 12: training resumed from saved parameters and moments goes on bit for bit', async () => {
     const config = { ...lora, dropout: 0.1 }
     const straight = await model.createAdapter(config)
     const labelTokens = sequences.flat().reduce((sum, document) => sum + document.length - 6, 0)
@@ -185,7 +185,7 @@ suite('training', () => {
     assert.deepEqual(resumed.optimizerState(), straight.optimizerState())
   })
 
-  test('a gradient that is not finite leaves the adapter and its moments as they are', async () => {
+  test('trap 17: a gradient that is not finite leaves the adapter and its moments as they are', async () => {
     const adapter = await adapterOf(lora)
     await model.accumulate(adapter, micro(0, 1), 1)
     const earlier = { parameters: parameters(adapter), moments: adapter.optimizerState() }

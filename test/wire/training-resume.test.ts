@@ -35,11 +35,34 @@ test('the loss falls below the baseline and the best checkpoint is on disk', () 
   assert.ok(best.evaluation.loss + best.evaluation.lossInterval! < baseline.loss - baseline.lossInterval!)
   assert.ok(Math.abs(baseline.loss - baseline.unquantizedLoss!) < 0.1, 'NF4 costs little')
   assert.ok(existsSync(join(whole.dataDir, best.path, 'manifest.json')))
-  const { examplesPerStep } = JSON.parse(readFileSync(join(whole.runDirectory, 'run_config.json'), 'utf8'))
+  const { examplesPerStep, memory } = JSON.parse(readFileSync(join(whole.runDirectory, 'run_config.json'), 'utf8'))
   assert.ok(examplesPerStep > 2, 'packed')
+  assert.equal(memory.activationCheckpointing, 'None')
+  assert.match(memory.reason, /^Auto: None needs \d+ MiB of \d+ MiB$/)
+  const { node, checkpoint, generation, ...engine } = memory.items as Record<string, number>
+  assert.equal(
+    memory.total,
+    Object.values(engine).reduce((sum, bytes) => sum + bytes, node! + checkpoint! + generation!),
+  )
+  const planned = memory.total - node! - checkpoint! - generation!
+  const { peakMemoryBytes } = uninterrupted.progress!
+  assert.ok(
+    planned >= peakMemoryBytes && planned < 1.3 * peakMemoryBytes,
+    `${planned} planned, ${peakMemoryBytes} taken`,
+  )
 })
 
-test('a run killed at random moments ends with the same bytes as one that never was', async (t) => {
+test('trap 16: a run that keeps only the inputs of its layers ends with the same bytes', async () => {
+  const claim = await claimOf()
+  const training = { ...claim.config.training!, activationCheckpointing: 'Full' }
+  const report = await runToEnd(claim, { ...claim.config, training }, 'pod-full')
+  const { memory } = JSON.parse(readFileSync(join(claim.runDirectory, 'run_config.json'), 'utf8'))
+  assert.equal(memory.activationCheckpointing, 'Full')
+  assert.deepEqual(digests(report), digests(uninterrupted))
+  assert.ok(report.progress!.peakMemoryBytes < uninterrupted.progress!.peakMemoryBytes)
+})
+
+test('trap 11: a run killed at random moments ends with the same bytes as one that never was', async (t) => {
   const claim = await claimOf()
   const kills: string[] = []
   for (let attempt = 1; attempt <= 3; attempt++) {

@@ -136,7 +136,7 @@ const preTokenizers = [
   { pre: 'llama-bpe', words: ['I', "'LL", ' pay', ' ', '123', '45', '!!\n\n', 'Don', "'t"] },
 ]
 for (const { pre, words } of preTokenizers)
-  test(`the pre-tokenizer "${pre}" cuts words where it should`, async () => {
+  test(`trap 7: the pre-tokenizer "${pre}" cuts words where it should`, async () => {
     const { metadata, tensors } = tinyLlamaGguf(folder)
     // A token for every two neighbours in the text, so that only the cuts keep them apart.
     const text = "I'LL pay 12345!!\n\nDon't"

@@ -80,7 +80,7 @@ test('shards named by an index are one model', async () => {
   }
 })
 
-test("several ids that end a turn are all kept, the tokenizer's own first", async () => {
+test("trap 4: several ids that end a turn are all kept, the tokenizer's own first", async () => {
   const folder = copy()
   edit(folder, 'generation_config.json', (json) => (json.eos_token_id = [0, 2, 7]))
   assert.deepEqual((await openModel(folder)).generation.endOfTurnIds, [2, 0, 7])

@@ -171,7 +171,7 @@ test('no targets mean all linear modules, and any order comes out as one', () =>
   assert.deepEqual(resolveTargets(phi3, ['down_proj', 'qkv_proj']), ['qkv_proj', 'down_proj'])
 })
 
-test('a target that matches nothing is refused with the modules there are', () => {
+test('trap 20: a target that matches nothing is refused with the modules there are', () => {
   assert.throws(() => resolveTargets(architecture, ['q_proj', 'query_key_value', 'lm_head']), {
     reason: 'ConfigurationInvalid',
     message:

@@ -74,14 +74,14 @@ export function adapterConfigJson(config: AdapterConfig): string {
 }
 
 /** adapter_model.safetensors: float32, with the metadata that PEFT's reader asks for. The bytes depend on the tensors alone. */
-export function adapterModelBytes(tensors: readonly AdapterTensor[]): Uint8Array {
+export function adapterModelBytes(tensors: readonly AdapterTensor[]): Uint8Array[] {
   const stored = tensors.map(({ name, shape, data }) => ({
     name,
     dtype: 'F32' as const,
     shape,
     data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
   }))
-  return Buffer.concat(encodeSafetensors(stored, { format: 'pt' }))
+  return encodeSafetensors(stored, { format: 'pt' })
 }
 
 /** Writes both files, each atomically; sealing the folder is the caller's. */

@@ -35,7 +35,7 @@ test('the end of a token is where decoding the ids before it leads', () => {
   })
 })
 
-test('special tokens in a text are one id each, and none is added', () => {
+test('trap 5: special tokens in a text are one id each, and none is added', () => {
   const ids = tokenizer.encode('<|im_start|>user\nHi<|im_end|>\n')
   assert.equal(ids[0], 1)
   assert.equal(ids.filter((id) => id === 2).length, 1)

@@ -101,13 +101,25 @@ void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) cons
 
 void Adapter::discard_gradients() { std::memset(gradients(), 0, static_cast<size_t>(count_) * sizeof(float)); }
 
-GradientNorm Adapter::update(const AdamwOptions& options) {
+// Backward goes from the last layer to the first, and in each from down_proj to q_proj: the slots backwards.
+std::string Adapter::non_finite_gradient() {
+  for (size_t s = slots_.size(); s-- > 0;) {
+    const auto* values = reinterpret_cast<const uint8_t*>(gradients() + slots_[s].offset);
+    const int64_t bytes = slots_[s].rows * slots_[s].cols * static_cast<int64_t>(sizeof(float));
+    if (!all_finite(values, bytes, Format::kF32)) return slots_[s].name;
+  }
+  return {};
+}
+
+UpdateOutcome Adapter::update(const AdamwOptions& options) {
   const std::lock_guard lock(state_);
-  GradientNorm norm{};
-  backend_.gradient_norm(&norm, gradients(), count_, options.gradient_scale);
-  backend_.adamw_update(parameters(), gradients(), first_moment(), second_moment(), count_, &norm, options);
+  UpdateOutcome outcome{};
+  backend_.gradient_norm(&outcome, gradients(), count_, options.gradient_scale);
   backend_.synchronize();
-  return norm;
+  if (outcome.skip) outcome.non_finite = non_finite_gradient();  // before the update zeroes them
+  backend_.adamw_update(parameters(), gradients(), first_moment(), second_moment(), count_, &outcome, options);
+  backend_.synchronize();
+  return outcome;
 }
 
 }  // namespace humanizer

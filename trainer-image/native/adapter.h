@@ -45,6 +45,10 @@ struct NamedTensor {
   std::vector<float> data;
 };
 
+struct UpdateOutcome : GradientNorm {
+  std::string non_finite;  // the first parameter, as backward went, whose gradient is no finite number; else empty
+};
+
 class Adapter {
  public:
   // A from U(-1/sqrt(in), 1/sqrt(in)) (PEFT's kaiming_uniform(sqrt 5)), B zero. Throws Error{kInvalidArgument} naming a
@@ -71,7 +75,7 @@ class Adapter {
   void assign(float* array, const std::vector<NamedTensor>& tensors) const;
   void discard_gradients();
   // Holds state() meanwhile.
-  GradientNorm update(const AdamwOptions& options);
+  UpdateOutcome update(const AdamwOptions& options);
   // What only update() changes, the parameters and moments, can be read under it while a pass over the model goes on.
   std::mutex& state() { return state_; }
 
@@ -81,6 +85,7 @@ class Adapter {
   }
   const Slot& a_slot(int64_t layer, Module module) const { return slots_[a_index(layer, module)]; }
   float* lazily(Buffer& buffer);
+  std::string non_finite_gradient();
   void initialise(int64_t layers);
 
   const Backend& backend_;

@@ -19,27 +19,29 @@ std::vector<std::weak_ptr<OpenModel>>& open_models() {
   return models;
 }
 
-// (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, onProgress) -> model
+// (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress) -> model
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto model = std::make_shared<OpenModel>(env);
   Architecture architecture{};
+  Checkpointing checkpointing{};
   std::vector<TensorSource> sources;
   now_or_throw(env, [&] {
     architecture = architecture_of(info[0].As<Napi::Object>());
+    checkpointing = checkpointing_of(info[4].ToString().Utf8Value());
     sources = list<TensorSource>(info[1], [](const Napi::Value& v) { return source_of(v.As<Napi::Object>()); });
   });
   const auto o = info[2].As<Napi::Object>();
   const Quantization quantization{boolean(o, "nf4"), integer(o, "blockSize"), boolean(o, "doubleQuantization")};
   const int threads = info[3].ToNumber().Int32Value();
-  const auto progress = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[4].As<Napi::Function>()));
+  const auto progress = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[5].As<Napi::Function>()));
   open_models().emplace_back(model);
   // done holds progress too, so that the reference is dropped on the JavaScript thread.
   return submit(
       env, model,
-      [model, architecture, sources = std::move(sources), quantization, threads, progress] {
+      [model, architecture, sources = std::move(sources), quantization, threads, checkpointing, progress] {
         model->llama = std::make_unique<Llama>(
-            cpu_backend(), model->account, architecture, sources, quantization, threads,
+            cpu_backend(), model->account, architecture, sources, quantization, threads, checkpointing,
             [&](double fraction) {
               model->send([progress, fraction](Napi::Env js) {
                 const Napi::HandleScope scope(js);
@@ -70,22 +72,23 @@ Napi::Value create_adapter(const Napi::CallbackInfo& info) {
       [](Napi::Env js, const AdapterHandle& adapter) { return wrap(js, adapter); });
 }
 
-// (model, adapter, batch, step) -> {nll, labelTokens}
+// (model, adapter, batch, step) -> {nll, labelTokens, nonFinite: text | undefined}
 Napi::Value accumulate(const Napi::CallbackInfo& info) {
   const ModelHandle model = handle_of<ModelHandle>(info[0]);
   return submit(
       info.Env(), model,
       [model, adapter = handle_of<AdapterHandle>(info[1]), batch = batch_of(info[2].As<Napi::Object>()),
        step = info[3].ToNumber().Uint32Value()] { return model->llama->accumulate(*adapter, batch, step); },
-      [](Napi::Env js, const Loss& loss) -> Napi::Value {
+      [](Napi::Env js, const StepLoss& loss) -> Napi::Value {
         Napi::Object o = Napi::Object::New(js);
         o.Set("nll", loss.nll);
         o.Set("labelTokens", static_cast<double>(loss.label_tokens));
+        if (!loss.non_finite.empty()) o.Set("nonFinite", loss.non_finite);
         return o;
       });
 }
 
-// (model, adapter, options) -> {gradientNorm, finite}
+// (model, adapter, options) -> {gradientNorm, finite, nonFinite: text | undefined}
 Napi::Value optimizer_step(const Napi::CallbackInfo& info) {
   const ModelHandle model = handle_of<ModelHandle>(info[0]);
   const auto o = info[2].As<Napi::Object>();
@@ -94,10 +97,11 @@ Napi::Value optimizer_step(const Napi::CallbackInfo& info) {
                              number(o, "weightDecay"),  integer(o, "step")};
   return submit(
       info.Env(), model, [adapter = handle_of<AdapterHandle>(info[1]), options] { return adapter->update(options); },
-      [](Napi::Env js, const GradientNorm& norm) -> Napi::Value {
+      [](Napi::Env js, const UpdateOutcome& outcome) -> Napi::Value {
         Napi::Object result = Napi::Object::New(js);
-        result.Set("gradientNorm", norm.norm);
-        result.Set("finite", norm.skip == 0);
+        result.Set("gradientNorm", outcome.norm);
+        result.Set("finite", outcome.skip == 0);
+        if (!outcome.non_finite.empty()) result.Set("nonFinite", outcome.non_finite);
         return result;
       });
 }

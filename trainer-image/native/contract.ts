@@ -50,6 +50,13 @@ export interface Quantization {
   readonly doubleQuantization: boolean
 }
 
+/**
+ * Which activations of a training pass wait for its backward pass; the rest is made again. Loss, gradients and adapter are the same bits.
+ * None: all that is read. Selective: not the outputs of norms and SwiGLU, which cost little. Full: each layer's input; the layers run
+ * forward twice.
+ */
+export type ActivationCheckpointing = 'None' | 'Selective' | 'Full'
+
 export interface LoraConfig {
   readonly rank: number
   readonly alpha: number
@@ -89,6 +96,24 @@ export interface OptimizerState {
   readonly secondMoment: readonly AdapterTensor[]
 }
 
+/** Sums of one micro-batch. */
+export interface StepLoss {
+  /** negative log-likelihood, in nats */
+  readonly nll: number
+  readonly labelTokens: number
+  /** when nll is not finite: where activations ceased to be, "layer 3" (0-based) or "head" */
+  readonly nonFinite?: string
+}
+
+export interface StepOutcome {
+  /** of the scaled gradients, before clipping */
+  readonly gradientNorm: number
+  /** false: the update was skipped */
+  readonly finite: boolean
+  /** of those parameters whose gradient is not finite the one that backward reached first, by PEFT's key */
+  readonly nonFinite?: string
+}
+
 export interface OptimizerOptions {
   /** 1-based */
   readonly step: number
@@ -113,9 +138,9 @@ export interface Model {
   /** Every target's tensors once, with the right shape, and no others, else DATA_INVALID naming the first. */
   loadAdapter(config: LoraConfig, tensors: readonly AdapterTensor[]): Promise<Adapter>
   /** Forward and backward; ADDS gradients of the SUM of the negative log-likelihood. step: optimizer step, 1-based; dropout on. */
-  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }>
+  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<StepLoss>
   /** Scales, clips, AdamW, zeroes the gradients. A non-finite norm skips the update and says finite = false. */
-  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<{ gradientNorm: number; finite: boolean }>
+  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<StepOutcome>
   discardGradients(adapter: Adapter): void
   /** Dropout off. nll and labelTokens per document; adapter undefined = the base model. */
   evaluate(adapter: Adapter | undefined, batch: Batch): Promise<{ nll: Float64Array; labelTokens: Int32Array }>

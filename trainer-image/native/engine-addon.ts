@@ -1,5 +1,6 @@
 import { loadAddon } from './addon.ts'
 import type {
+  ActivationCheckpointing,
   AdapterTensor,
   Architecture,
   Batch,
@@ -7,6 +8,8 @@ import type {
   LoraConfig,
   Nf4Tensor,
   OptimizerOptions,
+  StepLoss,
+  StepOutcome,
   TensorSource,
 } from './contract.ts'
 
@@ -22,6 +25,7 @@ export interface Addon {
     tensors: readonly TensorSource[],
     quantization: { nf4: boolean; blockSize: number; doubleQuantization: boolean },
     threads: number,
+    activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
   ): Promise<ModelHandle>
   createAdapter(
@@ -29,17 +33,8 @@ export interface Addon {
     config: LoraConfig,
     tensors: readonly AdapterTensor[] | null,
   ): Promise<AdapterHandle>
-  accumulate(
-    model: ModelHandle,
-    adapter: AdapterHandle,
-    batch: Batch,
-    step: number,
-  ): Promise<{ nll: number; labelTokens: number }>
-  optimizerStep(
-    model: ModelHandle,
-    adapter: AdapterHandle,
-    options: OptimizerOptions,
-  ): Promise<{ gradientNorm: number; finite: boolean }>
+  accumulate(model: ModelHandle, adapter: AdapterHandle, batch: Batch, step: number): Promise<StepLoss>
+  optimizerStep(model: ModelHandle, adapter: AdapterHandle, options: OptimizerOptions): Promise<StepOutcome>
   evaluate(
     model: ModelHandle,
     adapter: AdapterHandle | undefined,

@@ -1,4 +1,5 @@
 import {
+  type ActivationCheckpointing,
   type Adapter,
   type AdapterTensor,
   type Architecture,
@@ -13,6 +14,8 @@ import {
   type OptimizerState,
   type Quantization,
   type Sequence,
+  type StepLoss,
+  type StepOutcome,
   type TensorSource,
 } from './contract.ts'
 import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
@@ -143,7 +146,7 @@ class NativeModel implements Model {
     })
   }
 
-  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }> {
+  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<StepLoss> {
     return settled(async () => {
       checkInteger('step', step, 1)
       checkBatch(batch, this.architecture)
@@ -151,7 +154,7 @@ class NativeModel implements Model {
     })
   }
 
-  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<{ gradientNorm: number; finite: boolean }> {
+  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<StepOutcome> {
     return settled(async () => {
       checkInteger('step', options.step, 1)
       checkNumber('learningRate', options.learningRate, 0)
@@ -217,12 +220,18 @@ const handleOf = (adapter: Adapter): AdapterHandle => (adapter as NativeAdapter)
 
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
- * same number gives the same bits. DATA_INVALID names a tensor that is missing, misshapen or cut short.
+ * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. DATA_INVALID names a tensor
+ * that is missing, misshapen or cut short.
  */
 export function loadModel(
   architecture: Architecture,
   tensors: readonly TensorSource[],
-  options: { quantization: Quantization; threads: number; onProgress?: (fraction: number) => void },
+  options: {
+    quantization: Quantization
+    threads: number
+    activationCheckpointing?: ActivationCheckpointing
+    onProgress?: (fraction: number) => void
+  },
 ): Promise<Model> {
   return settled(async () => {
     checkArchitecture(architecture)
@@ -231,8 +240,15 @@ export function loadModel(
     const { type, blockSize, doubleQuantization } = options.quantization
     checkBlockSize('quantization.blockSize', blockSize)
     const quantization = { nf4: type === 'NF4', blockSize, doubleQuantization }
-    const onProgress = options.onProgress ?? (() => {})
-    const handle = await addon().loadModel(architecture, tensors, quantization, options.threads, onProgress)
+    const { threads, activationCheckpointing = 'Selective', onProgress = () => {} } = options
+    const handle = await addon().loadModel(
+      architecture,
+      tensors,
+      quantization,
+      threads,
+      activationCheckpointing,
+      onProgress,
+    )
     return new NativeModel(handle, architecture)
   })
 }

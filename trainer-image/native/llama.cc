@@ -8,11 +8,13 @@ namespace humanizer {
 
 Llama::Llama(const Backend& backend, std::shared_ptr<Account> account, const Architecture& architecture,
              const std::vector<TensorSource>& sources, const Quantization& quantization, int threads,
-             const std::function<void(double)>& progress, const std::atomic<bool>& cancelled)
+             Checkpointing checkpointing, const std::function<void(double)>& progress,
+             const std::atomic<bool>& cancelled)
     : backend_(backend),
       account_(std::move(account)),
       a_(architecture),
       threads_(threads),
+      checkpointing_(checkpointing),
       cancelled_(cancelled),
       arena_(*account_),
       frequencies_(rope_frequencies(a_.head_size, a_.rope_theta, a_.rope_scaling)) {
@@ -66,7 +68,7 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
   int64_t column = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
-    const Rows part = columns(y, column, weights_.layers[layer].linear[m].rows());
+    const Rows part = columns(y, column, y.cols ? weights_.layers[layer].linear[m].rows() : 0);
     column += part.cols;
     for (const Run& run : pass.runs) {
       if (!run.adapter || !run.adapter->has(module)) continue;
@@ -95,36 +97,39 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
-// Forward: x (T, C), in s.x, to the next layer's.
+// Forward: x (T, C), in s.x, to the next layer's. Without next, all that backward reads is made again and nothing else.
 
 void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* next) const {
   if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
-  const Rows normed = dense(w.normed, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
+  const Rows attention_input = dense(s.attention_input, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
   const ConstRows attention = dense(static_cast<const float*>(s.attention), rows, a_.q_size());
-  const Rows middle = dense(s.middle, rows, a_.hidden), gate_up = dense(s.gate_up, rows, 2 * ffn);
-  const Rows activation = dense(w.activation, rows, ffn), out = dense(next, rows, a_.hidden);
+  const Rows middle = dense(s.middle, rows, a_.hidden), mlp_input = dense(s.mlp_input, rows, a_.hidden);
+  const Rows gate_up = dense(s.gate_up, rows, 2 * ffn), activation = dense(s.activation, rows, ffn);
+  const Rows out = dense(next, rows, next ? a_.hidden : 0);
   const size_t stream_bytes = static_cast<size_t>(rows * a_.hidden) * sizeof(float);
 
-  backend_.rmsnorm_forward(normed, s.rstd_attention, dense(s.x, rows, a_.hidden), weights.attention_norm.data(),
-                           a_.norm_epsilon);
-  linear(qkv, normed, layer, kQ, 0, w);
+  backend_.rmsnorm_forward(attention_input, s.rstd_attention, dense(s.x, rows, a_.hidden),
+                           weights.attention_norm.data(), a_.norm_epsilon);
+  linear(qkv, attention_input, layer, kQ, 0, w);
   if (!weights.qkv_bias.empty()) backend_.add_bias(qkv, weights.qkv_bias.data());
-  adapt(qkv, normed, layer, kQ, pass, s, w);
+  adapt(qkv, attention_input, layer, kQ, pass, s, w);
   attend(layer, pass, s, w);
   if (middle.data != s.x) std::memcpy(middle.data, s.x, stream_bytes);
   linear(middle, attention, layer, kO, 1, w);
   if (!weights.o_bias.empty()) backend_.add_bias(middle, weights.o_bias.data());
   adapt(middle, attention, layer, kO, pass, s, w);
 
-  backend_.rmsnorm_forward(normed, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
-  linear(gate_up, normed, layer, kGate, 0, w);
-  adapt(gate_up, normed, layer, kGate, pass, s, w);
+  backend_.rmsnorm_forward(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
+  linear(gate_up, mlp_input, layer, kGate, 0, w);
+  adapt(gate_up, mlp_input, layer, kGate, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
-  if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
-  linear(out, activation, layer, kDown, 1, w);
-  adapt(out, activation, layer, kDown, pass, s, w);
+  if (next) {
+    if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
+    linear(out, activation, layer, kDown, 1, w);
+  }
+  adapt(out, activation, layer, kDown, pass, s, w);  // without next: no column of the output, but h
 }
 
 void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const {
@@ -161,28 +166,32 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
-  const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden),
-             normed = dense(w.normed, rows, a_.hidden);
-  const Rows activation = dense(w.activation, rows, ffn), dactivation = dense(w.dactivation, rows, ffn);
+  const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden);
+  const Rows attention_input = dense(s.attention_input, rows, a_.hidden),
+             mlp_input = dense(s.mlp_input, rows, a_.hidden);
+  const Rows activation = dense(s.activation, rows, ffn), dactivation = dense(w.dactivation, rows, ffn);
   const Rows gate_up = dense(s.gate_up, rows, 2 * ffn), dqkv = dense(w.dqkv, rows, a_.qkv_size());
   const ConstRows x = dense(s.x, rows, a_.hidden), middle = dense(s.middle, rows, a_.hidden);
   const ConstRows attention = dense(s.attention, rows, a_.q_size());
   const Rows dattention = dense(w.normed, rows, a_.q_size()), nothing{};
-  const bool lowest = layer == 0;
+  const bool replay = checkpointing_ != Checkpointing::kNone, lowest = layer == 0;
   const bool below_attention = !lowest || adapter.has(kQ) || adapter.has(kK) || adapter.has(kV);
   const bool below_mlp = below_attention || adapter.has(kO);
   const bool below_down = below_mlp || adapter.has(kGate) || adapter.has(kUp);
 
-  backend_.swiglu_forward(activation, gate_up);
+  if (checkpointing_ == Checkpointing::kSelective) backend_.swiglu_forward(activation, gate_up);
+  // What the last layer left when it ran forward is still there.
+  const bool last = layer + 1 == weights_.layers.size();
+  if (checkpointing_ == Checkpointing::kFull && !last) forward_layer(layer, pass, s, w, nullptr);
   if (below_down) matmul(dactivation, dx, frozen(layer, kDown, w.weights), Transpose::kNN, 1, 0);
   adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
   if (!below_down) return;
 
   const Rows dgate_up = gate_up;  // the activations of this layer have been used
   backend_.swiglu_backward(dgate_up, dactivation, gate_up);
-  backend_.rmsnorm_replay(normed, s.rstd_mlp, middle, weights.mlp_norm.data());
+  if (replay) backend_.rmsnorm_replay(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data());
   if (below_mlp) matmul(dnormed, dgate_up, frozen(layer, kGate, w.weights), Transpose::kNN, 1, 0);
-  adapt_backward(below_mlp ? dnormed : nothing, dgate_up, normed, layer, kGate, pass, adapter, s, w);
+  adapt_backward(below_mlp ? dnormed : nothing, dgate_up, mlp_input, layer, kGate, pass, adapter, s, w);
   if (!below_mlp) return;
   backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.data());
 
@@ -191,9 +200,9 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   if (!below_attention) return;
   backward_attention(pass, s, w);
 
-  backend_.rmsnorm_replay(normed, s.rstd_attention, x, weights.attention_norm.data());
+  if (replay) backend_.rmsnorm_replay(attention_input, s.rstd_attention, x, weights.attention_norm.data());
   if (!lowest) matmul(dnormed, dqkv, frozen(layer, kQ, w.weights), Transpose::kNN, 1, 0);
-  adapt_backward(lowest ? nothing : dnormed, dqkv, normed, layer, kQ, pass, adapter, s, w);
+  adapt_backward(lowest ? nothing : dnormed, dqkv, attention_input, layer, kQ, pass, adapter, s, w);
   if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.data());
 }
 

@@ -5,8 +5,8 @@
 //   each layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rmsnorm(x);   x += down(swiglu(gate(n), up(n))),
 //   n = rmsnorm(x) logits = head(rmsnorm(x))
 //
-// Kept for backward, per token and layer: x, q|k|v, attention, x between the halves, gate|up, LoRA's h and three
-// scalars a head or less. Norms, SwiGLU and dropped inputs are made again. Gradients stop at the first adapter.
+// What waits for backward is the caller's choice, Checkpointing. Dropped inputs are always made again (philox.h).
+// Gradients stop at the first adapter.
 #pragma once
 
 #include <atomic>
@@ -23,9 +23,20 @@ struct Batch {
   std::vector<int32_t> tokens, labels, documents, sequences, ordinals;
 };
 
+// Which activations of a training pass wait for its backward pass, per token and layer; the others are made again from
+// them, by the operations that made them first: loss and gradients are the same bits.
+//   kNone       all that backward reads: beside those of kSelective the outputs of both norms and of SwiGLU
+//   kSelective  x, q|k|v, attention, x between the halves, gate|up, LoRA's h and three scalars a head or less
+//   kFull       x, the layer's input: backward runs the layer forward again
+enum class Checkpointing { kNone, kSelective, kFull };
+
 struct Loss {
   double nll;
   int64_t label_tokens;
+};
+
+struct StepLoss : Loss {
+  std::string non_finite;  // where activations were no finite numbers first: "layer 3", "head"; else empty
 };
 
 struct Turn {
@@ -38,7 +49,7 @@ class Llama {
  public:
   Llama(const Backend& backend, std::shared_ptr<Account> account, const Architecture& architecture,
         const std::vector<TensorSource>& sources, const Quantization& quantization, int threads,
-        const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);
+        Checkpointing checkpointing, const std::function<void(double)>& progress, const std::atomic<bool>& cancelled);
 
   const Architecture& architecture() const { return a_; }
   const Backend& backend() const { return backend_; }
@@ -46,7 +57,7 @@ class Llama {
 
   // Adds the gradients of the sum of the negative log-likelihood. Works through the packed sequences about kGroupTokens
   // at a time, so that memory follows the longest sequence and not the batch.
-  Loss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
+  StepLoss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
   // One loss per document; dropout off.
   std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
   void generate(std::vector<Turn>& turns);
@@ -73,10 +84,11 @@ class Llama {
   };
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
+    float *attention_input, *mlp_input, *activation;  // the workspace's, unless each layer keeps its own
     std::array<float*, kModules> h;
   };
   struct Workspace {
-    std::vector<Saved> layers;  // one for each layer in training, else one that all use
+    std::vector<Saved> layers;  // one for each layer in training (kFull: alike but for x), else one that all use
     float *x, *normed, *activation, *weights, *lora, *attention;
     float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead;
     float *dx, *dnormed, *dqkv, *dactivation;  // training only
@@ -90,6 +102,7 @@ class Llama {
   void forward(const Pass& pass, const Workspace& w) const;
   void gather_head(const Pass& pass, const Workspace& w) const;
   void backward(const Pass& pass, const int32_t* labels, Adapter& adapter, const Workspace& w) const;
+  std::string non_finite(const Pass& pass, const Workspace& w) const;
 
   // llama.cc: one layer
   void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;
@@ -112,6 +125,7 @@ class Llama {
   std::shared_ptr<Account> account_;
   Architecture a_;
   int threads_;
+  Checkpointing checkpointing_;
   const std::atomic<bool>& cancelled_;
   LlamaWeights weights_;
   Arena arena_;

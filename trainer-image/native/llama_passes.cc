@@ -1,5 +1,6 @@
 // Passes over the whole model: a training micro-batch, an evaluation, a step of generation.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "error.h"
@@ -51,11 +52,22 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
 
   Workspace w{};
   w.x = arena.take(rows * hidden);
+  w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
+  w.activation = arena.take(rows * ffn);
+  const bool all = pass.training && checkpointing_ == Checkpointing::kNone;
   for (int64_t l = 0; l < (pass.training ? a_.layers : 1); ++l) {
+    if (l > 0 && checkpointing_ == Checkpointing::kFull) {
+      w.layers.push_back(w.layers.front());
+      w.layers.back().x = arena.take(rows * hidden);
+      continue;
+    }
     Saved s{};
     // Without a backward pass the residual stream is updated in place.
     s.x = pass.training ? arena.take(rows * hidden) : w.x;
     s.middle = pass.training ? arena.take(rows * hidden) : w.x;
+    s.attention_input = all ? arena.take(rows * hidden) : w.normed;
+    s.mlp_input = all ? arena.take(rows * hidden) : w.normed;
+    s.activation = all ? arena.take(rows * ffn) : w.activation;
     s.rstd_attention = arena.take(rows);
     s.qkv = arena.take(rows * a_.qkv_size());
     s.attention = arena.take(rows * a_.q_size());
@@ -65,8 +77,6 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     for (size_t m = 0; m < kModules; ++m) s.h[m] = arena.take(shapes[m].name ? rows * rank : 0);
     w.layers.push_back(s);
   }
-  w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
-  w.activation = arena.take(rows * ffn);
   int64_t weights = std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
   for (size_t m = 0; m < kModules; ++m)
     if (shapes[m].name) weights = std::max(weights, tile(weights_.layers[0].linear[m]));
@@ -144,9 +154,19 @@ void Llama::backward(const Pass& pass, const int32_t* labels, Adapter& adapter, 
   for (size_t l = weights_.layers.size(); l-- > 0;) backward_layer(l, pass, adapter, w.layers[l], w);
 }
 
-Loss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
+// The first whose output has a value that is no finite number: every policy keeps the input of each layer.
+std::string Llama::non_finite(const Pass& pass, const Workspace& w) const {
+  const int64_t bytes = pass.rows * a_.hidden * static_cast<int64_t>(sizeof(float));
+  for (size_t l = 0; l < w.layers.size(); ++l) {
+    const float* output = l + 1 < w.layers.size() ? w.layers[l + 1].x : w.x;
+    if (!all_finite(reinterpret_cast<const uint8_t*>(output), bytes, Format::kF32)) return "layer " + std::to_string(l);
+  }
+  return "head";
+}
+
+StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
   backend_.open_stream(threads_);
-  Loss total{0, 0};
+  StepLoss total{{0, 0}, {}};
   for (size_t s = 0, next; s + 1 < batch.sequences.size(); s = next) {
     next = group_end(batch.sequences, s);
     const auto document_at = [&](size_t sequence) {
@@ -173,6 +193,7 @@ Loss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
     gather_head(pass, w);
     backward(pass, labels.data(), adapter, w);
     for (size_t i = 0; i < labels.size(); ++i) total.nll += w.nll[i];
+    if (!std::isfinite(total.nll) && total.non_finite.empty()) total.non_finite = non_finite(pass, w);
     total.label_tokens += static_cast<int64_t>(labels.size());
   }
   return total;

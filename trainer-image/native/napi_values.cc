@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "error.h"
+
 namespace humanizer {
 
 void refuse_array(Napi::Env env) {
@@ -32,6 +34,13 @@ Architecture architecture_of(const Napi::Object& o) {
                       static_cast<float>(number(s, "originalMaxPositions"))};
   }
   return a;
+}
+
+Checkpointing checkpointing_of(const std::string& name) {
+  if (name == "None") return Checkpointing::kNone;
+  if (name == "Selective") return Checkpointing::kSelective;
+  if (name == "Full") return Checkpointing::kFull;
+  throw Error(Code::kInvalidArgument, "activationCheckpointing is '" + name + "', expected None, Selective or Full");
 }
 
 TensorSource source_of(const Napi::Object& o) {

@@ -100,7 +100,7 @@ test('a step gives every decoding answer its token and shares the rest among pro
   assert.deepEqual(planStep([20, 1, 6], 8), [8, 1, 0])
 })
 
-test('an answer ends at its limit or at an end-of-turn token', async () => {
+test('trap 4: an answer ends at its limit or at an end-of-turn token', async () => {
   const { model, scheduler: queue } = scheduler()
   const long = job([1, 2, 3], 4)
   const short = job([28], 10)

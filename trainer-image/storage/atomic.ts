@@ -30,9 +30,12 @@ export async function syncFile(path: string): Promise<void> {
 
 /**
  * Readers see the old content or the whole new content, also after a crash: temporary name beside the target, fsync,
- * rename, fsync of the directory. Makes missing parent directories.
+ * rename, fsync of the directory. Makes missing parent directories. Parts are written one after another.
  */
-export async function writeFileAtomic(path: string, content: string | Uint8Array): Promise<void> {
+export async function writeFileAtomic(
+  path: string,
+  content: string | Uint8Array | readonly Uint8Array[],
+): Promise<void> {
   const directory = dirname(path)
   await mkdir(directory, { recursive: true })
   const temporary = join(directory, temporaryName(basename(path)))

@@ -9,7 +9,17 @@ import { Checkpoints } from './checkpoints.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
 import type { LiveRun, Requests } from './live-run.ts'
-import { adapterConfigOf, openAdapter, openBase, quantizationOf, type Settled, settleRun } from './opening.ts'
+import { availableMemory } from './memory.ts'
+import { type MemoryPlan, planMemory } from './memory-plan.ts'
+import {
+  activationCheckpointingOf,
+  adapterConfigOf,
+  openAdapter,
+  openBase,
+  quantizationOf,
+  type Settled,
+  settleRun,
+} from './opening.ts'
 import { type EvaluationSets, type Plan, planRun } from './plan.ts'
 import { inexactness, resumedProgress, resumedState } from './resume.ts'
 import { writeRunConfig } from './run-config.ts'
@@ -39,7 +49,21 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
-  await recordPlan(attempt, settled, plan)
+  const memory = planMemory(
+    {
+      ...opened,
+      quantization: quantizationOf(config),
+      lora: adapterConfig,
+      threads: environment.threads,
+      lengths: plan.lengths,
+      ...config.training,
+      heldByNode: process.memoryUsage.rss(),
+    },
+    activationCheckpointingOf(config),
+    config.training.gradientAccumulation,
+    availableMemory(),
+  )
+  await recordPlan(attempt, settled, plan, memory)
 
   const sealed = await findCheckpoints(runDirectory, (name, why) => {
     log.warn(why)
@@ -60,7 +84,13 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
     known === undefined && plan.evaluation !== undefined
       ? await unquantizedLossOf(attempt, settled, opened, plan.evaluation)
       : undefined
-  const options = { quantization: quantizationOf(config), threads: environment.threads, onProgress: beat }
+  const { activationCheckpointing } = memory
+  const options = {
+    quantization: quantizationOf(config),
+    threads: environment.threads,
+    activationCheckpointing,
+    onProgress: beat,
+  }
   const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))
   try {
     log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
@@ -80,12 +110,14 @@ async function recordPlan(
   { live, context, runDirectory }: Attempt,
   { config, environment, templateDate, stored }: Settled,
   { data, schedule, examplesPerStep, warnings }: Plan,
+  memory: MemoryPlan,
 ): Promise<void> {
   for (const warning of warnings) live.warn(warning)
   live.update({ data })
   context.log.info({ ...schedule, ...data, examplesPerStep }, 'planned')
-  if (stored === undefined)
-    await writeRunConfig(runDirectory, { version: 1, config, environment, templateDate, examplesPerStep })
+  context.log.info({ ...memory }, 'memory planned')
+  const first = { version: 1, config, environment, templateDate, examplesPerStep } as const
+  await writeRunConfig(runDirectory, { ...(stored ?? first), memory })
 }
 
 function recordExactness(

@@ -116,7 +116,7 @@ async function cutShortAt(ordinal: number, work: () => Promise<unknown>): Promis
   }
 }
 
-test('replacing a checkpoint of the same step, cut short anywhere, leaves the old or the new one whole', async () => {
+test('trap 13: replacing a checkpoint of the same step, cut short anywhere, leaves the old or the new one whole', async () => {
   const steps: (string | number | undefined)[] = []
   for (let ordinal = 1; ; ordinal++) {
     await write(5)
@@ -159,7 +159,7 @@ const damages: { damage: string; cause: (directory: string) => void }[] = [
   },
 ]
 for (const { damage, cause } of damages)
-  test(`a checkpoint that ${damage} is skipped, told of and swept`, async () => {
+  test(`trap 13: a checkpoint that ${damage} is skipped, told of and swept`, async () => {
     await write(5)
     const { directory } = await write(10)
     cause(directory)

@@ -153,8 +153,8 @@ const rules: readonly Rule[] = [
   rule(
     'training.activationCheckpointing',
     (c) => c.training.activationCheckpointing,
-    (mode) => ['', 'Auto', 'None'].includes(mode),
-    'Auto or None on a CPU',
+    (policy) => ['', 'Auto', 'None', 'Selective', 'Full'].includes(policy),
+    'Auto, None, Selective or Full',
   ),
   rule('evaluation.everySteps', (c) => c.evaluation.everySteps, notNegative, 'a whole number from 0'),
   rule('evaluation.maxExamples', (c) => c.evaluation.maxExamples, positive, 'a whole number from 1'),

@@ -21,7 +21,7 @@ const learnt = ({ labels }: { labels: Int32Array }) =>
     false,
   )
 
-test('the answer and its end-of-turn token are learnt, and nothing else', () => {
+test('traps 3 and 8: the answer and its end-of-turn token are learnt, and nothing else', () => {
   const example = renderExample(codec, format, pair)
   assert.equal(learnt(example), 'The cat sat down.<|im_end|>')
   assert.equal(example.labelTokens, tokenizer.encode('The cat sat down.').length + 1)
@@ -37,7 +37,7 @@ test('a label is the next token', () => {
   assert.equal(labels.at(-1), ignoredLabel)
 })
 
-test('the prompt is encoded as serving encodes it, so that training sees what serving sends', () => {
+test('trap 6: the prompt is encoded as serving encodes it, so that training sees what serving sends', () => {
   const example = renderExample(codec, format, pair)
   const prompt = opened.chatTemplate.render(
     [
@@ -74,7 +74,7 @@ test('an answer ends with the first end-of-turn token behind it, whatever it hol
   assert.equal(learnt(example), 'A<|im_end|>B<|im_end|>')
 })
 
-test('a template that never ends a turn is refused', () => {
+test('trap 3: a template that never ends a turn is refused', () => {
   const endless: Codec = { ...codec, generation: { ...codec.generation, endOfTurnIds: [599] } }
   assert.throws(() => renderExample(endless, format, pair), /none of the end-of-turn tokens 599/)
 })
@@ -163,7 +163,7 @@ test('batches concatenate documents, mark sequences and number them in the effec
   )
 })
 
-test('evaluation keeps the order of its examples', () => {
+test('trap 23: evaluation keeps the order of its examples', () => {
   const of = (...lengths: number[]) => lengths.map((length) => ({ tokens: { length } })) as never
   assert.deepEqual(binsInOrder(of(60, 40, 10, 95, 5), 100), [[0, 1], [2], [3, 4]])
 })

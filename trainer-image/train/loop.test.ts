@@ -27,7 +27,7 @@ function arithmetic({ losses = [], finite = () => true, accumulate }: World) {
     accumulate: accumulate ?? (async ({ tokens }) => ({ nll: tokens.length * 3, labelTokens: tokens.length / 2 })),
     async update(step, _, labelTokens) {
       updates.push({ step, labelTokens })
-      return { gradientNorm: 1, finite: finite(step) }
+      return { gradientNorm: 1, finite: finite(step), ...(!finite(step) && { nonFinite: `lora_B of step ${step}` }) }
     },
     evaluate: async (step) =>
       losses.length === 0 ? undefined : EvaluationResult.fromPartial({ step, loss: losses[evaluation++] ?? 9 }),
@@ -110,9 +110,9 @@ const cases: { a_run: string; world: World; change: Partial<LoopOptions>; want: 
   },
 ]
 for (const { a_run, world, change, want } of cases)
-  test(`a run ${a_run}`, async () => assert.equal(boundaries(await facts(world, change)), want))
+  test(`trap 24: a run ${a_run}`, async () => assert.equal(boundaries(await facts(world, change)), want))
 
-test('a step is divided by its own label tokens, the partial one too', async () => {
+test('trap 1: a step is divided by its own label tokens, the partial one too', async () => {
   const { operations, updates } = arithmetic({})
   const losses: number[] = []
   for await (const fact of trainLoop(operations, options(), new AbortController().signal))
@@ -125,13 +125,15 @@ test('a step is divided by its own label tokens, the partial one too', async () 
   assert.ok(losses.every((loss) => loss === 6))
 })
 
-test('two non-finite steps in a row are skipped, three end the run', async () => {
+test('trap 17: two non-finite steps in a row are skipped, three end the run and say where', async () => {
   const all = await facts({ finite: (step) => step % 3 === 0 })
   assert.equal(all.filter((fact) => fact.kind === 'step' && !fact.finite).length, 7)
   await assert.rejects(facts({ finite: (step) => step < 4 }), {
     reason: 'NonFinite',
-    message: /up to step 6; lower training.learningRate/,
+    message: /up to step 6, first in lora_B of step 6; lower training.learningRate/,
   })
+  const accumulate: Arithmetic['accumulate'] = async () => ({ nll: Number.NaN, labelTokens: 1, nonFinite: 'layer 2' })
+  await assert.rejects(facts({ finite: () => false, accumulate }), { message: /up to step 3, first in layer 2;/ })
 })
 
 test('with Identity data best and patience follow the loss of human text', async () => {

@@ -1,6 +1,6 @@
 import type { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
-import type { Batch } from '../native/index.ts'
+import type { Batch, StepLoss, StepOutcome } from '../native/index.ts'
 import { judge, type Patience, type Standing } from './early-stopping.ts'
 import { learningRate, type Schedule } from './schedule.ts'
 import { leavingOn } from './work.ts'
@@ -19,6 +19,8 @@ export type Fact =
       readonly labelTokens: number
       /** False: the gradient was not finite and the update was skipped. */
       readonly finite: boolean
+      /** Where numbers ceased to be finite: "layer 3" or "head" in the forward pass, else a parameter by PEFT's key. */
+      readonly nonFinite: string | undefined
     }
   | {
       readonly kind: 'evaluation'
@@ -32,8 +34,8 @@ export type Fact =
 
 /** The arithmetic, bound to one model and adapter. */
 export interface Arithmetic {
-  accumulate(batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }>
-  update(step: number, rate: number, labelTokens: number): Promise<{ gradientNorm: number; finite: boolean }>
+  accumulate(batch: Batch, step: number): Promise<StepLoss>
+  update(step: number, rate: number, labelTokens: number): Promise<StepOutcome>
   /** Undefined when there is nothing to evaluate on. The loss that best and early stopping follow is `judgedLoss`. */
   evaluate(step: number): Promise<EvaluationResult | undefined>
 }
@@ -69,7 +71,7 @@ export async function* trainLoop(
 ): AsyncGenerator<Fact, void, undefined> {
   const { schedule, from, patience } = options
   let { step, standing } = from
-  let nonFinite = 0
+  let skipped = 0
   let stop = patience > 0 && standing.withoutImprovement >= patience
 
   const boundary = async function* (): AsyncGenerator<Fact> {
@@ -93,24 +95,29 @@ export async function* trainLoop(
     let nll = 0
     let labelTokens = 0
     let tokens = 0
+    let nonFinite: string | undefined
     for (const batch of options.batches(next)) {
       signal.throwIfAborted()
       const part = await leavingOn(signal, arithmetic.accumulate(batch, next))
       nll += part.nll
       labelTokens += part.labelTokens
       tokens += batch.tokens.length
+      nonFinite ??= part.nonFinite
     }
     signal.throwIfAborted()
     const rate = learningRate(schedule, next)
-    const { gradientNorm, finite } = await arithmetic.update(next, rate, labelTokens)
+    const outcome = await arithmetic.update(next, rate, labelTokens)
+    const { gradientNorm, finite } = outcome
+    nonFinite ??= outcome.nonFinite
     step = next
-    yield { kind: 'step', step, loss: nll / labelTokens, learningRate: rate, gradientNorm, tokens, labelTokens, finite }
+    const loss = nll / labelTokens
+    yield { kind: 'step', step, loss, learningRate: rate, gradientNorm, tokens, labelTokens, finite, nonFinite }
     signal.throwIfAborted()
-    nonFinite = finite ? 0 : nonFinite + 1
-    if (nonFinite === nonFiniteLimit)
+    skipped = finite ? 0 : skipped + 1
+    if (skipped === nonFiniteLimit)
       throw new JobFailure(
         'NonFinite',
-        `the gradient was not finite in ${nonFinite} steps in a row, up to step ${step}; lower training.learningRate (now ${schedule.peak}) or look at the data`,
+        `the gradient was not finite in ${skipped} steps in a row, up to step ${step}${nonFinite === undefined ? '' : `, first in ${nonFinite}`}; lower training.learningRate (now ${schedule.peak}) or look at the data`,
       )
     yield* boundary()
   }

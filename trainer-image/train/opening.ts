@@ -5,7 +5,14 @@ import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
 import { type AdapterConfig, readAdapter } from '../model/peft.ts'
-import { type Adapter, type Architecture, engineInfo, type Model, type Quantization } from '../native/index.ts'
+import {
+  type ActivationCheckpointing,
+  type Adapter,
+  type Architecture,
+  engineInfo,
+  type Model,
+  type Quantization,
+} from '../native/index.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { templateDate } from './example.ts'
@@ -66,6 +73,10 @@ export const quantizationOf = ({ quantization }: CheckedConfig): Quantization =>
   blockSize: quantization.blockSize || 64,
   doubleQuantization: quantization.doubleQuantization,
 })
+
+/** Absent means Auto. */
+export const activationCheckpointingOf = ({ training }: CheckedConfig): 'Auto' | ActivationCheckpointing =>
+  (training.activationCheckpointing || 'Auto') as 'Auto' | ActivationCheckpointing
 
 export const adapterConfigOf = ({ lora, model }: CheckedConfig, architecture: Architecture): AdapterConfig => ({
   baseModel: model.name,

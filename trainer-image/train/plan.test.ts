@@ -89,7 +89,7 @@ for (const { validation, dataset } of unmeasurable)
     assert.ok(wanted.warnings.some((warning) => warning.includes('nothing is evaluated')))
   })
 
-test('a dataset of which nothing fits is NothingFits', async () => {
+test('trap 10: a dataset of which nothing fits is NothingFits', async () => {
   await assert.rejects(plan({ texts: [long, long] }), { reason: 'NothingFits' })
 })
 

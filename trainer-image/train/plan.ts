@@ -5,12 +5,13 @@ import { defaultMaxLabelTokens, evaluationSubset } from '../evaluate/subset.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { Batch } from '../native/index.ts'
-import { microBatches } from './batches.ts'
+import { binsInOrder, microBatches } from './batches.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { type Dataset, type Row, readRows } from './dataset.ts'
-import type { Codec } from './example.ts'
+import type { Codec, Example } from './example.ts'
 import { type Examples, makeExamples } from './examples.ts'
-import { packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
+import type { Lengths } from './memory-plan.ts'
+import { type Bin, packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
 import { type Schedule, schedule } from './schedule.ts'
 import type { Work } from './work.ts'
 
@@ -21,6 +22,8 @@ export interface Plan {
   /** Mean number of texts in one optimizer step. */
   readonly examplesPerStep: number
   readonly evaluation: EvaluationSets | undefined
+  /** Of training and evaluation, for the plan of memory. */
+  readonly lengths: Lengths
   readonly data: DataUse
   readonly warnings: readonly string[]
 }
@@ -86,6 +89,7 @@ export async function planRun(
     batches: (step) => microBatches(examples, order.sequencesOf(step), training.microBatchSize),
     examplesPerStep: examples.length / steps.stepsPerEpoch,
     evaluation: own && { own, human },
+    lengths: lengthsOf(examples, bins, [own, human]),
     data: {
       examples: examples.length,
       chunked: train.chunked,
@@ -97,6 +101,39 @@ export async function planRun(
     warnings: warningsOf(train, capacity, dataset.format.sample, own !== undefined),
   }
 }
+
+function lengthsOf(
+  train: readonly Example[],
+  bins: readonly Bin[],
+  sets: readonly (EvaluationSet | undefined)[],
+): Lengths {
+  const none: Lengths = {
+    longestSequence: 0,
+    longestDocument: 0,
+    shortestDocument: Number.POSITIVE_INFINITY,
+    mostDocuments: 0,
+    mostLabels: 0,
+  }
+  const evaluated = sets.filter((set) => set !== undefined)
+  const packed = evaluated.map(({ examples, capacity }) => ({ examples, bins: binsInOrder(examples, capacity) }))
+  const sequences = [{ examples: train, bins }, ...packed].flatMap(({ examples, bins }) =>
+    bins.map((bin) => bin.map((ordinal) => examples[ordinal]!)),
+  )
+  return sequences.reduce(withSequence, none)
+}
+
+function withSequence(all: Lengths, sequence: readonly Example[]): Lengths {
+  const documents = sequence.map(({ tokens }) => tokens.length)
+  return {
+    longestSequence: Math.max(all.longestSequence, sum(documents)),
+    longestDocument: Math.max(all.longestDocument, ...documents),
+    shortestDocument: Math.min(all.shortestDocument, ...documents),
+    mostDocuments: Math.max(all.mostDocuments, documents.length),
+    mostLabels: Math.max(all.mostLabels, sum(sequence.map(({ labelTokens }) => labelTokens))),
+  }
+}
+
+const sum = (numbers: readonly number[]): number => numbers.reduce((total, number) => total + number, 0)
 
 /** The same texts as Denoise rows. */
 async function* denoised(rows: AsyncIterable<Row>, seed: number): AsyncGenerator<Row> {

@@ -69,7 +69,11 @@ export class Recorder {
     window.tokens += fact.tokens
     window.milliseconds += milliseconds
     live.update({ progress: this.#progress(fact, (1000 * fact.tokens) / milliseconds, now) })
-    if (!fact.finite) log.warn({ step: fact.step }, 'the gradient is not finite; this update was skipped')
+    if (!fact.finite || fact.nonFinite !== undefined)
+      log.warn(
+        { step: fact.step, in: fact.nonFinite },
+        'numbers are not finite; an update with such a gradient is skipped',
+      )
     if (logEvery === 0 || (fact.step % logEvery !== 0 && fact.step !== schedule.totalSteps)) return
     const loss = window.nll / window.labelTokens
     const tokensPerSecond = (1000 * window.tokens) / window.milliseconds

@@ -31,7 +31,7 @@ export async function writeCheckpointFiles(
   await writeFileAtomic(join(directory, trainerStateName), trainerState)
 }
 
-function optimizerBytes(state: OptimizerState): Uint8Array {
+function optimizerBytes(state: OptimizerState): Uint8Array[] {
   const stored = (Object.keys(moments) as (keyof typeof moments)[]).flatMap((moment) =>
     state[moment].map(({ name, shape, data }) => ({
       name: `${moments[moment]}.${name}`,
@@ -40,7 +40,7 @@ function optimizerBytes(state: OptimizerState): Uint8Array {
       data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
     })),
   )
-  return Buffer.concat(encodeSafetensors(stored))
+  return encodeSafetensors(stored)
 }
 
 /** The optimizer's moments of a sealed checkpoint, for the tensors of its adapter. */

@@ -17,7 +17,7 @@ for (const { rule, keep, best, gone } of cases)
       gone,
     ))
 
-test('whatever the losses, the best and the newest are always there', () => {
+test('trap 14: whatever the losses, the best and the newest are always there', () => {
   const random = randomOf(7, 'losses')
   for (let keep = 0; keep < 4; keep++) {
     let kept: { step: number }[] = []

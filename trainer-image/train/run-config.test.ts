@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { checkConfig } from './configuration.ts'
+import type { MemoryPlan } from './memory-plan.ts'
 import { continuedConfig, differences, type RunConfig, readRunConfig, writeRunConfig } from './run-config.ts'
 import { formatTrainerState, parseTrainerState } from './trainer-state.ts'
 
@@ -52,6 +53,10 @@ const refusals: { words: RegExp; change: Partial<TrainConfig> }[] = [
   { words: /^datasetDigest is "sha256:abc";/, change: { datasetDigest: 'sha256:abc' } },
   { words: /^owner\.name is "\.\.";/, change: { owner: { ...valid.owner!, name: '..' } } },
   {
+    words: /^training\.activationCheckpointing is "Some"; expected Auto, None, Selective or Full/,
+    change: training({ activationCheckpointing: 'Some' }),
+  },
+  {
     words: /^quantization\.type is "INT4"; expected NF4 or None/,
     change: { quantization: { ...valid.quantization!, type: 'INT4' } },
   },
@@ -68,7 +73,21 @@ const environment = {
   node: 'v24',
   microBatchSize: 4,
 }
-const stored: RunConfig = { version: 1, config: valid, environment, templateDate: '1 Jan 2020', examplesPerStep: 4.5 }
+const memory = {
+  activationCheckpointing: 'Full',
+  reason: 'why',
+  items: {} as MemoryPlan['items'],
+  total: 1,
+  limit: 2,
+} as const
+const stored: RunConfig = {
+  version: 1,
+  config: valid,
+  environment,
+  templateDate: '1 Jan 2020',
+  examplesPerStep: 4.5,
+  memory,
+}
 
 test('run_config.json holds the run, not the attempt, and reads back', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'config-'))
@@ -77,6 +96,7 @@ test('run_config.json holds the run, not the attempt, and reads back', async () 
   const read = await readRunConfig(directory)
   assert.deepEqual(read?.config.training, valid.training)
   assert.deepEqual([read?.environment, read?.templateDate, read?.examplesPerStep], [environment, '1 Jan 2020', 4.5])
+  assert.deepEqual(read?.memory, memory)
   assert.ok(!readFileSync(join(directory, 'run_config.json'), 'utf8').includes('PEM'))
   rmSync(directory, { recursive: true })
 })

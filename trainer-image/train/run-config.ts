@@ -4,6 +4,7 @@ import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import { type CheckedConfig, checkConfig } from './configuration.ts'
+import type { MemoryPlan } from './memory-plan.ts'
 
 /** What bit equality depends on beside the configuration. */
 export interface Environment {
@@ -17,7 +18,7 @@ export interface Environment {
   readonly microBatchSize: number
 }
 
-/** run_config.json: written once, when the run is planned; every later attempt goes by it. */
+/** run_config.json: written when the run is planned; every later attempt goes by it, and changes nothing but `memory`. */
 export interface RunConfig {
   readonly version: 1
   readonly config: TrainConfig
@@ -26,6 +27,8 @@ export interface RunConfig {
   readonly templateDate: string
   /** Mean number of texts in one optimizer step, as packed. */
   readonly examplesPerStep: number
+  /** Of the newest attempt: what is free decides anew, and no bit of the run depends on it. */
+  readonly memory: MemoryPlan
 }
 
 const nameIn = (runDirectory: string): string => join(runDirectory, 'run_config.json')

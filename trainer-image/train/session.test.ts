@@ -105,6 +105,7 @@ async function begin(
       batches: () => batches,
       examplesPerStep: 1,
       evaluation,
+      lengths: { longestSequence: 8, longestDocument: 8, shortestDocument: 8, mostDocuments: 1, mostLabels: 8 },
       data: {} as Plan['data'],
       warnings: [],
     },

@@ -162,6 +162,10 @@ export interface QLoRARunSpec {
      */
     maxSequenceLength: number
     /**
+     * What the forward pass keeps for the backward pass; the rest is computed again, and the numbers are the same. None keeps everything, Selective not the outputs of norms and activation functions, Full each layer's input only: about a third more time in the least memory. Auto takes the first that fits the memory limit.
+     */
+    activationCheckpointing: 'Auto' | 'None' | 'Selective' | 'Full'
+    /**
      * Fill sequences with several examples that do not see each other.
      */
     packing: boolean

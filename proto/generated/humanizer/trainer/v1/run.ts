@@ -183,7 +183,10 @@ export interface Training {
   weightDecay: number;
   maxGradientNorm: number;
   seed: number;
-  /** "Auto", "None", "Selective" or "Full". */
+  /**
+   * "Auto", "None", "Selective" or "Full": what waits in memory for the backward pass. The numbers are the same; empty
+   * means Auto, the first that fits.
+   */
   activationCheckpointing: string;
 }
 

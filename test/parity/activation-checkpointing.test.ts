@@ -1,0 +1,119 @@
+/** What backward finds in memory and what it makes again: the numbers are the same bits, the memory is not the same. */
+import assert from 'node:assert/strict'
+import { suite, test } from 'node:test'
+import {
+  type ActivationCheckpointing,
+  type Adapter,
+  type Architecture,
+  type Batch,
+  type LoraConfig,
+  loadModel,
+} from '../../trainer-image/native/index.ts'
+import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
+
+const policies = ['None', 'Selective', 'Full'] as const
+const vocabulary = oddArchitecture.vocabularySize
+
+/** Ragged documents in two groups of sequences; the first five tokens of each are a prompt without loss. */
+const long = pack(
+  [
+    [randomDocument(300, vocabulary, 1), randomDocument(211, vocabulary, 2)],
+    [randomDocument(97, vocabulary, 3)],
+    [randomDocument(700, vocabulary, 4), randomDocument(13, vocabulary, 5)],
+  ],
+  (position) => position > 4,
+)
+/** So few rows that products go another way (few_rows.h). */
+const short = pack([[randomDocument(7, vocabulary, 6)]])
+
+const outcomeOf = (adapter: Adapter) => ({
+  tensors: adapter.tensors(),
+  gradients: adapter.gradients(),
+  optimizer: adapter.optimizerState(),
+})
+
+/** Three optimizer steps: every loss and norm, the gradients of the last micro-batch, adapter and moments; and the peak. */
+async function train(
+  activationCheckpointing: ActivationCheckpointing,
+  { architecture, config, batch }: { architecture: Architecture; config: LoraConfig; batch: Batch },
+) {
+  const { tensors, dispose } = randomWeights(architecture)
+  const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
+  const model = await loadModel(architecture, tensors, { quantization, threads: 2, activationCheckpointing })
+  dispose()
+  const adapter = await model.createAdapter(config)
+  const figures: object[] = []
+  for (let step = 1; step <= 3; step++) {
+    figures.push(await model.accumulate(adapter, batch, step))
+    const options = { step, learningRate: 5e-3, gradientScale: 1e-3, maxGradientNorm: 1, weightDecay: 0.01 }
+    figures.push(await model.optimizerStep(adapter, { ...options, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }))
+  }
+  figures.push(await model.accumulate(adapter, batch, 4))
+  const outcome = { figures, ...outcomeOf(adapter) }
+  const { peakBytes } = model.memory()
+  model.close()
+  return { outcome, peakBytes }
+}
+
+suite('trap 16: activation checkpointing and a frozen base', () => {
+  const cases = [
+    { name: 'all linear layers, dropout 0.1', config: { ...lora, dropout: 0.1 }, batch: long },
+    { name: 'seven tokens, no dropout', config: lora, batch: short },
+    {
+      name: 'o_proj alone: backward of the first layer ends early',
+      config: { ...lora, targetModules: ['o_proj'] },
+      batch: long,
+    },
+    { name: 'down_proj alone', config: { ...lora, targetModules: ['down_proj'], dropout: 0.1 }, batch: long },
+  ]
+  for (const { name, ...given } of cases)
+    test(`trap 16: None, Selective and Full give the same bits: ${name}`, async () => {
+      const [none, selective, full] = [
+        await train('None', { architecture: oddArchitecture, ...given }),
+        await train('Selective', { architecture: oddArchitecture, ...given }),
+        await train('Full', { architecture: oddArchitecture, ...given }),
+      ]
+      assert.deepEqual(selective.outcome, none.outcome)
+      assert.deepEqual(full.outcome, none.outcome)
+      assert.ok(none.peakBytes > selective.peakBytes && selective.peakBytes > full.peakBytes)
+    })
+
+  test('trap 16: one layer, where Full has nothing to make again', async () => {
+    const given = { architecture: { ...oddArchitecture, layers: 1 }, config: lora, batch: long }
+    assert.deepEqual((await train('Full', given)).outcome, (await train('None', given)).outcome)
+  })
+
+  for (const policy of policies)
+    test(`trap 16: with ${policy} every B has a gradient at the first step, and every A at the second`, async () => {
+      const { tensors, dispose } = randomWeights(oddArchitecture)
+      const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
+      const options = { quantization, threads: 2, activationCheckpointing: policy }
+      const model = await loadModel(oddArchitecture, tensors, options)
+      dispose()
+      const adapter = await model.createAdapter(lora)
+      const silent = () =>
+        adapter
+          .gradients()
+          .filter(({ data }) => data.every((value) => value === 0))
+          .map(({ name }) => name)
+      await model.accumulate(adapter, long, 1)
+      // B is zero at first, and dA with it.
+      assert.deepEqual(
+        silent(),
+        adapter.gradients().flatMap(({ name }) => (name.includes('lora_A') ? [name] : [])),
+      )
+      await model.optimizerStep(adapter, {
+        step: 1,
+        learningRate: 1e-2,
+        gradientScale: 1e-3,
+        maxGradientNorm: 0,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon: 1e-8,
+        weightDecay: 0,
+      })
+      await model.accumulate(adapter, long, 2)
+      assert.deepEqual(silent(), [])
+      model.close()
+    })
+})

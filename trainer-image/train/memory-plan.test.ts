@@ -1,0 +1,138 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { expectedTensors, linearModules } from '../model/llama.ts'
+import type { Architecture } from '../native/index.ts'
+import { largestPass, type MemoryNeeds, memoryItems, planMemory, totalOf } from './memory-plan.ts'
+
+/** Llama 3.2 3B. */
+const architecture: Architecture = {
+  family: 'llama',
+  hiddenSize: 3072,
+  intermediateSize: 8192,
+  layers: 28,
+  heads: 24,
+  keyValueHeads: 8,
+  headSize: 128,
+  vocabularySize: 128_256,
+  rmsNormEpsilon: 1e-5,
+  ropeTheta: 500_000,
+  tiedEmbeddings: true,
+  maxPositions: 131_072,
+  qkvBias: false,
+  outputBias: false,
+  fusedProjections: false,
+}
+const MiB = 2 ** 20
+const needs: MemoryNeeds = {
+  architecture,
+  tensors: [...expectedTensors(architecture)].map(([name, shape]) => ({
+    name,
+    shape,
+    bytes: 2 * shape.reduce((product, size) => product * size, 1),
+  })),
+  quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+  lora: { rank: 32, targetModules: linearModules(architecture) },
+  threads: 16,
+  lengths: { longestSequence: 1024, longestDocument: 1024, shortestDocument: 128, mostDocuments: 8, mostLabels: 1024 },
+  microBatchSize: 4,
+  maxSequenceLength: 1024,
+  heldByNode: 200 * MiB,
+}
+const totals = Object.fromEntries(
+  (['None', 'Selective', 'Full'] as const).map((policy) => [policy, totalOf(memoryItems(needs, policy))]),
+)
+
+test('the items of Llama 3.2 3B are those of the formulas in the literature', () => {
+  const items = memoryItems(needs, 'Selective')
+  const linear = 28 * (3072 * (3072 + 2 * 1024) + 3072 * 3072 + 3 * 3072 * 8192)
+  // 4.127 bits a weight (QLoRA), the tied embedding in bfloat16, 57 norms in float32
+  const weights = (linear * 4.127) / 8 + 2 * 128_256 * 3072 + 57 * 3072 * 4
+  assert.ok(Math.abs(items.baseWeights / weights - 1) < 1e-4, `${items.baseWeights} and ${weights}`)
+  assert.equal(items.adapter, 4 * 48_627_712) // PEFT's count for rank 32 on all linear layers
+  assert.deepEqual([items.gradients, items.optimizer], [items.adapter, 2 * items.adapter])
+  assert.deepEqual(memoryItems(needs, 'Full').baseWeights, items.baseWeights)
+})
+
+const passes: [string, Parameters<typeof largestPass>, ReturnType<typeof largestPass>][] = [
+  [
+    'a group ends before 1,024 tokens',
+    [needs.lengths, 4, 1024],
+    { tokens: 1024, documents: 8, labels: 1024, longest: 1024 },
+  ],
+  [
+    'a longer sequence is a group',
+    [{ ...needs.lengths, longestSequence: 3000, longestDocument: 2000 }, 4, 4096],
+    { tokens: 3000, documents: 23, labels: 3000, longest: 2000 },
+  ],
+  [
+    'documents are no more than the sequences have',
+    [{ ...needs.lengths, mostDocuments: 1 }, 4, 1024],
+    { tokens: 1024, documents: 4, labels: 1024, longest: 1024 },
+  ],
+  [
+    'a small micro-batch is less',
+    [{ ...needs.lengths, longestSequence: 256, longestDocument: 200, mostLabels: 100 }, 2, 256],
+    { tokens: 512, documents: 4, labels: 200, longest: 200 },
+  ],
+  [
+    'of one short text there is one',
+    [{ longestSequence: 50, longestDocument: 50, shortestDocument: 50, mostDocuments: 1, mostLabels: 30 }, 1, 1024],
+    { tokens: 50, documents: 1, labels: 30, longest: 50 },
+  ],
+]
+for (const [name, given, want] of passes)
+  test(`the largest pass: ${name}`, () => assert.deepEqual(largestPass(...given), want))
+
+const available = (bytes: number): number => bytes - needs.heldByNode
+for (const [limit, policy] of [
+  [totals.None, 'None'],
+  [totals.None! - 1, 'Selective'],
+  [totals.Selective! - 1, 'Full'],
+  [totals.Full, 'Full'],
+] as const)
+  test(`Auto with ${Math.ceil(limit! / MiB)} MiB takes ${policy}, with the reason`, () => {
+    const plan = planMemory(needs, 'Auto', 4, available(limit!))
+    assert.equal(plan.activationCheckpointing, policy)
+    assert.deepEqual([plan.items, plan.total, plan.limit], [memoryItems(needs, policy), totals[policy], limit])
+    assert.match(plan.reason, new RegExp(`^Auto: .*${policy} needs ${Math.ceil(totals[policy]! / MiB)} MiB of `))
+  })
+
+test('a policy that is named is taken, though another would fit with more speed', () => {
+  const plan = planMemory(needs, 'Full', 4, available(totals.None!))
+  assert.equal(plan.activationCheckpointing, 'Full')
+  assert.match(plan.reason, /^as asked: Full needs/)
+})
+
+const refused = (of: MemoryNeeds, asked: 'Auto' | 'None' | 'Full', limit: number, ...words: RegExp[]) => {
+  for (const message of words)
+    assert.throws(() => planMemory(of, asked, 4, limit - of.heldByNode), { reason: 'DeviceOutOfMemory', message })
+}
+
+test('what does not fit even with Full is refused with the items and what would fit', () => {
+  const limit = totals.Full! - 1
+  refused(
+    needs,
+    'Auto',
+    limit,
+    /None needs \d+ MiB, Selective needs \d+ MiB, Full needs \d+ MiB, this process may take \d+ MiB/,
+    /\(baseWeights \d+ MiB, adapter 186 MiB, .*, node \d+ MiB\)/,
+    /expected training\.maxSequenceLength 992, or a memory limit that is 1 MiB higher$/,
+  )
+  const changed = { ...needs, maxSequenceLength: 992 }
+  assert.equal(planMemory(changed, 'Auto', 4, available(limit)).activationCheckpointing, 'Full')
+})
+
+test('a smaller micro-batch is proposed where it helps: where its tokens are less than a group', () => {
+  const short = {
+    ...needs,
+    lengths: { ...needs.lengths, longestSequence: 256, longestDocument: 256 },
+    maxSequenceLength: 256,
+  }
+  const limit = totalOf(memoryItems({ ...short, microBatchSize: 2 }, 'Full'))
+  refused(short, 'Auto', limit, /expected training\.microBatchSize 2 with gradientAccumulation 8, or training\.max/)
+})
+
+test('a policy that is named and does not fit is refused; Auto is proposed where it would', () => {
+  refused(needs, 'None', totals.Selective!, /expected training\.activationCheckpointing Auto, or training\.max/)
+  refused(needs, 'None', 0, /expected a memory limit that is \d+ MiB higher$/)
+})

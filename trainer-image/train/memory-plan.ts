@@ -1,0 +1,284 @@
+/**
+ * What a training run takes in memory at its peak, before it is loaded: bytes by item, from the run's own figures. The engine's items follow
+ * llama_passes.cc (plan), llama_weights.cc and adapter.cc; test/parity/memory-plan.test.ts holds them against what the engine then takes.
+ */
+import { JobFailure } from '../job/failure.ts'
+import { type LinearModule, linearModules, moduleShape } from '../model/llama.ts'
+import type { ActivationCheckpointing, Architecture, Quantization, TensorSource } from '../native/index.ts'
+
+/** Bounds of one pass of the engine over a group of packed sequences. */
+export interface PassShape {
+  readonly tokens: number
+  readonly documents: number
+  /** Tokens with a label: the rows of the head. */
+  readonly labels: number
+  /** Tokens of the longest document. */
+  readonly longest: number
+}
+
+/** The lengths, in tokens, of all that a run will feed to its model. */
+export interface Lengths {
+  /** Of one packed sequence. */
+  readonly longestSequence: number
+  readonly longestDocument: number
+  readonly shortestDocument: number
+  /** In one packed sequence. */
+  readonly mostDocuments: number
+  readonly mostLabels: number
+}
+
+/** The engine works through packed sequences about so many tokens at a time: kGroupTokens of llama_passes.cc. */
+export const groupTokens = 1024
+
+/** The largest pass of a run: a group ends before it exceeds 1,024 tokens, but holds one sequence at least. */
+export function largestPass(lengths: Lengths, microBatchSize: number, maxSequenceLength: number): PassShape {
+  const sequence = Math.min(lengths.longestSequence, maxSequenceLength)
+  const tokens = Math.max(sequence, Math.min(groupTokens, microBatchSize * sequence))
+  return {
+    tokens,
+    documents: Math.max(
+      1,
+      Math.min(microBatchSize * lengths.mostDocuments, Math.floor(tokens / lengths.shortestDocument)),
+    ),
+    labels: Math.min(microBatchSize * lengths.mostLabels, tokens),
+    longest: Math.min(lengths.longestDocument, sequence),
+  }
+}
+
+export interface MemoryNeeds {
+  readonly architecture: Architecture
+  readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes'>[]
+  readonly quantization: Quantization
+  readonly lora: { readonly rank: number; readonly targetModules: readonly LinearModule[] }
+  readonly threads: number
+  readonly lengths: Lengths
+  readonly microBatchSize: number
+  readonly maxSequenceLength: number
+  /** Bytes that this process holds already, before anything is loaded. */
+  readonly heldByNode: number
+}
+
+/** Bytes at the peak, by what takes them. */
+export interface MemoryItems {
+  /** As held: NF4 codes and scales, or as stored; norms and biases as float32. */
+  readonly baseWeights: number
+  /** LoRA's parameters, float32. */
+  readonly adapter: number
+  readonly gradients: number
+  /** Both moments of AdamW. */
+  readonly optimizer: number
+  /** What the layers keep for backward, by the policy of activation checkpointing. */
+  readonly activations: number
+  /** A block of the logits and of the head's weights, and the rows of the last norm. */
+  readonly logits: number
+  /** What all layers share: a decoded weight, attention's tiles, gradients of activations, LoRA's panels, rotations. */
+  readonly scratch: number
+  /** Copies of adapter and moments while a checkpoint is written. */
+  readonly checkpoint: number
+  /** Keys and values of one Generate call between two steps, which has maxSequenceLength tokens at most. */
+  readonly generation: number
+  /** Node with the dataset, and what Node, OpenMP and oneDNN take once the engine runs. */
+  readonly node: number
+}
+
+/**
+ * Room for what Node, the threads' stacks and oneDNN's packed operands grow by once the engine runs. Measured 14 MiB in training and 30 more
+ * over four checkpoints, of which `checkpoint` is 22 (2 threads, avx512, the widths of SmolLM2-135M); memory-plan.test.ts measures it again.
+ */
+const runtimeBytes = (threads: number): number => (32 + 8 * threads) * 2 ** 20
+
+const up = (value: number, step: number): number => Math.ceil(value / step) * step
+/** Bytes of a block of float32 in the engine's arena: memory.h. */
+const block = (floats: number): number => up(4 * floats, 64)
+const product = (shape: readonly number[]): number => shape.reduce((all, size) => all * size, 1)
+const isLinear = (name: string): boolean => /^model\.layers\.\d+\..*_proj\.weight$/.test(name)
+
+function weightBytes({ tensors, quantization }: MemoryNeeds): number {
+  const { type, blockSize, doubleQuantization } = quantization
+  const bytesOf = ({ name, shape, bytes }: (typeof tensors)[number]): number => {
+    const values = product(shape)
+    if (shape.length < 2) return 4 * values
+    if (type === 'None' || !isLinear(name)) return bytes
+    const blocks = Math.ceil(values / blockSize)
+    return Math.ceil(values / 2) + (doubleQuantization ? blocks + 4 * Math.ceil(blocks / 256) : 4 * blocks) // nf4.h
+  }
+  return tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
+}
+
+function adapterBytes({ architecture, lora }: MemoryNeeds): number {
+  const perLayer = lora.targetModules.reduce((sum, module) => {
+    const [out, input] = moduleShape(architecture, module)
+    return sum + lora.rank * (out + input)
+  }, 0)
+  return 4 * architecture.layers * perLayer
+}
+
+const sizesOf = ({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: Architecture) => {
+  const [q, kv] = [heads * headSize, keyValueHeads * headSize]
+  return { hidden: hiddenSize, ffn: intermediateSize, q, kv, qkv: q + 2 * kv }
+}
+
+function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: ActivationCheckpointing): number {
+  const { layers, heads } = needs.architecture
+  const { hidden, ffn, q, qkv } = sizesOf(needs.architecture)
+  const rows = (columns: number): number => block(tokens * columns)
+  const input = rows(hidden)
+  const cheap = 2 * rows(hidden) + rows(ffn) // both norms' outputs, SwiGLU's
+  const h = linearModules(needs.architecture).length * rows(needs.lora.rank)
+  const others = rows(hidden) + 2 * rows(1) + rows(qkv) + rows(q) + rows(heads) + rows(2 * ffn) + h
+  if (policy === 'Full') return layers * input + others
+  return layers * (input + others + (policy === 'None' ? cheap : 0))
+}
+
+/** Floats that one thread decodes at a time where rows are few, times the threads: few_rows.h. */
+function tileFloats(threads: number, columns: number, nf4Block: number | undefined): number {
+  const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, columns)
+  return threads * (Math.floor(Math.floor(8192 / columns) / step) + 1) * step * columns
+}
+const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
+
+/** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */
+const vocabularyBlock = 4096
+const logitsBytes = 64 * 2 ** 20
+
+function headBytes({ architecture, threads }: MemoryNeeds, { labels }: PassShape): number {
+  const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
+  const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
+  const part = Math.min(labels, most)
+  const weights = Math.max(vocabularyBlock * hidden, tileFloats(threads, hidden, undefined))
+  const scratch = Math.max(
+    part * (vocabulary + vocabularyBlock) + vocabularyBlock * hidden,
+    part * vocabulary + weights,
+  )
+  return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
+}
+
+function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
+  const { architecture, quantization, threads, lora } = needs
+  const { hidden, ffn, q, qkv } = sizesOf(architecture)
+  const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
+  const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
+  const decoded = Math.max(
+    qkv * hidden,
+    2 * ffn * hidden,
+    ...shapes.map(([, input]) => tileFloats(threads, input, nf4Block)),
+  )
+  const loraPanels = Math.max(
+    ...shapes.map(([out, input]) => (threads + 1) * (input + out + 112) * up(lora.rank, 32)), // lora.h
+  )
+  const rows = (columns: number): number => block(pass.tokens * columns)
+  const forward = rows(hidden) + rows(Math.max(hidden, q)) + rows(ffn)
+  const backward = 2 * rows(hidden) + rows(qkv) + rows(ffn)
+  // The table of rotations doubles as positions grow; the old one is there until the new one is filled.
+  const rotations = 3 * 4 * Math.max(256, pass.longest) * architecture.headSize
+  return block(decoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + forward + backward + rotations
+}
+
+/** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
+function attentionFloats({ architecture, threads }: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
+  const [queryBlock, keyBlock, chunks] = [48, 96, 4]
+  const size = up(architecture.headSize, 32)
+  const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size
+  const forward = 2 * panels + threads * (queryBlock * size + 6 * (longest + 32))
+  const tiles = queryBlock * (3 * size + 2 * keyBlock + 2)
+  return Math.max(forward, (3 + 2 * chunks) * panels + threads * tiles)
+}
+
+/**
+ * The items of a run whose base is loaded, whose adapter has been trained and is being saved. Loading needs less: beside the weights it holds
+ * one matrix as stored and as float32, and neither adapter nor arena. An evaluation needs less too: one layer's activations, no gradients.
+ */
+export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing): MemoryItems {
+  const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength)
+  const adapter = adapterBytes(needs)
+  return {
+    baseWeights: weightBytes(needs),
+    adapter,
+    gradients: adapter,
+    optimizer: 2 * adapter,
+    activations: activationBytes(needs, pass, policy),
+    logits: headBytes(needs, pass),
+    scratch: scratchBytes(needs, pass),
+    checkpoint: 3 * adapter,
+    generation: 4 * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
+    node: needs.heldByNode + runtimeBytes(needs.threads),
+  }
+}
+
+export const totalOf = (items: MemoryItems): number => Object.values(items).reduce((sum, bytes) => sum + bytes, 0)
+
+/** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
+export interface MemoryPlan {
+  readonly activationCheckpointing: ActivationCheckpointing
+  /** Why this policy. */
+  readonly reason: string
+  readonly items: MemoryItems
+  readonly total: number
+  /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine. */
+  readonly limit: number
+}
+
+/** From the least time to the least memory. */
+const policies: readonly ActivationCheckpointing[] = ['None', 'Selective', 'Full']
+
+/**
+ * Auto takes the first policy that fits; one that is named is taken or refused. `available`: bytes that are still free for this process.
+ * Throws DeviceOutOfMemory with the plan and the settings that would fit.
+ */
+export function planMemory(
+  needs: MemoryNeeds,
+  asked: 'Auto' | ActivationCheckpointing,
+  gradientAccumulation: number,
+  available: number,
+): MemoryPlan {
+  const limit = needs.heldByNode + available
+  const sizes: string[] = []
+  for (const activationCheckpointing of asked === 'Auto' ? policies : [asked]) {
+    const items = memoryItems(needs, activationCheckpointing)
+    const total = totalOf(items)
+    sizes.push(`${activationCheckpointing} needs ${mebibytes(total)}`)
+    if (total > limit) continue
+    const reason = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
+    return { activationCheckpointing, reason, items, total, limit }
+  }
+  const items = Object.entries(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))
+  throw new JobFailure(
+    'DeviceOutOfMemory',
+    `the run does not fit in memory: ${sizes.join(', ')}, this process may take ${mebibytes(limit)} ` +
+      `(${items.map(([item, bytes]) => `${item} ${mebibytes(bytes)}`).join(', ')}); ` +
+      `expected ${whatFits(needs, asked, gradientAccumulation, limit).join(', or ')}`,
+  )
+}
+
+const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
+
+/** Each alone would do; the last is always there. */
+function whatFits(
+  needs: MemoryNeeds,
+  asked: 'Auto' | ActivationCheckpointing,
+  gradientAccumulation: number,
+  limit: number,
+): string[] {
+  const { microBatchSize, maxSequenceLength } = needs
+  const least = asked === 'Auto' ? 'Full' : asked
+  const excess = (change: Partial<MemoryNeeds>, policy: ActivationCheckpointing = least): number =>
+    totalOf(memoryItems({ ...needs, ...change }, policy)) - limit
+  const settings: string[] = []
+  if (excess({}, 'Full') <= 0) settings.push('training.activationCheckpointing Auto')
+  const size = divisorsBelow(microBatchSize).find((size) => excess({ microBatchSize: size }) <= 0)
+  if (size !== undefined) {
+    const accumulation = (gradientAccumulation * microBatchSize) / size
+    settings.push(`training.microBatchSize ${size} with gradientAccumulation ${accumulation}`)
+  }
+  const length = lengthsBelow(maxSequenceLength).find((length) => excess({ maxSequenceLength: length }) <= 0)
+  if (length !== undefined) settings.push(`training.maxSequenceLength ${length}`)
+  return [...settings, `a memory limit that is ${mebibytes(excess({}))} higher`]
+}
+
+/** From the largest. */
+const divisorsBelow = (count: number): number[] =>
+  Array.from({ length: count - 1 }, (_, i) => count - 1 - i).filter((size) => count % size === 0)
+
+/** Multiples of 32, the shortest that a run may ask for, from the largest. */
+const lengthsBelow = (length: number): number[] =>
+  Array.from({ length: Math.ceil(length / 32) - 1 }, (_, i) => 32 * (Math.ceil(length / 32) - 1 - i))
