@@ -1,10 +1,32 @@
+/** Bytes of a file. */
+export interface FilePart {
+  readonly file: string
+  /** bytes from the start of the file */
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** What bitsandbytes saved beside the codes of a tensor in 4 bits; nf4.h says how the parts make values. */
+export interface Nf4Parts {
+  /** values that share a scale; even */
+  readonly blockSize: number
+  /** [16] f32: the values of the codes */
+  readonly map: FilePart
+  /** [blocks] scales: f32, or codes of one byte when they are nested */
+  readonly absmax: FilePart
+  /** Double quantisation. map: [256] f32. absmax: one f32 for 256 blocks. offset: added to every scale. */
+  readonly nested?: { readonly map: FilePart; readonly absmax: FilePart; readonly offset: number }
+}
+
 /** Where a tensor of the base model lies. The format's reader found it; the engine reads and decodes the bytes. */
 export interface TensorSource {
   /** Hugging Face name, e.g. model.layers.0.self_attn.q_proj.weight */
   readonly name: string
   /** Hugging Face order: [out, in] */
   readonly shape: readonly number[]
-  readonly dtype: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q6_K'
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q6_K' | 'NF4'
+  /** Of dtype NF4, and of no other: the bytes below are then the codes, two a byte. */
+  readonly nf4?: Nf4Parts
   readonly file: string
   /** bytes from the start of the file */
   readonly offset: number
@@ -40,7 +62,10 @@ export interface Architecture {
   readonly outputBias: boolean
 }
 
-/** How the linear layers are held. Embedding, head and norms stay as the file has them. */
+/**
+ * How the linear layers are held; None: as the file has them. Embedding, head and norms stay as the file has them, and so does
+ * every layer of a base that was saved in 4 bits.
+ */
 export interface Quantization {
   readonly type: 'NF4' | 'None'
   /** values that share a scale; even */

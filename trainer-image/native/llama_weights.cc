@@ -1,5 +1,6 @@
 #include "llama_weights.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "error.h"
@@ -56,10 +57,15 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
   const auto shapes = module_shapes(a);
   const int64_t matrices = (a.tied_embeddings ? 1 : 2) + a.layers * static_cast<int64_t>(kModules);
   int64_t done = 0;
-  const auto matrix = [&](const std::string& name, ModuleShape shape, bool nf4) {
+  // What somebody quantised before is taken as it is, the layers that were kept in 16 bits too.
+  const bool quantise = quantization.nf4 && std::ranges::none_of(sources, [](const TensorSource& source) {
+                          return source.nf4.has_value();
+                        });
+  const auto matrix = [&](const std::string& name, ModuleShape shape, bool linear) {
     const TensorSource& source = tensors.get(name, {shape.out, shape.in});
-    Weight weight =
-        nf4 ? Weight::quantized(backend, account, source, quantization) : Weight::stored(backend, account, source);
+    Weight weight = linear && source.nf4 ? Weight::saved_nf4(account, source)
+                    : linear && quantise ? Weight::quantized(backend, account, source, quantization)
+                                         : Weight::stored(backend, account, source);
     progress(static_cast<double>(++done) / static_cast<double>(matrices));
     return weight;
   };
@@ -74,7 +80,7 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
     layer.attention_norm = vector(prefix + "input_layernorm.weight", a.hidden);
     layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
     for (size_t m = 0; m < kModules; ++m) {
-      layer.linear[m] = matrix(prefix + kModuleNames[m] + ".weight", shapes[m], quantization.nf4);
+      layer.linear[m] = matrix(prefix + kModuleNames[m] + ".weight", shapes[m], true);
     }
     if (a.qkv_bias) {
       for (const Module m : {kQ, kK, kV}) {

@@ -33,15 +33,39 @@ Architecture architecture_of(const Napi::Object& o) {
   return a;
 }
 
+namespace {
+
+FilePart part_of(const Napi::Object& o, const char* field) {
+  const auto part = o.Get(field).As<Napi::Object>();
+  return {text(part, "file"), integer(part, "offset"), integer(part, "bytes")};
+}
+
+std::optional<Nf4Source> nf4_of(const Napi::Object& o) {
+  if (!o.Get("nf4").IsObject()) return std::nullopt;
+  const auto parts = o.Get("nf4").As<Napi::Object>();
+  Nf4Source source{integer(parts, "blockSize"), part_of(parts, "map"), part_of(parts, "absmax"), false, {}, {}, 0};
+  if (!parts.Get("nested").IsObject()) return source;
+  const auto nested = parts.Get("nested").As<Napi::Object>();
+  source.nested = true;
+  source.nested_map = part_of(nested, "map");
+  source.nested_absmax = part_of(nested, "absmax");
+  source.nested_offset = static_cast<float>(number(nested, "offset"));
+  return source;
+}
+
+}  // namespace
+
 TensorSource source_of(const Napi::Object& o) {
   const bool permuted = o.Get("unpermuteHeads").IsNumber();
+  std::optional<Nf4Source> nf4 = nf4_of(o);
   return {text(o, "name"),
           text(o, "file"),
-          parse_format(text(o, "dtype")),
+          nf4 ? Format::kF32 : parse_format(text(o, "dtype")),
           list<int64_t>(o.Get("shape"), [](const Napi::Value& v) { return v.ToNumber().Int64Value(); }),
           integer(o, "offset"),
           integer(o, "bytes"),
-          permuted ? integer(o, "unpermuteHeads") : 0};
+          permuted ? integer(o, "unpermuteHeads") : 0,
+          std::move(nf4)};
 }
 
 LoraConfig lora_config_of(const Napi::Object& o) {

@@ -4,6 +4,7 @@ import {
   type Batch,
   type LoraConfig,
   NativeError,
+  type Nf4Parts,
   type TensorSource,
 } from './contract.ts'
 
@@ -50,7 +51,20 @@ export function checkTensor(t: TensorSource): void {
   checkInteger(`tensor ${t.name}: offset`, t.offset, 0, Number.MAX_SAFE_INTEGER)
   checkInteger(`tensor ${t.name}: bytes`, t.bytes, 1, Number.MAX_SAFE_INTEGER)
   for (const size of t.shape) checkInteger(`tensor ${t.name}: shape`, size, 1)
+  if ((t.dtype === 'NF4') !== (t.nf4 !== undefined))
+    throw invalid(`tensor ${t.name}: nf4`, t.nf4 && 'given', `one with dtype NF4 and no other (${t.dtype})`)
+  if (t.nf4) checkNf4(t.name, t.nf4)
   if (t.unpermuteHeads !== undefined) checkInteger(`tensor ${t.name}: unpermuteHeads`, t.unpermuteHeads, 1)
+}
+
+function checkNf4(name: string, { blockSize, map, absmax, nested }: Nf4Parts): void {
+  checkBlockSize(`tensor ${name}: nf4.blockSize`, blockSize)
+  for (const { offset, bytes } of [map, absmax, ...(nested ? [nested.map, nested.absmax] : [])]) {
+    checkInteger(`tensor ${name}: nf4 offset`, offset, 0, Number.MAX_SAFE_INTEGER)
+    checkInteger(`tensor ${name}: nf4 bytes`, bytes, 1, Number.MAX_SAFE_INTEGER)
+  }
+  if (nested && !Number.isFinite(nested.offset))
+    throw invalid(`tensor ${name}: nf4.nested.offset`, nested.offset, 'a finite number')
 }
 
 /** Tensors of an adapter by themselves; whether they are those of its targets is for the engine to say. */

@@ -122,7 +122,8 @@ async function unquantizedLossOf(
   opened: OpenedModel,
   sets: EvaluationSets,
 ): Promise<number | undefined> {
-  if (config.quantization.type !== 'NF4') return undefined
+  // A base that was saved in 4 bits is nowhere in 16.
+  if (config.quantization.type !== 'NF4' || opened.quantization !== undefined) return undefined
   const { beat } = live
   if (fitsUnquantized(opened))
     return leavingOn(signal, measureUnquantized(opened, environment.threads, sets, { signal, beat }))

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
+import { requireForm } from '../model/bnb-4bit.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
@@ -51,12 +52,14 @@ function refuseDevice(backend: string): void {
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
 export async function openBase(
-  { model }: CheckedConfig,
+  config: CheckedConfig,
   dataDir: string,
   chatTemplate?: string | undefined,
 ): Promise<OpenedModel> {
+  const { model } = config
   const path = isAbsolute(model.path) ? model.path : join(dataDir, model.path)
   const opened = requireTemplate(path, await openModel(path, chatTemplate))
+  requireForm(model.name, opened.quantization, quantizationOf(config))
   await requireModel(opened, model.digest, path)
   return opened
 }
