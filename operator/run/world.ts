@@ -29,6 +29,7 @@ export function run(spec: Partial<QLoRARunSpec> = {}, status?: Status): QLoRARun
         gradientAccumulation: 4,
         maxSequenceLength: 1024,
         packing: true,
+        optimizer: 'AdamW',
         weightDecay: '0.0',
         maxGradientNorm: '1.0',
         seed: 42,

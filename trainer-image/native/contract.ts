@@ -84,7 +84,12 @@ export interface LoraConfig {
   readonly rankStabilized: boolean
   /** of the initial A and of every dropout mask */
   readonly seed: number
+  /** how optimizerStep keeps its moments; absent: AdamW */
+  readonly optimizer?: Optimizer
 }
+
+/** AdamW8bit: both moments in 8 bits as bitsandbytes keeps them (adamw8bit.h), f32 in matrices of fewer than 4096 values. */
+export type Optimizer = 'AdamW' | 'AdamW8bit'
 
 /** One packed micro-batch of T tokens: rows concatenated; documents never attend across boundaries, positions restart at each. */
 export interface Batch {
@@ -107,9 +112,19 @@ export interface AdapterTensor {
   readonly data: Float32Array
 }
 
+/** A moment of one tensor of an adapter: f32 values, or with AdamW8bit codes of one byte and a scale for each 256 of them. */
+export interface MomentTensor {
+  /** the adapter tensor's */
+  readonly name: string
+  readonly shape: readonly [number, number]
+  readonly data: Float32Array | Uint8Array
+  /** [ceil(values / 256)], with codes */
+  readonly absmax?: Float32Array
+}
+
 export interface OptimizerState {
-  readonly firstMoment: readonly AdapterTensor[]
-  readonly secondMoment: readonly AdapterTensor[]
+  readonly firstMoment: readonly MomentTensor[]
+  readonly secondMoment: readonly MomentTensor[]
 }
 
 export interface OptimizerOptions {
@@ -168,7 +183,8 @@ export interface Adapter {
   /** Sums since the last optimizerStep or discardGradients. Waits for the operation under way: call it between two. */
   gradients(): AdapterTensor[]
   /** As tensors. */
-  optimizerState(): { firstMoment: AdapterTensor[]; secondMoment: AdapterTensor[] }
+  optimizerState(): { firstMoment: MomentTensor[]; secondMoment: MomentTensor[] }
+  /** DATA_INVALID unless the state is of this adapter's tensors and its optimizer. */
   restoreOptimizer(state: OptimizerState): void
   close(): void
 }

@@ -3,6 +3,7 @@ import {
   type Architecture,
   type Batch,
   type LoraConfig,
+  type MomentTensor,
   NativeError,
   type Nf4Parts,
   type TensorSource,
@@ -82,6 +83,17 @@ export function checkAdapterTensors(tensors: readonly AdapterTensor[]): void {
   }
 }
 
+/** Moments by themselves, as checkAdapterTensors; codes need scales and values have none. */
+export function checkMoments(tensors: readonly MomentTensor[]): void {
+  const names = new Set(tensors.map(({ name }) => name))
+  if (names.size !== tensors.length) throw new NativeError('DATA_INVALID', 'a moment of an adapter tensor stands twice')
+  for (const { name, data, absmax } of tensors)
+    if (absmax !== undefined) {
+      checkFloat32s(`tensor ${name}: absmax`, absmax)
+      if (!(data instanceof Uint8Array)) throw invalid(`tensor ${name}: data`, kindOf(data), 'a Uint8Array of codes')
+    } else checkFloat32s(`tensor ${name}: data`, data as Float32Array)
+}
+
 const kindOf = (value: unknown): string =>
   value === null || value === undefined ? String(value) : value.constructor.name
 
@@ -89,6 +101,8 @@ export function checkLora(c: LoraConfig): void {
   checkInteger('lora.rank', c.rank, 1, 4096)
   checkNumber('lora.alpha', c.alpha, 0)
   if (!(c.dropout >= 0 && c.dropout < 1)) throw invalid('lora.dropout', c.dropout, 'a number in [0, 1)')
+  if (c.optimizer !== undefined && c.optimizer !== 'AdamW' && c.optimizer !== 'AdamW8bit')
+    throw invalid('lora.optimizer', c.optimizer, 'AdamW or AdamW8bit')
   checkInteger('lora.seed', c.seed, 0, Number.MAX_SAFE_INTEGER)
   if (c.targetModules.length === 0) throw invalid('lora.targetModules', '[]', 'at least one module name')
 }

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import type { JobContext } from '../job/context.ts'
+import { requireForm } from '../model/bnb-4bit.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { loadModel, type Model } from '../native/index.ts'
 import { fitsUnquantized, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
@@ -37,6 +38,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
+  requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
   await recordPlan(attempt, settled, plan)

@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
-import { requireForm } from '../model/bnb-4bit.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
@@ -52,14 +51,12 @@ function refuseDevice(backend: string): void {
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
 export async function openBase(
-  config: CheckedConfig,
+  { model }: CheckedConfig,
   dataDir: string,
   chatTemplate?: string | undefined,
 ): Promise<OpenedModel> {
-  const { model } = config
   const path = isAbsolute(model.path) ? model.path : join(dataDir, model.path)
   const opened = requireTemplate(path, await openModel(path, chatTemplate))
-  requireForm(model.name, opened.quantization, quantizationOf(config))
   await requireModel(opened, model.digest, path)
   return opened
 }
@@ -86,7 +83,8 @@ export async function openAdapter(
   { rank, alpha, dropout, targetModules, rankStabilized }: AdapterConfig,
   from: SealedCheckpoint | undefined,
 ): Promise<Adapter> {
-  const lora = { rank, alpha, dropout, targetModules, rankStabilized, seed: training.seed }
+  const optimizer = training.optimizer === 'AdamW8bit' ? 'AdamW8bit' : 'AdamW'
+  const lora = { rank, alpha, dropout, targetModules, rankStabilized, seed: training.seed, optimizer } as const
   if (from === undefined) return model.createAdapter(lora)
   const { tensors } = await readAdapter(from.directory, model.architecture)
   const adapter = await model.loadAdapter(lora, tensors)

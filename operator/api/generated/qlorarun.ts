@@ -166,6 +166,10 @@ export interface QLoRARunSpec {
      */
     packing: boolean
     /**
+     * AdamW8bit keeps the two moments in 8 bits, as bitsandbytes does: a quarter of their memory and of their part of a checkpoint.
+     */
+    optimizer: 'AdamW' | 'AdamW8bit'
+    /**
      * AdamW's decay of the adapter's weights.
      */
     weightDecay: string
