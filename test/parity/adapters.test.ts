@@ -148,7 +148,10 @@ suite('AdamW in 8 bits, on every instruction path', () => {
   /** After a step, as the program prints it. */
   function stateOf(path: number, step: number) {
     let from = (path * steps + step - 1) * stepBytes
-    const next = (bytes: number): Buffer => printed.subarray(from, (from += bytes))
+    const next = (bytes: number): Buffer => {
+      from += bytes
+      return printed.subarray(from - bytes, from)
+    }
     const f32 = (bytes: Buffer) => new Float32Array(new Uint8Array(bytes).buffer)
     return {
       parameter: f32(next(4 * count)),

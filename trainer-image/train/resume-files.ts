@@ -36,7 +36,7 @@ export async function writeCheckpointFiles(
   for (const { name, path } of copied) await copyFile(path, join(directory, basename(name)))
   // The template is part of what an adapter is, also where the base keeps it inside another file or has none.
   await writeFileAtomic(join(directory, chatTemplateName), opened.chatTemplate.source)
-  await writeFileAtomic(join(directory, optimizerName), optimizerBytes(adapter.optimizerState()))
+  await writeOptimizer(directory, adapter.optimizerState())
   await writeFileAtomic(join(directory, trainerStateName), trainerState)
 }
 
@@ -55,6 +55,10 @@ function optimizerBytes(state: OptimizerState): Uint8Array {
   )
   return Buffer.concat(encodeSafetensors(stored))
 }
+
+/** Writes the optimizer's moments, each in the form that its optimizer keeps. */
+export const writeOptimizer = (directory: string, state: OptimizerState): Promise<void> =>
+  writeFileAtomic(join(directory, optimizerName), optimizerBytes(state))
 
 /** The optimizer's moments of a sealed checkpoint, for the tensors of its adapter, as its optimizer kept them. */
 export async function readOptimizer(directory: string, tensors: readonly AdapterTensor[]): Promise<OptimizerState> {
