@@ -88,7 +88,7 @@ export interface QLoRARunSpec {
    */
   quantization: {
     /**
-     * 4-bit NormalFloat, or the base as it is.
+     * 4-bit NormalFloat, or the base as it is. A base that bitsandbytes saved in 4 bits needs NF4 with the blockSize and doubleQuantization it was saved with.
      */
     type: 'NF4' | 'None'
     /**
