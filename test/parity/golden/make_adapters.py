@@ -74,8 +74,8 @@ def optimizer(out):
     generator = torch.Generator().manual_seed(31)
     shape = (70, 67)
     start = torch.randn(shape, generator=generator)
-    # Sizes over many powers of ten, as gradients of rare rows have them.
-    gradients = torch.randn((6, *shape), generator=generator) * 10 ** (-4 * torch.rand((6, 70, 1), generator=generator))
+    # Sizes over many powers of ten, down to where a code of m would lose its sign.
+    gradients = torch.randn((6, *shape), generator=generator) * 10 ** (-9 * torch.rand((6, 70, 1), generator=generator))
     out["adamw8bit/parameter"], out["adamw8bit/gradients"] = start, gradients
     count, blocks = start.numel(), -(-start.numel() // 256)
     p = start.numpy().reshape(-1).copy()
