@@ -69,7 +69,6 @@ function shared(run: QLoRARun): TrainConfig {
       maxGradientNorm: Number(training.maxGradientNorm),
       microBatchSize: 0,
       gradientAccumulation: 0,
-      optimizer: 'AdamW',
     },
     evaluation: { ...evaluation, maxTokens: evaluation.maxTokens ?? 0 },
     checkpoints: spec.checkpoints,

@@ -30,6 +30,7 @@ export function run(spec: Partial<QLoRARunSpec> = {}, status?: Status): QLoRARun
         maxSequenceLength: 1024,
         activationCheckpointing: 'Auto',
         packing: true,
+        optimizer: 'AdamW',
         weightDecay: '0.0',
         maxGradientNorm: '1.0',
         seed: 42,

@@ -431,6 +431,25 @@ void adamw(const Backend& b) {
          p.intact() && g.intact() && m.intact() && v.intact());
 }
 
+// The first step goes by moments that were not rounded yet: it is AdamW's, bit for bit. A skipped one changes nothing.
+void adamw8bit(const Backend& b) {
+  const int64_t count = 4099, blocks = (count + kMomentBlock - 1) / kMomentBlock;
+  Guarded p = Guarded::random(count), g = Guarded::random(count), m_scale = Guarded::zeros(blocks),
+          v_scale = Guarded::zeros(blocks), m = Guarded::zeros(count), v = Guarded::zeros(count);
+  std::vector<uint8_t> first(static_cast<size_t>(count)), second(first);
+  std::vector<float> expected(p.span().begin(), p.span().end()), gradient(g.span().begin(), g.span().end());
+  const AdamwOptions options{1e-2, 0.5, 0, 0.9, 0.999, 1e-8, 0.1, 1};
+  const GradientNorm finite{1, 0}, infinite{HUGE_VAL, 1};
+  b.adamw_update(expected.data(), gradient.data(), m.data(), v.data(), count, &finite, options);
+  const QuantizedMoments moments{first.data(), second.data(), m_scale.data(), v_scale.data()};
+  b.adamw8bit_update(p.data(), g.data(), moments, count, &finite, options);
+  report(named(b, "AdamW's first step in 8 bits", {count}), relative_error(p.span(), expected), 0,
+         p.intact() && g.intact() && m_scale.intact() && v_scale.intact());
+  const std::vector<uint8_t> codes = first;
+  b.adamw8bit_update(p.data(), g.data(), moments, count, &infinite, options);
+  report(named(b, "a skipped step in 8 bits", {count}), relative_error(p.span(), expected), 0, codes == first);
+}
+
 // What the widest path computes elementwise has the bits of the baseline; sums may differ in order.
 void paths_agree(const Backend& base, const Backend& wide, int threads) {
   const int64_t rows = 5, cols = 77;
@@ -548,6 +567,7 @@ int main() {
       few_rows(*b, kThreads, 8, 2, 5, held_as_nf4);
     }
     adamw(*b);
+    adamw8bit(*b);
     dropout_rate(*b, kThreads);
     paths_agree(*cpu_backends().front(), *b, kThreads);
   }

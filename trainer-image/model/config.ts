@@ -1,6 +1,7 @@
 /** Hugging Face's config.json, read as an architecture. What this project cannot train is refused here, with words. */
 import { JobFailure } from '../job/failure.ts'
 import type { Architecture } from '../native/index.ts'
+import { isBnb4bit } from './bnb-4bit.ts'
 import { type Fields, fieldsOf, isObject, type JsonObject } from './json.ts'
 import { checkArchitecture } from './llama.ts'
 
@@ -103,12 +104,7 @@ function familyOf(path: string, config: JsonObject, fields: Fields): Family {
 }
 
 function refuseUnsupported(path: string, config: JsonObject, fields: Fields): void {
-  if (isObject(config.quantization_config))
-    throw new JobFailure(
-      'SourceInvalid',
-      `${path}: quantization_config ${JSON.stringify(config.quantization_config.quant_method)} is not supported; ` +
-        'expected an unquantised folder (it is quantised on loading) or a GGUF file',
-    )
+  isBnb4bit(path, config) // throws for what else it may be
   const activation = fields.string('hidden_act', 'silu')
   if (activation !== 'silu') throw fields.wrong('hidden_act', '"silu"')
   if (fields.strings('layer_types', []).some((type) => type !== 'full_attention'))

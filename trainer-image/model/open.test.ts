@@ -286,7 +286,7 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
   {
     a_folder: 'that is already quantised',
     breaks: config((c) => (c.quantization_config = { quant_method: 'gptq' })),
-    says: /quantization_config "gptq" is not supported/,
+    says: /quantization_config: quant_method is "gptq"; expected "bitsandbytes"/,
   },
   {
     a_folder: 'with another activation',

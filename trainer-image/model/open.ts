@@ -2,7 +2,8 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
-import type { Architecture, TensorSource } from '../native/index.ts'
+import type { Architecture, Quantization, TensorSource } from '../native/index.ts'
+import { bnb4bitSources, isBnb4bit } from './bnb-4bit.ts'
 import { type ChatTemplate, createChatTemplate, type TemplateTokens } from './chat-template.ts'
 import { architectureOf } from './config.ts'
 import { type GgufFile, readGguf } from './gguf.ts'
@@ -10,7 +11,7 @@ import { ggufArchitecture, ggufTensors, metadataOf } from './gguf-llama.ts'
 import { ggufTokenizerJson } from './gguf-tokenizer.ts'
 import { fieldsOf, isObject, type JsonObject, readJsonObject } from './json.ts'
 import { expectedTensors } from './llama.ts'
-import { readTensorIndex } from './safetensors-folder.ts'
+import { floatSources, readTensorIndex } from './safetensors-folder.ts'
 import { createTokenizer, type Tokenizer } from './tokenizer.ts'
 
 export interface Generation {
@@ -26,6 +27,8 @@ export interface OpenedModel {
   readonly architecture: Architecture
   /** Exactly the tensors that the architecture needs, each with the right shape. */
   readonly tensors: readonly TensorSource[]
+  /** Of a base that was saved in 4 bits: the only form in which it can be used. */
+  readonly quantization?: Quantization
   readonly tokenizer: Tokenizer
   /** Refuses to render when the model has none and none was given: see requireTemplate. */
   readonly chatTemplate: ChatTemplate
@@ -70,7 +73,10 @@ export async function openModel(path: string, chatTemplate?: string): Promise<Op
 
 async function openFolder(path: string, config: JsonObject, template: string | undefined): Promise<OpenedModel> {
   const architecture = architectureOf(join(path, 'config.json'), config)
-  const { tensors, files } = await readTensorIndex(path)
+  const { tensors: stored, files } = await readTensorIndex(path)
+  const saved = isBnb4bit(join(path, 'config.json'), config)
+    ? await bnb4bitSources(path, stored)
+    : { tensors: floatSources(stored) }
   const tokenizerPath = join(path, 'tokenizer.json')
   const tokenizerJson = await readJsonObject(tokenizerPath)
   if (!tokenizerJson)
@@ -91,7 +97,7 @@ async function openFolder(path: string, config: JsonObject, template: string | u
   const present = await readdir(path)
   return proven(path, {
     architecture,
-    tensors,
+    ...saved,
     tokenizer,
     ...templates(path, template, await templateSource(path, tokenizerConfig), tokens),
     generation: generationOf(architecture, {

@@ -4,13 +4,16 @@ import { join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
 import type { TensorSource } from '../native/index.ts'
 import { isObject, type JsonObject, readJsonObject } from './json.ts'
-import { readSafetensorsHeader, type SafetensorsFile } from './safetensors.ts'
+import { readSafetensorsHeader, type SafetensorsFile, type StoredTensor } from './safetensors.ts'
 
 const SINGLE = 'model.safetensors'
 const INDEX = 'model.safetensors.index.json'
 
+/** A tensor and the file that it lies in. */
+export type FolderTensor = StoredTensor & { readonly file: string }
+
 /** Reads and validates every header; `files` are the names read, index included. */
-export async function readTensorIndex(folder: string): Promise<{ tensors: TensorSource[]; files: string[] }> {
+export async function readTensorIndex(folder: string): Promise<{ tensors: FolderTensor[]; files: string[] }> {
   const index = await readJsonObject(join(folder, INDEX))
   if (index) return readShards(folder, index)
   const path = join(folder, SINGLE)
@@ -22,10 +25,10 @@ export async function readTensorIndex(folder: string): Promise<{ tensors: Tensor
     },
   )
   if (!present) throw new JobFailure('SourceInvalid', `${folder}: has neither ${SINGLE} nor ${INDEX}`)
-  return { tensors: sourcesOf(await readSafetensorsHeader(path)), files: [SINGLE] }
+  return { tensors: tensorsOf(await readSafetensorsHeader(path)), files: [SINGLE] }
 }
 
-async function readShards(folder: string, index: JsonObject): Promise<{ tensors: TensorSource[]; files: string[] }> {
+async function readShards(folder: string, index: JsonObject): Promise<{ tensors: FolderTensor[]; files: string[] }> {
   const bad = (message: string) => new JobFailure('SourceInvalid', `${join(folder, INDEX)}: ${message}`)
   const map = index.weight_map
   if (!isObject(map)) throw bad('has no object "weight_map"')
@@ -47,13 +50,15 @@ async function readShards(folder: string, index: JsonObject): Promise<{ tensors:
     )
   for (const [name, shard] of Object.entries(map))
     if (!headers.get(shard as string)?.tensors.has(name)) throw bad(`tensor ${name} is missing in ${shard}`)
-  const tensors = [...headers].flatMap(([shard, file]) => sourcesOf(file).filter(({ name }) => map[name] === shard))
+  const tensors = [...headers].flatMap(([shard, file]) => tensorsOf(file).filter(({ name }) => map[name] === shard))
   return { tensors, files: [INDEX, ...headers.keys()] }
 }
 
+const tensorsOf = ({ path, tensors }: SafetensorsFile): FolderTensor[] =>
+  [...tensors.values()].map((tensor) => ({ ...tensor, file: path }))
+
 /** Tensors of other types than the engine reads are left out; one that the model needs is then missed by name. */
-function sourcesOf({ path, tensors }: SafetensorsFile): TensorSource[] {
-  return [...tensors.values()].flatMap(({ name, dtype, shape, offset, bytes }) =>
-    dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' ? [{ name, dtype, shape, offset, bytes, file: path }] : [],
+export const floatSources = (tensors: readonly FolderTensor[]): TensorSource[] =>
+  tensors.flatMap(({ dtype, ...where }) =>
+    dtype === 'F32' || dtype === 'F16' || dtype === 'BF16' ? [{ ...where, dtype }] : [],
   )
-}

@@ -129,6 +129,12 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsFi
  * the file is opened for this tensor.
  */
 export async function readFloats(file: SafetensorsFile, name: string, handle?: FileHandle): Promise<Float32Array> {
+  const bytes = await readBytes(file, name, handle)
+  return widen(file.path, file.tensors.get(name)!, bytes)
+}
+
+/** Reads one tensor as it is; `handle` as above. */
+export async function readBytes(file: SafetensorsFile, name: string, handle?: FileHandle): Promise<Uint8Array> {
   const tensor = file.tensors.get(name)
   if (!tensor) throw new JobFailure('SourceInvalid', `${file.path}: tensor ${name} is missing`)
   const bytes = new Uint8Array(tensor.bytes)
@@ -138,7 +144,7 @@ export async function readFloats(file: SafetensorsFile, name: string, handle?: F
   } finally {
     if (!handle) await opened.close()
   }
-  return widen(file.path, tensor, bytes)
+  return bytes
 }
 
 function widen(path: string, { name, dtype }: StoredTensor, bytes: Uint8Array): Float32Array {

@@ -32,25 +32,16 @@ void gradient_norm(GradientNorm* norm, const float* gradient, int64_t count, dou
 void adamw_update(float* parameter, float* gradient, float* first, float* second, int64_t count,
                   const GradientNorm* norm, const AdamwOptions& o) {
   if (!norm->skip) {
-    // torch.nn.utils.clip_grad_norm_: the 1e-6 is its own.
-    const double clip = o.max_gradient_norm > 0 ? std::fmin(1.0, o.max_gradient_norm / (norm->norm + 1e-6)) : 1.0;
-    const float scale = static_cast<float>(o.gradient_scale * clip);
-    const float decay = static_cast<float>(1 - o.learning_rate * o.weight_decay);
-    const float beta1 = static_cast<float>(o.beta1), beta2 = static_cast<float>(o.beta2);
-    const float rest1 = static_cast<float>(1 - o.beta1), rest2 = static_cast<float>(1 - o.beta2);
-    const double t = static_cast<double>(o.step);
-    const float rate = static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t)));
-    const float correction = static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t)));
-    const float epsilon = static_cast<float>(o.epsilon);
+    const AdamwScalars s = adamw_scalars(*norm, o);
 #pragma omp parallel for simd schedule(static)
     for (int64_t i = 0; i < count; ++i) {
-      const float g = scale * gradient[i];
-      const float m = beta1 * first[i] + rest1 * g;
-      const float v = beta2 * second[i] + rest2 * g * g;
+      const float g = s.scale * gradient[i];
+      const float m = s.beta1 * first[i] + s.rest1 * g;
+      const float v = s.beta2 * second[i] + s.rest2 * g * g;
       first[i] = m;
       second[i] = v;
       gradient[i] = 0;
-      parameter[i] = parameter[i] * decay - rate * m / (std::sqrt(v) * correction + epsilon);
+      parameter[i] = parameter[i] * s.decay - s.rate * m / (std::sqrt(v) * s.correction + s.epsilon);
     }
   } else {
     std::memset(gradient, 0, static_cast<size_t>(count) * sizeof(float));

@@ -6,6 +6,7 @@
 // the host.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 namespace humanizer {
@@ -19,6 +20,26 @@ struct AdamwOptions {
   double learning_rate, gradient_scale, max_gradient_norm /* 0: no clipping */, beta1, beta2, epsilon, weight_decay;
   int64_t step;  // 1-based
 };
+
+// What all elements of a step share.
+struct AdamwScalars {
+  float scale, decay, beta1, beta2, rest1, rest2, rate, correction, epsilon;
+};
+
+static inline AdamwScalars adamw_scalars(const GradientNorm& norm, const AdamwOptions& o) {
+  // torch.nn.utils.clip_grad_norm_: the 1e-6 is its own.
+  const double clip = o.max_gradient_norm > 0 ? std::fmin(1.0, o.max_gradient_norm / (norm.norm + 1e-6)) : 1.0;
+  const double t = static_cast<double>(o.step);
+  return {static_cast<float>(o.gradient_scale * clip),
+          static_cast<float>(1 - o.learning_rate * o.weight_decay),
+          static_cast<float>(o.beta1),
+          static_cast<float>(o.beta2),
+          static_cast<float>(1 - o.beta1),
+          static_cast<float>(1 - o.beta2),
+          static_cast<float>(o.learning_rate / (1 - std::pow(o.beta1, t))),
+          static_cast<float>(1 / std::sqrt(1 - std::pow(o.beta2, t))),
+          static_cast<float>(o.epsilon)};
+}
 
 // Sums in parts whose size only count sets, added in order: the same bits for any number of threads.
 using GradientNormOp = void(GradientNorm* norm, const float* gradient, int64_t count, double gradient_scale);

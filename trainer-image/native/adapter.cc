@@ -28,7 +28,7 @@ Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraC
   for (int64_t layer = 0; layer < layers; ++layer) {
     for (size_t m = 0; m < kModules; ++m) {
       if (!present_[m]) continue;
-      if (layer == 0) first_[m] = slots_.size();
+      if (layer == 0) first_slot_[m] = slots_.size();
       const std::string name =
           "base_model.model.model.layers." + std::to_string(layer) + "." + shapes[m].name + ".lora_";
       slots_.push_back({name + "A.weight", config_.rank, shapes[m].in, count_});
@@ -39,6 +39,14 @@ Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraC
     if (layer == 0) per_layer_ = slots_.size();
   }
   if (count_ == 0) throw Error(Code::kInvalidArgument, "targetModules: at least one is needed");
+  for (Slot& slot : slots_) {
+    slot.quantized = config_.optimizer == Optimizer::kAdamW8bit && slot.count() >= kMinQuantizedMoments;
+    int64_t& taken = slot.quantized ? moment_codes_ : moment_values_;
+    slot.moment = taken;
+    taken += slot.count();
+    slot.block = moment_blocks_;
+    if (slot.quantized) moment_blocks_ += (slot.count() + kMomentBlock - 1) / kMomentBlock;
+  }
   parameters_ = Buffer(*account_, static_cast<size_t>(count_) * sizeof(float));
   initialise(layers);
 }
@@ -69,34 +77,73 @@ float* Adapter::lazily(Buffer& buffer) {
   return buffer.as();
 }
 float* Adapter::gradients() { return lazily(gradients_); }
-float* Adapter::first_moment() { return lazily(first_moment_); }
-float* Adapter::second_moment() { return lazily(second_moment_); }
+
+const Moments& Adapter::lazily(Moments& moments) {
+  if (moments.values.bytes() + moments.codes.bytes() > 0) return moments;
+  Moments fresh;
+  if (moment_values_ > 0) fresh.values = Buffer(*account_, static_cast<size_t>(moment_values_) * sizeof(float));
+  if (moment_codes_ > 0) {
+    fresh.codes = Buffer(*account_, static_cast<size_t>(moment_codes_));
+    fresh.absmax = Buffer(*account_, static_cast<size_t>(moment_blocks_) * sizeof(float));
+  }
+  moments = std::move(fresh);
+  return moments;
+}
 
 LoraWeights Adapter::weights(int64_t layer, Module module) const {
   const size_t a = a_index(layer, module);
   return {parameters() + slots_[a].offset, parameters() + slots_[a + 1].offset, config_.rank, config_.scale};
 }
 
-void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) const {
-  std::unordered_map<std::string, const NamedTensor*> by_name;
-  for (const NamedTensor& tensor : tensors) by_name.emplace(tensor.name, &tensor);
+template <class Named, class Take>
+void Adapter::match(const std::vector<Named>& tensors, Take take) const {
+  std::unordered_map<std::string, const Named*> by_name;
+  for (const Named& tensor : tensors) by_name.emplace(tensor.name, &tensor);
   for (const Slot& slot : slots_) {
     const auto found = by_name.find(slot.name);
     if (found == by_name.end()) throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " is missing");
-    const NamedTensor& tensor = *found->second;
-    if (tensor.rows != slot.rows || tensor.cols != slot.cols ||
-        static_cast<int64_t>(tensor.data.size()) != slot.rows * slot.cols) {
+    const Named& tensor = *found->second;
+    if (tensor.rows != slot.rows || tensor.cols != slot.cols) {
       throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " is [" + std::to_string(tensor.rows) + ", " +
                                           std::to_string(tensor.cols) + "], this model and rank need [" +
                                           std::to_string(slot.rows) + ", " + std::to_string(slot.cols) + "]");
     }
-    std::copy(tensor.data.begin(), tensor.data.end(), array + slot.offset);
+    take(slot, tensor);
     by_name.erase(found);
   }
   if (!by_name.empty()) {
     throw Error(Code::kDataInvalid,
                 "adapter tensor " + by_name.begin()->first + " belongs to no target module of this model");
   }
+}
+
+void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) const {
+  match(tensors, [&](const Slot& slot, const NamedTensor& tensor) {
+    if (static_cast<int64_t>(tensor.data.size()) != slot.count()) {
+      throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " has " + std::to_string(tensor.data.size()) +
+                                          " values, expected " + std::to_string(slot.count()));
+    }
+    std::copy(tensor.data.begin(), tensor.data.end(), array + slot.offset);
+  });
+}
+
+void Adapter::assign(const Moments& moments, const std::vector<NamedMoments>& tensors) const {
+  match(tensors, [&](const Slot& slot, const NamedMoments& tensor) {
+    const size_t count = static_cast<size_t>(slot.count()), blocks = (count + kMomentBlock - 1) / kMomentBlock;
+    if (slot.quantized ? tensor.codes.size() != count || tensor.absmax.size() != blocks
+                       : tensor.values.size() != count) {
+      throw Error(Code::kDataInvalid, "the moments of " + slot.name +
+                                          " are not as this optimizer keeps them: expected " + std::to_string(count) +
+                                          (slot.quantized ? " codes and " : " values") +
+                                          (slot.quantized ? std::to_string(blocks) + " scales" : ""));
+    }
+    if (slot.quantized) {
+      std::copy(tensor.codes.begin(), tensor.codes.end(), moments.codes.as<uint8_t>() + slot.moment);
+      std::copy(tensor.absmax.begin(), tensor.absmax.end(), moments.absmax.as() + slot.block);
+    } else {
+      std::copy(tensor.values.begin(), tensor.values.end(), moments.values.as() + slot.moment);
+    }
+  });
 }
 
 void Adapter::discard_gradients() { std::memset(gradients(), 0, static_cast<size_t>(count_) * sizeof(float)); }
@@ -117,9 +164,27 @@ UpdateOutcome Adapter::update(const AdamwOptions& options) {
   backend_.gradient_norm(&outcome, gradients(), count_, options.gradient_scale);
   backend_.synchronize();
   if (outcome.skip) outcome.non_finite = non_finite_gradient();  // before the update zeroes them
-  backend_.adamw_update(parameters(), gradients(), first_moment(), second_moment(), count_, &outcome, options);
+  const Moments &first = first_moments(), &second = second_moments();
+  if (moment_codes_ == 0) {
+    backend_.adamw_update(parameters(), gradients(), first.values.as(), second.values.as(), count_, &outcome, options);
+  } else {
+    for (const Slot& slot : slots_) update(slot, first, second, outcome, options);
+  }
   backend_.synchronize();
   return outcome;
+}
+
+void Adapter::update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm& norm,
+                     const AdamwOptions& options) {
+  float *parameter = parameters() + slot.offset, *gradient = gradients() + slot.offset;
+  if (slot.quantized) {
+    const QuantizedMoments moments{first.codes.as<uint8_t>() + slot.moment, second.codes.as<uint8_t>() + slot.moment,
+                                   first.absmax.as() + slot.block, second.absmax.as() + slot.block};
+    backend_.adamw8bit_update(parameter, gradient, moments, slot.count(), &norm, options);
+  } else {
+    backend_.adamw_update(parameter, gradient, first.values.as() + slot.moment, second.values.as() + slot.moment,
+                          slot.count(), &norm, options);
+  }
 }
 
 }  // namespace humanizer

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "dedup_napi.h"
+#include "merge.h"
 #include "napi_model.h"
 #include "napi_values.h"
 
@@ -171,26 +172,32 @@ Napi::Value read_gradients(const Napi::CallbackInfo& info) {
   return named_tensors(info.Env(), adapter, values);
 }
 
-float* state_of(Adapter& adapter, const std::string& which) {
-  if (which == "parameters") return adapter.parameters();
-  return which == "firstMoment" ? adapter.first_moment() : adapter.second_moment();
-}
-
-// (adapter, 'parameters' | 'firstMoment' | 'secondMoment') -> tensors; waits for an optimizer step at most
-Napi::Value read_state(const Napi::CallbackInfo& info) {
+// (adapter) -> tensors; waits for an optimizer step at most
+Napi::Value read_parameters(const Napi::CallbackInfo& info) {
   Adapter& adapter = *handle_of<AdapterHandle>(info[0]);
   const std::lock_guard lock(adapter.state());
-  const float* values = nullptr;
-  now_or_throw(info.Env(), [&] { values = state_of(adapter, info[1].ToString().Utf8Value()); });
-  return named_tensors(info.Env(), adapter, values);
+  return named_tensors(info.Env(), adapter, adapter.parameters());
+}
+
+const Moments& moments_of(Adapter& adapter, const std::string& which) {
+  return which == "firstMoment" ? adapter.first_moments() : adapter.second_moments();
+}
+
+// (adapter, 'firstMoment' | 'secondMoment') -> tensors; waits likewise
+Napi::Value read_moments(const Napi::CallbackInfo& info) {
+  Adapter& adapter = *handle_of<AdapterHandle>(info[0]);
+  const std::lock_guard lock(adapter.state());
+  const Moments* moments = nullptr;
+  now_or_throw(info.Env(), [&] { moments = &moments_of(adapter, info[1].ToString().Utf8Value()); });
+  return named_moments(info.Env(), adapter, *moments);
 }
 
 // (adapter, 'firstMoment' | 'secondMoment', tensors)
-void write_moment(const Napi::CallbackInfo& info) {
+void write_moments(const Napi::CallbackInfo& info) {
   Adapter& adapter = *handle_of<AdapterHandle>(info[0]);
-  const std::vector<NamedTensor> tensors = named_tensors_of(info[2]);
+  const std::vector<NamedMoments> tensors = named_moments_of(info[2]);
   const std::lock_guard lock(adapter.state());
-  now_or_throw(info.Env(), [&] { adapter.assign(state_of(adapter, info[1].ToString().Utf8Value()), tensors); });
+  now_or_throw(info.Env(), [&] { adapter.assign(moments_of(adapter, info[1].ToString().Utf8Value()), tensors); });
 }
 
 void discard_gradients(const Napi::CallbackInfo& info) {
@@ -224,6 +231,15 @@ Napi::Value read_tensor(const Napi::CallbackInfo& info) {
   std::vector<float> values;
   now_or_throw(info.Env(), [&] { values = read_values(cpu_backend(), source_of(info[0].As<Napi::Object>())); });
   return typed_array<Napi::Float32Array>(info.Env(), values.data(), values.size());
+}
+
+// (tensor, a, b, rank, scale) -> the merged tensor's bytes, on this thread's time
+Napi::Value merge_tensor(const Napi::CallbackInfo& info) {
+  std::vector<uint8_t> bytes;
+  const auto a = info[1].As<Napi::Float32Array>(), b = info[2].As<Napi::Float32Array>();
+  const LoraWeights lora{a.Data(), b.Data(), info[3].ToNumber().Int64Value(), info[4].ToNumber().FloatValue()};
+  now_or_throw(info.Env(), [&] { bytes = merge(cpu_backend(), source_of(info[0].As<Napi::Object>()), lora); });
+  return typed_array<Napi::Uint8Array>(info.Env(), bytes.data(), bytes.size());
 }
 
 // (values, blockSize) -> {codes, absmax, absmaxCode, absmaxScale, offset}
@@ -265,8 +281,9 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("openSequence", Napi::Function::New<open_sequence>(env));
   exports.Set("forward", Napi::Function::New<forward>(env));
   exports.Set("readGradients", Napi::Function::New<read_gradients>(env));
-  exports.Set("readState", Napi::Function::New<read_state>(env));
-  exports.Set("writeMoment", Napi::Function::New<write_moment>(env));
+  exports.Set("readParameters", Napi::Function::New<read_parameters>(env));
+  exports.Set("readMoments", Napi::Function::New<read_moments>(env));
+  exports.Set("writeMoments", Napi::Function::New<write_moments>(env));
   exports.Set("discardGradients", Napi::Function::New<discard_gradients>(env));
   exports.Set("memory", Napi::Function::New<memory>(env));
   exports.Set("cancel", Napi::Function::New<cancel>(env));
@@ -275,6 +292,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("closeAdapter", Napi::Function::New<close_adapter>(env));
   exports.Set("closeSequence", Napi::Function::New<close_sequence>(env));
   exports.Set("readTensor", Napi::Function::New<read_tensor>(env));
+  exports.Set("mergeTensor", Napi::Function::New<merge_tensor>(env));
   exports.Set("quantizeNf4", Napi::Function::New<quantize_nf4>(env));
   exports.Set("engineInfo", Napi::Function::New<engine_info>(env));
   register_near_duplicates(env, exports);

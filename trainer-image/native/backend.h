@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "adamw.h"
+#include "adamw8bit.h"
 #include "attention.h"
 #include "cross_entropy.h"
 #include "few_rows.h"
@@ -48,6 +49,7 @@ struct Backend {
   CrossEntropyGradient* cross_entropy_gradient;
   GradientNormOp* gradient_norm;
   AdamwUpdate* adamw_update;
+  Adamw8bitUpdate* adamw8bit_update;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
 };

@@ -1,10 +1,32 @@
+/** Bytes of a file. */
+export interface FilePart {
+  readonly file: string
+  /** bytes from the start of the file */
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** What bitsandbytes saved beside the codes of a tensor in 4 bits; nf4.h says how the parts make values. */
+export interface Nf4Parts {
+  /** values that share a scale; even */
+  readonly blockSize: number
+  /** [16] f32: the values of the codes */
+  readonly map: FilePart
+  /** [blocks] scales: f32, or codes of one byte when they are nested */
+  readonly absmax: FilePart
+  /** Double quantisation. map: [256] f32. absmax: one f32 for 256 blocks. offset: added to every scale. */
+  readonly nested?: { readonly map: FilePart; readonly absmax: FilePart; readonly offset: number }
+}
+
 /** Where a tensor of the base model lies. The format's reader found it; the engine reads and decodes the bytes. */
 export interface TensorSource {
   /** Hugging Face name, e.g. model.layers.0.self_attn.q_proj.weight */
   readonly name: string
   /** Hugging Face order: [out, in] */
   readonly shape: readonly number[]
-  readonly dtype: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q6_K'
+  readonly dtype: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q6_K' | 'NF4'
+  /** Of dtype NF4, and of no other: the bytes below are then the codes, two a byte. */
+  readonly nf4?: Nf4Parts
   readonly file: string
   /** bytes from the start of the file */
   readonly offset: number
@@ -42,7 +64,10 @@ export interface Architecture {
   readonly fusedProjections: boolean
 }
 
-/** How the linear layers are held. Embedding, head and norms stay as the file has them. */
+/**
+ * How the linear layers are held; None: as the file has them. Embedding, head and norms stay as the file has them, and so does
+ * every layer of a base that was saved in 4 bits.
+ */
 export interface Quantization {
   readonly type: 'NF4' | 'None'
   /** values that share a scale; even */
@@ -68,7 +93,12 @@ export interface LoraConfig {
   readonly rankStabilized: boolean
   /** of the initial A and of every dropout mask */
   readonly seed: number
+  /** how optimizerStep keeps its moments; absent: AdamW */
+  readonly optimizer?: Optimizer
 }
+
+/** AdamW8bit: both moments in 8 bits as bitsandbytes keeps them (adamw8bit.h), f32 in matrices of fewer than 4096 values. */
+export type Optimizer = 'AdamW' | 'AdamW8bit'
 
 /** One packed micro-batch of T tokens: rows concatenated; documents never attend across boundaries, positions restart at each. */
 export interface Batch {
@@ -91,9 +121,19 @@ export interface AdapterTensor {
   readonly data: Float32Array
 }
 
+/** A moment of one tensor of an adapter: f32 values, or with AdamW8bit codes of one byte and a scale for each 256 of them. */
+export interface MomentTensor {
+  /** the adapter tensor's */
+  readonly name: string
+  readonly shape: readonly [number, number]
+  readonly data: Float32Array | Uint8Array
+  /** [ceil(values / 256)], with codes */
+  readonly absmax?: Float32Array
+}
+
 export interface OptimizerState {
-  readonly firstMoment: readonly AdapterTensor[]
-  readonly secondMoment: readonly AdapterTensor[]
+  readonly firstMoment: readonly MomentTensor[]
+  readonly secondMoment: readonly MomentTensor[]
 }
 
 /** Sums of one micro-batch. */
@@ -170,7 +210,8 @@ export interface Adapter {
   /** Sums since the last optimizerStep or discardGradients. Waits for the operation under way: call it between two. */
   gradients(): AdapterTensor[]
   /** As tensors. */
-  optimizerState(): { firstMoment: AdapterTensor[]; secondMoment: AdapterTensor[] }
+  optimizerState(): { firstMoment: MomentTensor[]; secondMoment: MomentTensor[] }
+  /** DATA_INVALID unless the state is of this adapter's tensors and its optimizer. */
   restoreOptimizer(state: OptimizerState): void
   close(): void
 }

@@ -24,6 +24,7 @@ CrossEntropyScan cross_entropy_scan;
 CrossEntropyGradient cross_entropy_gradient;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
+Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
 
 namespace {
@@ -70,6 +71,7 @@ extern const Backend kBackend = {
     .cross_entropy_gradient = cross_entropy_gradient,
     .gradient_norm = gradient_norm,
     .adamw_update = adamw_update,
+    .adamw8bit_update = adamw8bit_update,
     .few_rows_matmul = few_rows_matmul,
     .add_bias = add_bias,
 };

@@ -6,6 +6,7 @@ import type {
   Batch,
   EngineInfo,
   LoraConfig,
+  MomentTensor,
   Nf4Tensor,
   OptimizerOptions,
   StepLoss,
@@ -47,8 +48,9 @@ export interface Addon {
     tokens: readonly Int32Array[],
   ): Promise<Float32Array[]>
   readGradients(model: ModelHandle, adapter: AdapterHandle): AdapterTensor[]
-  readState(adapter: AdapterHandle, array: 'parameters' | Moment): AdapterTensor[]
-  writeMoment(adapter: AdapterHandle, moment: Moment, tensors: readonly AdapterTensor[]): void
+  readParameters(adapter: AdapterHandle): AdapterTensor[]
+  readMoments(adapter: AdapterHandle, moment: Moment): MomentTensor[]
+  writeMoments(adapter: AdapterHandle, moment: Moment, tensors: readonly MomentTensor[]): void
   discardGradients(model: ModelHandle, adapter: AdapterHandle): void
   memory(model: ModelHandle): { residentBytes: number; peakBytes: number }
   cancel(model: ModelHandle): void
@@ -56,6 +58,7 @@ export interface Addon {
   closeAdapter(adapter: AdapterHandle): void
   closeSequence(sequence: SequenceHandle): void
   readTensor(tensor: TensorSource): Float32Array
+  mergeTensor(tensor: TensorSource, a: Float32Array, b: Float32Array, rank: number, scale: number): Uint8Array
   quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor
   engineInfo(): EngineInfo
 }

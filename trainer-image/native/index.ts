@@ -7,6 +7,7 @@ import {
   type EngineInfo,
   type LoraConfig,
   type Model,
+  type MomentTensor,
   NativeError,
   type NativeErrorCode,
   type Nf4Tensor,
@@ -27,6 +28,7 @@ import {
   checkFloat32s,
   checkInteger,
   checkLora,
+  checkMoments,
   checkNumber,
   checkTensor,
   checkTokens,
@@ -73,16 +75,15 @@ class NativeAdapter implements Adapter {
     return this.#handle
   }
 
-  tensors = (): AdapterTensor[] => this.#read('parameters')
+  tensors = (): AdapterTensor[] => now(() => addon().readParameters(this.handle))
   gradients = (): AdapterTensor[] => now(() => addon().readGradients(this.#model, this.handle))
-  optimizerState = () => ({ firstMoment: this.#read('firstMoment'), secondMoment: this.#read('secondMoment') })
+  optimizerState = () => ({ firstMoment: this.#moments('firstMoment'), secondMoment: this.#moments('secondMoment') })
 
   restoreOptimizer(state: OptimizerState): void {
     now(() => {
-      checkAdapterTensors(state.firstMoment)
-      checkAdapterTensors(state.secondMoment)
-      addon().writeMoment(this.handle, 'firstMoment', state.firstMoment)
-      addon().writeMoment(this.handle, 'secondMoment', state.secondMoment)
+      for (const moment of ['firstMoment', 'secondMoment'] as const) checkMoments(state[moment])
+      for (const moment of ['firstMoment', 'secondMoment'] as const)
+        addon().writeMoments(this.handle, moment, state[moment])
     })
   }
 
@@ -91,8 +92,8 @@ class NativeAdapter implements Adapter {
     this.#handle = undefined
   }
 
-  #read(array: 'parameters' | Moment): AdapterTensor[] {
-    return now(() => addon().readState(this.handle, array))
+  #moments(moment: Moment): MomentTensor[] {
+    return now(() => addon().readMoments(this.handle, moment))
   }
 }
 
@@ -258,6 +259,30 @@ export function readTensor(tensor: TensorSource): Float32Array {
   return now(() => {
     checkTensor(tensor)
     return addon().readTensor(tensor)
+  })
+}
+
+/**
+ * Bytes of a matrix [out, in] with an adapter's update in it, in the tensor's own type: W + scale · B A in f32, rounded once. a: [rank, in],
+ * b: [out, rank]. DATA_INVALID when the tensor is not in F32, F16 or BF16, or a value leaves that type. Returns when it is done.
+ */
+export function mergeTensor(
+  tensor: TensorSource,
+  { a, b, rank, scale }: { a: Float32Array; b: Float32Array; rank: number; scale: number },
+): Uint8Array {
+  return now(() => {
+    checkTensor(tensor)
+    checkInteger('rank', rank, 1, 4096)
+    const [out, inner] = tensor.shape
+    for (const [field, values, size] of [
+      ['a', a, inner],
+      ['b', b, out],
+    ] as const) {
+      checkFloat32s(field, values)
+      if (values.length !== rank * size!) throw invalid(`${field}.length`, values.length, `${rank} · ${size}`)
+    }
+    if (!Number.isFinite(scale)) throw invalid('scale', scale, 'a finite number')
+    return addon().mergeTensor(tensor, a, b, rank, scale)
   })
 }
 

@@ -65,10 +65,15 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
   const int64_t present = std::ranges::count_if(shapes, [](const ModuleShape& shape) { return shape.name; });
   const int64_t matrices = (a.tied_embeddings ? 1 : 2) + a.layers * present;
   int64_t done = 0;
-  const auto matrix = [&](const std::string& name, int64_t out, int64_t in, bool nf4) {
+  // What somebody quantised before is taken as it is, the layers that were kept in 16 bits too.
+  const bool quantise = quantization.nf4 && std::ranges::none_of(sources, [](const TensorSource& source) {
+                          return source.nf4.has_value();
+                        });
+  const auto matrix = [&](const std::string& name, int64_t out, int64_t in, bool linear) {
     const TensorSource& source = tensors.get(name, {out, in});
-    Weight weight =
-        nf4 ? Weight::quantized(backend, account, source, quantization) : Weight::stored(backend, account, source);
+    Weight weight = linear && source.nf4 ? Weight::saved_nf4(account, source)
+                    : linear && quantise ? Weight::quantized(backend, account, source, quantization)
+                                         : Weight::stored(backend, account, source);
     progress(static_cast<double>(++done) / static_cast<double>(matrices));
     return weight;
   };
@@ -84,7 +89,7 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
     layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
     for (size_t m = 0; m < kModules; ++m) {
       const auto& [name, in, out] = shapes[m];
-      if (name) layer.linear[m] = matrix(prefix + name + ".weight", out, in, quantization.nf4);
+      if (name) layer.linear[m] = matrix(prefix + name + ".weight", out, in, true);
     }
     if (a.qkv_bias) {
       for (const Module m : {kQ, kK, kV}) {

@@ -38,6 +38,7 @@ struct LlamaWeights {
   std::vector<LayerWeights> layers;
 };
 
+// Linear layers that come in 4 bits stay so, and when one does none of the others is quantised.
 // progress is called with the fraction done after each matrix; what it throws ends the loading. Throws
 // Error{kDataInvalid} naming a tensor that is missing, has another shape than the architecture says, is cut short or
 // not finite.

@@ -43,24 +43,52 @@ Checkpointing checkpointing_of(const std::string& name) {
   throw Error(Code::kInvalidArgument, "activationCheckpointing is '" + name + "', expected None, Selective or Full");
 }
 
+namespace {
+
+FilePart part_of(const Napi::Object& o, const char* field) {
+  const auto part = o.Get(field).As<Napi::Object>();
+  return {text(part, "file"), integer(part, "offset"), integer(part, "bytes")};
+}
+
+std::optional<Nf4Source> nf4_of(const Napi::Object& o) {
+  if (!o.Get("nf4").IsObject()) return std::nullopt;
+  const auto parts = o.Get("nf4").As<Napi::Object>();
+  Nf4Source source{integer(parts, "blockSize"), part_of(parts, "map"), part_of(parts, "absmax"), false, {}, {}, 0};
+  if (!parts.Get("nested").IsObject()) return source;
+  const auto nested = parts.Get("nested").As<Napi::Object>();
+  source.nested = true;
+  source.nested_map = part_of(nested, "map");
+  source.nested_absmax = part_of(nested, "absmax");
+  source.nested_offset = static_cast<float>(number(nested, "offset"));
+  return source;
+}
+
+}  // namespace
+
 TensorSource source_of(const Napi::Object& o) {
   const bool permuted = o.Get("unpermuteHeads").IsNumber();
+  std::optional<Nf4Source> nf4 = nf4_of(o);
   return {text(o, "name"),
           text(o, "file"),
-          parse_format(text(o, "dtype")),
+          nf4 ? Format::kF32 : parse_format(text(o, "dtype")),
           list<int64_t>(o.Get("shape"), [](const Napi::Value& v) { return v.ToNumber().Int64Value(); }),
           integer(o, "offset"),
           integer(o, "bytes"),
-          permuted ? integer(o, "unpermuteHeads") : 0};
+          permuted ? integer(o, "unpermuteHeads") : 0,
+          std::move(nf4)};
 }
 
 LoraConfig lora_config_of(const Napi::Object& o) {
   const int64_t rank = integer(o, "rank");
   const double divisor =
       boolean(o, "rankStabilized") ? std::sqrt(static_cast<double>(rank)) : static_cast<double>(rank);
-  return {rank, static_cast<float>(number(o, "alpha") / divisor), static_cast<float>(number(o, "dropout")),
-          list<std::string>(o.Get("targetModules"), [](const Napi::Value& v) { return v.ToString().Utf8Value(); }),
-          static_cast<uint64_t>(number(o, "seed"))};
+  return {
+      rank,
+      static_cast<float>(number(o, "alpha") / divisor),
+      static_cast<float>(number(o, "dropout")),
+      list<std::string>(o.Get("targetModules"), [](const Napi::Value& v) { return v.ToString().Utf8Value(); }),
+      static_cast<uint64_t>(number(o, "seed")),
+      o.Get("optimizer").IsString() && text(o, "optimizer") == "AdamW8bit" ? Optimizer::kAdamW8bit : Optimizer::kAdamW};
 }
 
 Batch batch_of(const Napi::Object& o) {
@@ -77,18 +105,60 @@ std::vector<NamedTensor> named_tensors_of(const Napi::Value& value) {
   });
 }
 
+std::vector<NamedMoments> named_moments_of(const Napi::Value& value) {
+  return list<NamedMoments>(value, [](const Napi::Value& item) {
+    const auto o = item.As<Napi::Object>();
+    const auto shape = o.Get("shape").As<Napi::Array>();
+    NamedMoments moments{
+        text(o, "name"), shape.Get(0u).ToNumber().Int64Value(), shape.Get(1u).ToNumber().Int64Value(), {}, {}, {}};
+    if (o.Get("absmax").IsTypedArray()) {
+      moments.codes = elements<Napi::Uint8Array, napi_uint8_array>(o.Get("data"));
+      moments.absmax = elements<Napi::Float32Array, napi_float32_array>(o.Get("absmax"));
+    } else {
+      moments.values = elements<Napi::Float32Array, napi_float32_array>(o.Get("data"));
+    }
+    return moments;
+  });
+}
+
+namespace {
+
+Napi::Object named(Napi::Env env, const Slot& slot) {
+  Napi::Object o = Napi::Object::New(env);
+  Napi::Array shape = Napi::Array::New(env, 2);
+  shape.Set(0u, static_cast<double>(slot.rows));
+  shape.Set(1u, static_cast<double>(slot.cols));
+  o.Set("name", slot.name);
+  o.Set("shape", shape);
+  return o;
+}
+
+}  // namespace
+
+Napi::Value named_moments(Napi::Env env, const Adapter& adapter, const Moments& moments) {
+  Napi::Array array = Napi::Array::New(env, adapter.slots().size());
+  for (uint32_t i = 0; i < adapter.slots().size(); ++i) {
+    const Slot& slot = adapter.slots()[i];
+    const auto count = static_cast<size_t>(slot.count());
+    Napi::Object o = named(env, slot);
+    if (slot.quantized) {
+      o.Set("data", typed_array<Napi::Uint8Array>(env, moments.codes.as<uint8_t>() + slot.moment, count));
+      o.Set("absmax", typed_array<Napi::Float32Array>(env, moments.absmax.as() + slot.block,
+                                                      (count + kMomentBlock - 1) / kMomentBlock));
+    } else {
+      o.Set("data", typed_array<Napi::Float32Array>(env, moments.values.as() + slot.moment, count));
+    }
+    array.Set(i, o);
+  }
+  return array;
+}
+
 Napi::Value named_tensors(Napi::Env env, const Adapter& adapter, const float* values) {
   Napi::Array array = Napi::Array::New(env, adapter.slots().size());
   for (uint32_t i = 0; i < adapter.slots().size(); ++i) {
     const Slot& slot = adapter.slots()[i];
-    Napi::Object o = Napi::Object::New(env);
-    Napi::Array shape = Napi::Array::New(env, 2);
-    shape.Set(0u, static_cast<double>(slot.rows));
-    shape.Set(1u, static_cast<double>(slot.cols));
-    o.Set("name", slot.name);
-    o.Set("shape", shape);
-    o.Set("data",
-          typed_array<Napi::Float32Array>(env, values + slot.offset, static_cast<size_t>(slot.rows * slot.cols)));
+    Napi::Object o = named(env, slot);
+    o.Set("data", typed_array<Napi::Float32Array>(env, values + slot.offset, static_cast<size_t>(slot.count())));
     array.Set(i, o);
   }
   return array;

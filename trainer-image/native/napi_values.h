@@ -56,6 +56,8 @@ TensorSource source_of(const Napi::Object& o);
 LoraConfig lora_config_of(const Napi::Object& o);
 Batch batch_of(const Napi::Object& o);
 std::vector<NamedTensor> named_tensors_of(const Napi::Value& value);
+std::vector<NamedMoments> named_moments_of(const Napi::Value& value);
+Napi::Value named_moments(Napi::Env env, const Adapter& adapter, const Moments& moments);
 // The parts of one of an adapter's flat arrays, copied.
 Napi::Value named_tensors(Napi::Env env, const Adapter& adapter, const float* values);
 

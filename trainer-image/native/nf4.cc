@@ -25,16 +25,16 @@ int nearest_dynamic(float x) {
 
 float block_absmax(const Nf4Tensor& t, int64_t b) {
   if (t.absmax) return t.absmax[b];
-  return kDynamicCode[t.absmax_code[b]] * t.absmax_scale[b / kAbsmaxGroup] + t.offset;
+  return t.absmax_map[t.absmax_code[b]] * t.absmax_scale[b / kAbsmaxGroup] + t.offset;
 }
 
 #if defined(__AVX2__)
 
 // Two table halves of eight, chosen by bit 3 of the code; 16 values for 8 bytes. Codes of a byte: high nibble first.
-void dequantize_run(float* out, const uint8_t* codes, int64_t count, float absmax) {
+void dequantize_run(float* out, const uint8_t* codes, int64_t count, const float* code_map, float absmax) {
   const __m256 scale = _mm256_set1_ps(absmax);
-  const __m256 low_half = _mm256_mul_ps(_mm256_loadu_ps(kNf4Code), scale);
-  const __m256 high_half = _mm256_mul_ps(_mm256_loadu_ps(kNf4Code + 8), scale);
+  const __m256 low_half = _mm256_mul_ps(_mm256_loadu_ps(code_map), scale);
+  const __m256 high_half = _mm256_mul_ps(_mm256_loadu_ps(code_map + 8), scale);
   const __m256i shift = _mm256_setr_epi32(4, 0, 12, 8, 20, 16, 28, 24);
   for (int64_t i = 0; i + 8 <= count; i += 8) {
     int32_t four_bytes;
@@ -46,14 +46,14 @@ void dequantize_run(float* out, const uint8_t* codes, int64_t count, float absma
     _mm256_storeu_ps(out + i, _mm256_blendv_ps(below, above, pick));
   }
   for (int64_t i = count / 8 * 8; i < count; ++i) {
-    out[i] = kNf4Code[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4] * absmax;
+    out[i] = code_map[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4] * absmax;
   }
 }
 
 #else
 
-void dequantize_run(float* out, const uint8_t* codes, int64_t count, float absmax) {
-  for (int64_t i = 0; i < count; ++i) out[i] = kNf4Code[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4] * absmax;
+void dequantize_run(float* out, const uint8_t* codes, int64_t count, const float* code_map, float absmax) {
+  for (int64_t i = 0; i < count; ++i) out[i] = code_map[i % 2 ? codes[i / 2] & 15 : codes[i / 2] >> 4] * absmax;
 }
 
 #endif
@@ -108,7 +108,7 @@ float nf4_quantize_absmax(uint8_t* code, float* scale, const float* absmax, int6
 void nf4_dequantize_tile(float* out, const Nf4Tensor& t, int64_t begin, int64_t count) {
   for (int64_t at = begin; at < begin + count; at += t.block) {
     const int64_t size = at + t.block < begin + count ? t.block : begin + count - at;
-    dequantize_run(out + at - begin, t.codes + at / 2, size, block_absmax(t, at / t.block));
+    dequantize_run(out + at - begin, t.codes + at / 2, size, t.code, block_absmax(t, at / t.block));
   }
 }
 

@@ -4,6 +4,7 @@
 //   kNf4Code[code] * absmax
 // Double quantisation stores absmax in 8 bits: offset = mean(absmax); per 256 blocks scale = max |absmax - offset|;
 //   q = nearest of kDynamicCode to (absmax - offset) / scale;  absmax' = kDynamicCode[q] * scale + offset
+// A tensor that bitsandbytes saved brings both tables with it: code stands for kNf4Code, absmax_map for kDynamicCode.
 // A block of zeros has code 7 (0.0) throughout, as on bitsandbytes' CPU path.
 #pragma once
 
@@ -20,12 +21,14 @@ inline constexpr int64_t kAbsmaxGroup = 256;  // blocks that share a second-leve
 
 // Views of one quantised tensor. Exactly one of absmax (plain) and absmax_code (double) is set.
 struct Nf4Tensor {
-  uint8_t* codes;        // (count + 1) / 2
-  float* absmax;         // blocks, or null
-  uint8_t* absmax_code;  // blocks, or null
-  float* absmax_scale;   // ceil(blocks / 256), with absmax_code
-  float offset;          // with absmax_code
-  int64_t count, block;  // block is even
+  uint8_t* codes;                          // (count + 1) / 2
+  float* absmax;                           // blocks, or null
+  uint8_t* absmax_code;                    // blocks, or null
+  float* absmax_scale;                     // ceil(blocks / 256), with absmax_code
+  float offset;                            // with absmax_code
+  int64_t count, block;                    // block is even
+  const float* code = kNf4Code;            // 16
+  const float* absmax_map = kDynamicCode;  // 256, with absmax_code
   int64_t blocks() const { return (count + block - 1) / block; }
 };
 

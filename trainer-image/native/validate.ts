@@ -3,7 +3,9 @@ import {
   type Architecture,
   type Batch,
   type LoraConfig,
+  type MomentTensor,
   NativeError,
+  type Nf4Parts,
   type TensorSource,
 } from './contract.ts'
 
@@ -52,7 +54,20 @@ export function checkTensor(t: TensorSource): void {
   checkInteger(`tensor ${t.name}: offset`, t.offset, 0, Number.MAX_SAFE_INTEGER)
   checkInteger(`tensor ${t.name}: bytes`, t.bytes, 1, Number.MAX_SAFE_INTEGER)
   for (const size of t.shape) checkInteger(`tensor ${t.name}: shape`, size, 1)
+  if ((t.dtype === 'NF4') !== (t.nf4 !== undefined))
+    throw invalid(`tensor ${t.name}: nf4`, t.nf4 && 'given', `one with dtype NF4 and no other (${t.dtype})`)
+  if (t.nf4) checkNf4(t.name, t.nf4)
   if (t.unpermuteHeads !== undefined) checkInteger(`tensor ${t.name}: unpermuteHeads`, t.unpermuteHeads, 1)
+}
+
+function checkNf4(name: string, { blockSize, map, absmax, nested }: Nf4Parts): void {
+  checkBlockSize(`tensor ${name}: nf4.blockSize`, blockSize)
+  for (const { offset, bytes } of [map, absmax, ...(nested ? [nested.map, nested.absmax] : [])]) {
+    checkInteger(`tensor ${name}: nf4 offset`, offset, 0, Number.MAX_SAFE_INTEGER)
+    checkInteger(`tensor ${name}: nf4 bytes`, bytes, 1, Number.MAX_SAFE_INTEGER)
+  }
+  if (nested && !Number.isFinite(nested.offset))
+    throw invalid(`tensor ${name}: nf4.nested.offset`, nested.offset, 'a finite number')
 }
 
 /** Tensors of an adapter by themselves; whether they are those of its targets is for the engine to say. */
@@ -70,6 +85,17 @@ export function checkAdapterTensors(tensors: readonly AdapterTensor[]): void {
   }
 }
 
+/** Moments by themselves, as checkAdapterTensors; codes need scales and values have none. */
+export function checkMoments(tensors: readonly MomentTensor[]): void {
+  const names = new Set(tensors.map(({ name }) => name))
+  if (names.size !== tensors.length) throw new NativeError('DATA_INVALID', 'a moment of an adapter tensor stands twice')
+  for (const { name, data, absmax } of tensors)
+    if (absmax !== undefined) {
+      checkFloat32s(`tensor ${name}: absmax`, absmax)
+      if (!(data instanceof Uint8Array)) throw invalid(`tensor ${name}: data`, kindOf(data), 'a Uint8Array of codes')
+    } else checkFloat32s(`tensor ${name}: data`, data as Float32Array)
+}
+
 const kindOf = (value: unknown): string =>
   value === null || value === undefined ? String(value) : value.constructor.name
 
@@ -77,6 +103,8 @@ export function checkLora(c: LoraConfig): void {
   checkInteger('lora.rank', c.rank, 1, 4096)
   checkNumber('lora.alpha', c.alpha, 0)
   if (!(c.dropout >= 0 && c.dropout < 1)) throw invalid('lora.dropout', c.dropout, 'a number in [0, 1)')
+  if (c.optimizer !== undefined && c.optimizer !== 'AdamW' && c.optimizer !== 'AdamW8bit')
+    throw invalid('lora.optimizer', c.optimizer, 'AdamW or AdamW8bit')
   checkInteger('lora.seed', c.seed, 0, Number.MAX_SAFE_INTEGER)
   if (c.targetModules.length === 0) throw invalid('lora.targetModules', '[]', 'at least one module name')
 }

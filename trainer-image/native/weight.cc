@@ -27,6 +27,7 @@ int64_t rows_of_heads(const TensorSource& source) { return source.shape[0]; }
 
 void check(const TensorSource& source) {
   const auto refuse = [&](const std::string& why) { throw Error(Code::kDataInvalid, "tensor " + source.name + why); };
+  if (source.nf4) refuse(" is saved in 4 bits; expected 16 or 32: only linear layers are read so");
   const FormatSize size = format_size(source.format);
   if (source.shape.empty() || source.shape.size() > 2 || source.shape.back() % size.values != 0) {
     refuse(": its last dimension must be a multiple of " + std::to_string(size.values));
@@ -131,6 +132,62 @@ Weight Weight::stored(const Backend&, Account& account, const TensorSource& sour
   return weight;
 }
 
+Weight Weight::saved_nf4(Account& account, const TensorSource& source) {
+  const Nf4Source& saved = *source.nf4;
+  constexpr int64_t kFloat = sizeof(float);
+  Weight weight;
+  Nf4Tensor& nf4 = weight.nf4_;
+  if (source.shape.size() != 2 || source.shape[0] < 1 || source.shape[1] < 1 ||
+      __builtin_mul_overflow(source.shape[0], source.shape[1], &nf4.count) || nf4.count > kLargestTensor / kFloat ||
+      saved.block < 2 || saved.block % 2 != 0) {
+    throw Error(Code::kDataInvalid, "tensor " + source.name + ": expected two sizes and an even block");
+  }
+  weight.rows_ = source.shape[0];
+  weight.cols_ = source.shape[1];
+  nf4.block = saved.block;
+  const int64_t blocks = nf4.blocks(), groups = (blocks + kAbsmaxGroup - 1) / kAbsmaxGroup;
+
+  const auto part = [&](const std::string& name, const FilePart& at, int64_t bytes) {
+    TensorSource of{source.name + name, at.file, Format::kF32, {bytes}, at.offset, at.bytes, 0};
+    if (at.bytes != bytes) {
+      throw Error(Code::kDataInvalid, "tensor " + of.name + " has " + std::to_string(at.bytes) + " bytes, expected " +
+                                          std::to_string(bytes));
+    }
+    return of;
+  };
+  const auto floats = [&](float* out, const std::string& name, const FilePart& at, int64_t count) {
+    const TensorSource of = part(name, at, count * kFloat);
+    read_bytes(of, TensorFile(of), reinterpret_cast<uint8_t*>(out));
+  };
+  const auto bytes = [&](Buffer& out, const std::string& name, const FilePart& at, int64_t count) {
+    const TensorSource of = part(name, at, count);
+    const TensorFile file(of);
+    out = Buffer(account, static_cast<size_t>(count));
+    file.read(out.as<uint8_t>(), 0, count);
+  };
+
+  bytes(weight.codes_, "", {source.file, source.offset, source.bytes}, (nf4.count + 1) / 2);
+  nf4.codes = weight.codes_.as<uint8_t>();
+  weight.maps_ = Buffer(account, (16 + 256) * kFloat);
+  floats(weight.maps_.as(), ".quant_map", saved.map, 16);
+  nf4.code = weight.maps_.as();
+  if (!saved.nested) {
+    weight.absmax_ = Buffer(account, static_cast<size_t>(blocks * kFloat));
+    floats(weight.absmax_.as(), ".absmax", saved.absmax, blocks);
+    nf4.absmax = weight.absmax_.as();
+    return weight;
+  }
+  bytes(weight.absmax_, ".absmax", saved.absmax, blocks);
+  nf4.absmax_code = weight.absmax_.as<uint8_t>();
+  weight.absmax_scale_ = Buffer(account, static_cast<size_t>(groups * kFloat));
+  floats(weight.absmax_scale_.as(), ".nested_absmax", saved.nested_absmax, groups);
+  nf4.absmax_scale = weight.absmax_scale_.as();
+  floats(weight.maps_.as() + 16, ".nested_quant_map", saved.nested_map, 256);
+  nf4.absmax_map = weight.maps_.as() + 16;
+  nf4.offset = saved.nested_offset;
+  return weight;
+}
+
 Weight Weight::quantized(const Backend& backend, Account& account, const TensorSource& source,
                          const Quantization& how) {
   const Weight plain = stored(backend, account, source);
@@ -179,6 +236,13 @@ void Weight::decode_into(const Backend& backend, float* scratch) const {
 }
 
 std::vector<float> read_values(const Backend& backend, const TensorSource& source) {
+  if (source.nf4) {
+    Account account;
+    const Weight weight = Weight::saved_nf4(account, source);
+    std::vector<float> values(static_cast<size_t>(weight.rows() * weight.cols()));
+    weight.decode_into(backend, values.data());
+    return values;
+  }
   check(source);
   const TensorFile file(source);
   std::vector<uint8_t> bytes(static_cast<size_t>(source.bytes));

@@ -1,6 +1,7 @@
 // A frozen matrix of the base model, held as small as it came or as NF4, and made f32 on use.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,20 @@
 
 namespace humanizer {
 
+struct FilePart {
+  std::string file;
+  int64_t offset, bytes;
+};
+
+// The rest of a tensor that bitsandbytes saved in 4 bits (nf4.h); the tensor's own bytes are its codes.
+struct Nf4Source {
+  int64_t block;
+  FilePart map, absmax;  // f32 [16];  f32 [blocks], or u8 when nested
+  bool nested;
+  FilePart nested_map, nested_absmax;  // f32 [256];  f32 [ceil(blocks / 256)]
+  float nested_offset;
+};
+
 // Where a tensor lies. The reader of the file format found it; only the bytes are read here.
 struct TensorSource {
   std::string name, file;
@@ -16,6 +31,7 @@ struct TensorSource {
   std::vector<int64_t> shape;
   int64_t offset, bytes;
   int64_t unpermute_heads;  // llama.cpp interleaves the rows of q and k per head; 0: rows are as they should be
+  std::optional<Nf4Source> nf4 = std::nullopt;  // format is then not read
 };
 
 struct Quantization {
@@ -33,6 +49,8 @@ class Weight {
   // Quantised to NF4 from the f32 values of the file.
   static Weight quantized(const Backend& backend, Account& account, const TensorSource& source,
                           const Quantization& how);
+  // As bitsandbytes saved it: source.nf4 is set. Codes, scales and tables are taken over byte for byte.
+  static Weight saved_nf4(Account& account, const TensorSource& source);
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
@@ -46,11 +64,11 @@ class Weight {
  private:
   int64_t rows_ = 0, cols_ = 0;
   Format format_ = Format::kF32;
-  Buffer stored_, codes_, absmax_, absmax_scale_;
+  Buffer stored_, codes_, absmax_, absmax_scale_, maps_;
   Nf4Tensor nf4_{};
 };
 
-// All values of a tensor as f32: norm weights, biases.
+// All values of a tensor as f32: norm weights, biases; a merge's and the tests' matrices.
 std::vector<float> read_values(const Backend& backend, const TensorSource& source);
 
 }  // namespace humanizer

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
+import { requireForm } from '../model/bnb-4bit.ts'
 import type { ChatTemplate, Message } from '../model/chat-template.ts'
 import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
@@ -49,6 +50,7 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   const quantization = quantizationOf(config)
   const path = modelPath(dataDir, resolved.path)
   const opened = await openModel(path)
+  requireForm(resolved.name, opened.quantization, quantization)
   const { tokenizer, chatTemplate, generation, architecture } = opened
   if (maxContextTokens > generation.maxPositions) {
     throw new JobFailure(

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import type { JobContext } from '../job/context.ts'
+import { requireForm } from '../model/bnb-4bit.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { loadModel, type Model } from '../native/index.ts'
 import { fitsUnquantized, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
@@ -15,6 +16,7 @@ import {
   activationCheckpointingOf,
   adapterConfigOf,
   openAdapter,
+  optimizerOf,
   openBase,
   quantizationOf,
   type Settled,
@@ -47,13 +49,14 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
+  requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
   const memory = planMemory(
     {
       ...opened,
       quantization: quantizationOf(config),
-      lora: adapterConfig,
+      lora: { ...adapterConfig, optimizer: optimizerOf(config) },
       threads: environment.threads,
       lengths: plan.lengths,
       ...config.training,
@@ -154,7 +157,8 @@ async function unquantizedLossOf(
   opened: OpenedModel,
   sets: EvaluationSets,
 ): Promise<number | undefined> {
-  if (config.quantization.type !== 'NF4') return undefined
+  // A base that was saved in 4 bits is nowhere in 16.
+  if (config.quantization.type !== 'NF4' || opened.quantization !== undefined) return undefined
   const { beat } = live
   if (fitsUnquantized(opened))
     return leavingOn(signal, measureUnquantized(opened, environment.threads, sets, { signal, beat }))

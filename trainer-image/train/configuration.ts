@@ -1,5 +1,6 @@
 import type { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
+import type { Optimizer } from '../native/index.ts'
 import { isDigest } from '../storage/digest.ts'
 import { learningRateSchedules } from './schedule.ts'
 
@@ -42,6 +43,8 @@ const rule = <T>(
   holds: (value: T, config: CheckedConfig) => boolean,
   expected: string,
 ): Rule => ({ field, value, holds, expected })
+
+const optimizers: readonly Optimizer[] = ['AdamW', 'AdamW8bit']
 
 const positive = (value: number): boolean => Number.isInteger(value) && value > 0
 const notNegative = (value: number): boolean => Number.isInteger(value) && value >= 0
@@ -134,8 +137,8 @@ const rules: readonly Rule[] = [
   rule(
     'training.optimizer',
     (c) => c.training.optimizer,
-    (name) => name === 'AdamW',
-    'AdamW',
+    (name) => optimizers.some((known) => known === name),
+    optimizers.join(' or '),
   ),
   rule(
     'training.weightDecay',

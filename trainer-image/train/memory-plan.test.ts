@@ -136,3 +136,18 @@ test('a policy that is named and does not fit is refused; Auto is proposed where
   refused(needs, 'None', totals.Selective!, /expected training\.activationCheckpointing Auto, or training\.max/)
   refused(needs, 'None', 0, /expected a memory limit that is \d+ MiB higher$/)
 })
+
+test('moments in 8 bits, and a base whose files are in 4 bits already, are planned as they are held', () => {
+  const items = memoryItems(needs, 'Full')
+  const in8 = memoryItems({ ...needs, lora: { ...needs.lora, optimizer: 'AdamW8bit' } }, 'Full')
+  assert.equal(in8.optimizer, (items.optimizer / 4) * (1 + 4 / 256))
+  const parts = { file: '', offset: 0, bytes: 0 }
+  const nf4 = { blockSize: 64, map: parts, absmax: parts }
+  const skipped = 'model.layers.0.mlp.down_proj.weight'
+  const saved = needs.tensors.map((tensor) =>
+    tensor.name.endsWith('_proj.weight') && tensor.name !== skipped ? { ...tensor, nf4 } : tensor,
+  )
+  const values = architecture.hiddenSize * architecture.intermediateSize
+  const as16 = 2 * values - (values / 2 + values / 64 + (4 * values) / 64 / 256)
+  assert.equal(memoryItems({ ...needs, tensors: saved }, 'Full').baseWeights, items.baseWeights + as16)
+})

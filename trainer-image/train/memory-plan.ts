@@ -4,7 +4,7 @@
  */
 import { JobFailure } from '../job/failure.ts'
 import { type LinearModule, linearModules, moduleShape } from '../model/llama.ts'
-import type { ActivationCheckpointing, Architecture, Quantization, TensorSource } from '../native/index.ts'
+import type { ActivationCheckpointing, Architecture, LoraConfig, Quantization, TensorSource } from '../native/index.ts'
 
 /** Bounds of one pass of the engine over a group of packed sequences. */
 export interface PassShape {
@@ -47,9 +47,10 @@ export function largestPass(lengths: Lengths, microBatchSize: number, maxSequenc
 
 export interface MemoryNeeds {
   readonly architecture: Architecture
-  readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes'>[]
+  readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes' | 'nf4'>[]
   readonly quantization: Quantization
-  readonly lora: { readonly rank: number; readonly targetModules: readonly LinearModule[] }
+  /** Absent optimizer: AdamW. */
+  readonly lora: Pick<LoraConfig, 'rank' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
   readonly threads: number
   readonly lengths: Lengths
   readonly microBatchSize: number
@@ -65,7 +66,7 @@ export interface MemoryItems {
   /** LoRA's parameters, float32. */
   readonly adapter: number
   readonly gradients: number
-  /** Both moments of AdamW. */
+  /** Both moments: float32, or 8-bit codes with the scales of their blocks. */
   readonly optimizer: number
   /** What the layers keep for backward, by the policy of activation checkpointing. */
   readonly activations: number
@@ -95,22 +96,29 @@ const isLinear = (name: string): boolean => /^model\.layers\.\d+\..*_proj\.weigh
 
 function weightBytes({ tensors, quantization }: MemoryNeeds): number {
   const { type, blockSize, doubleQuantization } = quantization
-  const bytesOf = ({ name, shape, bytes }: (typeof tensors)[number]): number => {
+  const saved = tensors.some(({ nf4 }) => nf4) // a base in 4 bits is held as its files have it, what they kept in 16 bits too
+  const bytesOf = ({ name, shape, bytes, nf4 }: (typeof tensors)[number]): number => {
     const values = product(shape)
     if (shape.length < 2) return 4 * values
-    if (type === 'None' || !isLinear(name)) return bytes
+    if (saved ? !nf4 : type === 'None' || !isLinear(name)) return bytes
     const blocks = Math.ceil(values / blockSize)
     return Math.ceil(values / 2) + (doubleQuantization ? blocks + 4 * Math.ceil(blocks / 256) : 4 * blocks) // nf4.h
   }
   return tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
 }
 
-function adapterBytes({ architecture, lora }: MemoryNeeds): number {
-  const perLayer = lora.targetModules.reduce((sum, module) => {
-    const [out, input] = moduleShape(architecture, module)
-    return sum + lora.rank * (out + input)
-  }, 0)
-  return 4 * architecture.layers * perLayer
+/** Of one layer, the number of values of each LoRA matrix. */
+const matrixSizes = ({ architecture, lora }: MemoryNeeds): number[] =>
+  lora.targetModules.flatMap((module) => moduleShape(architecture, module).map((side) => lora.rank * side))
+
+const adapterBytes = (needs: MemoryNeeds): number =>
+  4 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + values, 0)
+
+/** adamw8bit.h: matrices of fewer values keep float32, the others a code each and a float32 scale for 256. */
+function optimizerBytes(needs: MemoryNeeds): number {
+  const in8 = needs.lora.optimizer === 'AdamW8bit'
+  const bytesOf = (values: number) => (in8 && values >= 4096 ? values + 4 * Math.ceil(values / 256) : 4 * values)
+  return 2 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + bytesOf(values), 0)
 }
 
 const sizesOf = ({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: Architecture) => {
@@ -191,15 +199,16 @@ function attentionFloats({ architecture, threads }: MemoryNeeds, { tokens, docum
 export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing): MemoryItems {
   const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength)
   const adapter = adapterBytes(needs)
+  const optimizer = optimizerBytes(needs)
   return {
     baseWeights: weightBytes(needs),
     adapter,
     gradients: adapter,
-    optimizer: 2 * adapter,
+    optimizer,
     activations: activationBytes(needs, pass, policy),
     logits: headBytes(needs, pass),
     scratch: scratchBytes(needs, pass),
-    checkpoint: 3 * adapter,
+    checkpoint: adapter + optimizer,
     generation: 4 * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
     node: needs.heldByNode + runtimeBytes(needs.threads),
   }

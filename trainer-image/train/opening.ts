@@ -11,6 +11,7 @@ import {
   type Architecture,
   engineInfo,
   type Model,
+  type Optimizer,
   type Quantization,
 } from '../native/index.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
@@ -87,14 +88,18 @@ export const adapterConfigOf = ({ lora, model }: CheckedConfig, architecture: Ar
   rankStabilized: lora.rankStabilized,
 })
 
+/** Absent means AdamW. */
+export const optimizerOf = ({ training }: CheckedConfig): Optimizer => (training.optimizer || 'AdamW') as Optimizer
+
 /** A new adapter, or the checkpoint's with its optimizer. */
 export async function openAdapter(
   model: Model,
-  { training }: CheckedConfig,
+  config: CheckedConfig,
   { rank, alpha, dropout, targetModules, rankStabilized }: AdapterConfig,
   from: SealedCheckpoint | undefined,
 ): Promise<Adapter> {
-  const lora = { rank, alpha, dropout, targetModules, rankStabilized, seed: training.seed }
+  const { seed } = config.training
+  const lora = { rank, alpha, dropout, targetModules, rankStabilized, seed, optimizer: optimizerOf(config) }
   if (from === undefined) return model.createAdapter(lora)
   const { tensors } = await readAdapter(from.directory, model.architecture)
   const adapter = await model.loadAdapter(lora, tensors)

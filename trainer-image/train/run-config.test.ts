@@ -47,7 +47,7 @@ const refusals: { words: RegExp; change: Partial<TrainConfig> }[] = [
   { words: /^lora\.dropout is 1;/, change: { lora: { ...valid.lora!, dropout: 1 } } },
   { words: /^training\.learningRate is 0;/, change: training({ learningRate: 0 }) },
   { words: /^training\.microBatchSize is 1\.5;/, change: training({ microBatchSize: 1.5 }) },
-  { words: /^training\.optimizer is "SGD"; expected AdamW/, change: training({ optimizer: 'SGD' }) },
+  { words: /^training\.optimizer is "SGD"; expected AdamW or AdamW8bit/, change: training({ optimizer: 'SGD' }) },
   { words: /^training\.epochs is 0;/, change: training({ epochs: 0 }) },
   { words: /^datasetPath is "\.\.\/other";/, change: { datasetPath: '../other' } },
   { words: /^datasetDigest is "sha256:abc";/, change: { datasetDigest: 'sha256:abc' } },

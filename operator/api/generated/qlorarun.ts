@@ -88,7 +88,7 @@ export interface QLoRARunSpec {
    */
   quantization: {
     /**
-     * 4-bit NormalFloat, or the base as it is.
+     * 4-bit NormalFloat, or the base as it is. A base that bitsandbytes saved in 4 bits needs NF4 with the blockSize and doubleQuantization it was saved with.
      */
     type: 'NF4' | 'None'
     /**
@@ -169,6 +169,10 @@ export interface QLoRARunSpec {
      * Fill sequences with several examples that do not see each other.
      */
     packing: boolean
+    /**
+     * AdamW8bit keeps the two moments in 8 bits, as bitsandbytes does: a quarter of their memory and of their part of a checkpoint.
+     */
+    optimizer: 'AdamW' | 'AdamW8bit'
     /**
      * AdamW's decay of the adapter's weights.
      */

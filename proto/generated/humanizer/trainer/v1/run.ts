@@ -178,7 +178,7 @@ export interface Training {
   gradientAccumulation: number;
   maxSequenceLength: number;
   packing: boolean;
-  /** "AdamW". */
+  /** "AdamW", or "AdamW8bit" with moments in 8 bits. */
   optimizer: string;
   weightDecay: number;
   maxGradientNorm: number;
