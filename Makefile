@@ -3,8 +3,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
-NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h) trainer-image/native/CMakeLists.txt \
-  test/bench/matmul_peak.cc test/parity/ops.cc
+NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/parity/*.cc test/parity/*.h) \
+  trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc
+SANITIZED := parity_ops engine_faults engine_fuzz
 GENERATED := proto/generated operator/api/generated charts/humanizer/templates/crds charts/humanizer/argocd/argocd-cm.yaml
 DEPS := node_modules/.package-lock.json
 SUITE ?= engine
@@ -23,6 +24,13 @@ build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 	@touch $@
 
 native: build/native/trainer_native.node ## Compile the native engine
+
+build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
+	@mkdir -p build/sanitized && (cmake -S trainer-image/native -B build/sanitized -DHUMANIZER_SANITIZE=address,undefined && \
+	  cmake --build build/sanitized -j"$$(nproc)" --target $(SANITIZED)) >build/sanitized.log 2>&1 || { tail -30 build/sanitized.log; echo "see build/sanitized.log"; exit 1; }
+	@touch $@
+
+sanitized: build/sanitized/built ## Compile the engine's test programs with sanitizers
 demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTRY= STORAGE_CLASS= ACCESS_MODE=
 	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) \
 	  $(if $(STORAGE_CLASS),--storage-class $(STORAGE_CLASS)) $(if $(ACCESS_MODE),--access-mode $(ACCESS_MODE)) $(if $(SHORT),--short)
@@ -60,9 +68,9 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
 	  { echo "generated files are stale: commit these"; exit 1; }
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
-	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h)
+	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h)
 
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
 
-.PHONY: help native demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean
+.PHONY: help native sanitized demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean

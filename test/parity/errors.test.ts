@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { truncateSync } from 'node:fs'
+import { closeSync, openSync, truncateSync, writeSync } from 'node:fs'
 import { suite, test } from 'node:test'
+import { addon } from '../../trainer-image/native/engine-addon.ts'
 import {
+  type AdapterTensor,
   type Architecture,
   type Batch,
   type LoraConfig,
   loadModel,
   type Model,
   NativeError,
+  quantizeNf4,
+  readTensor,
   type TensorSource,
 } from '../../trainer-image/native/index.ts'
 import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
@@ -35,6 +39,12 @@ async function withWeights(work: (tensors: TensorSource[]) => Promise<void>): Pr
 
 const changed = (tensors: TensorSource[], name: string, change: Partial<TensorSource>) =>
   tensors.map((tensor) => (tensor.name === name ? { ...tensor, ...change } : tensor))
+
+function overwrite(file: string, at: number, bytes: Uint8Array): void {
+  const descriptor = openSync(file, 'r+')
+  writeSync(descriptor, bytes, 0, bytes.length, at)
+  closeSync(descriptor)
+}
 
 suite('a base model that cannot be is refused by the name of its tensor', () => {
   const cases: [string, (tensors: TensorSource[]) => TensorSource[], NativeError['code'], RegExp][] = [
@@ -91,6 +101,68 @@ suite('a base model that cannot be is refused by the name of its tensor', () => 
       )
     }))
 
+  for (const name of ['model.embed_tokens.weight', 'model.layers.2.mlp.down_proj.weight', 'model.norm.weight'])
+    for (const value of [Number.NaN, Number.NEGATIVE_INFINITY])
+      for (const type of ['NF4', 'None'] as const)
+        test(`${name} has ${value} as its last value, quantisation ${type}`, () =>
+          withWeights(async (tensors) => {
+            const { file, offset, bytes } = tensors.find((tensor) => tensor.name === name)!
+            overwrite(file, offset + bytes - 4, new Uint8Array(Float32Array.of(value).buffer))
+            const quantization = { ...options.quantization, type }
+            const promise = loadModel(oddArchitecture, tensors, { ...options, quantization })
+            await fails(promise, 'DATA_INVALID', new RegExp(`tensor ${name} has a value that is no finite number`))
+          }))
+
+  const infinities = [
+    { dtype: 'F16', values: 3, bytes: 6, at: 4, infinity: [0x00, 0x7c] },
+    { dtype: 'BF16', values: 3, bytes: 6, at: 2, infinity: [0x80, 0xff] },
+    { dtype: 'Q8_0', values: 64, bytes: 68, at: 34, infinity: [0x01, 0x7e] },
+    { dtype: 'Q4_0', values: 64, bytes: 36, at: 18, infinity: [0x00, 0xfc] },
+    { dtype: 'Q4_1', values: 64, bytes: 40, at: 22, infinity: [0x00, 0x7c] },
+    { dtype: 'Q6_K', values: 512, bytes: 420, at: 418, infinity: [0x00, 0x7c] },
+  ] as const
+  for (const { dtype, values, bytes, at, infinity } of infinities)
+    test(`${dtype} with a number that is not finite; the largest finite one is read`, () =>
+      withWeights(async ([{ file } = assert.fail()]) => {
+        const tensor = { name: 'w', dtype, file, shape: [values], offset: 0, bytes }
+        overwrite(file, 0, new Uint8Array(bytes))
+        overwrite(file, at, Uint8Array.from(dtype === 'BF16' ? [0x7f, 0x7f] : [0xff, 0x7b]))
+        assert.ok(readTensor(tensor).every(Number.isFinite))
+        overwrite(file, at, Uint8Array.from(infinity))
+        assert.throws(() => readTensor(tensor), { code: 'DATA_INVALID', message: /tensor w has a value/ })
+      }))
+
+  const shapes: [string, Partial<TensorSource>, RegExp][] = [
+    ['no dimension', { shape: [] }, /last dimension must be a multiple/],
+    ['three dimensions', { shape: [1, 1, 1] }, /last dimension must be a multiple/],
+    [
+      'sizes whose product wraps',
+      { shape: [2 ** 31 - 1, 2 ** 31 - 1], bytes: 4 },
+      /dimension of 2147483647 is too large/,
+    ],
+    [
+      'rows that are no heads of pairs',
+      { shape: [6, 1], bytes: 24, unpermuteHeads: 2 },
+      /6 rows are not 2 heads of even/,
+    ],
+    [
+      'more heads than rows',
+      { shape: [2, 1], bytes: 8, unpermuteHeads: 2 ** 31 - 1 },
+      /2 rows are not 2147483647 heads/,
+    ],
+    [
+      'a bias in blocks to be put in another order',
+      { dtype: 'Q8_0', shape: [64], bytes: 68, unpermuteHeads: 2 },
+      /values of a bias in blocks cannot change places/,
+    ],
+  ]
+  for (const [name, change, message] of shapes)
+    test(`a tensor of ${name}`, () =>
+      withWeights(async ([tensor = assert.fail()]) => {
+        const { unpermuteHeads: _, ...rest } = tensor
+        assert.throws(() => readTensor({ ...rest, name: 'w', ...change }), { code: 'DATA_INVALID', message })
+      }))
+
   const architectures: [Partial<Architecture>, RegExp][] = [
     [{ keyValueHeads: 4 }, /architecture\.keyValueHeads is 4, expected a divisor of heads \(6\)/],
     [{ headSize: 9 }, /architecture\.headSize is 9, expected an even number/],
@@ -100,6 +172,9 @@ suite('a base model that cannot be is refused by the name of its tensor', () => 
     test(`architecture ${JSON.stringify(change)}`, () =>
       fails(loadModel({ ...oddArchitecture, ...change }, [], options), 'INVALID_ARGUMENT', message))
 })
+
+/** An array where another type is expected. */
+const other = (array: unknown) => array as Int32Array & Float32Array
 
 suite('arguments', () => {
   const batch = pack([[randomDocument(10, 131, 1), randomDocument(10, 131, 2)]])
@@ -135,6 +210,11 @@ suite('arguments', () => {
       { sequenceOrdinals: Int32Array.of(0, 1) },
       /sequenceOrdinals\.length is 2, expected 1/,
     ],
+    ['tokens as Int16Array', { tokens: other(new Int16Array(20)) }, /batch\.tokens is Int16Array, expected an Int32/],
+    ['labels as Float64Array', { labels: other(new Float64Array(20)) }, /batch\.labels is Float64Array, expected an/],
+    ['documents as a list', { documents: other([0, 20]) }, /batch\.documents is Array, expected an Int32Array/],
+    ['sequences as Float32Array', { sequences: other(Float32Array.of(0, 20)) }, /batch\.sequences is Float32Array/],
+    ['ordinals as Uint32Array', { sequenceOrdinals: other(Uint32Array.of(0)) }, /batch\.sequenceOrdinals is Uint32Ar/],
   ]
   for (const [name, change, message] of batches)
     test(name, () =>
@@ -153,6 +233,60 @@ suite('arguments', () => {
       const foreign = { ...one, name: name.replace('layers.2', 'layers.3') }
       await fails(model.loadAdapter(lora, [...tensors, foreign]), 'DATA_INVALID', /layers\.3\..* belongs to no target/)
     }))
+
+  test('an adapter’s tensors must each be there once, as many float32 numbers as their shape says', () =>
+    withModel(async (model) => {
+      const adapter = await model.createAdapter(lora)
+      const [first, ...rest] = adapter.tensors()
+      const { name, shape, data } = first!
+      const load = (...tensors: AdapterTensor[]) => model.loadAdapter(lora, [...tensors, ...rest])
+      await fails(load(first!, first!), 'DATA_INVALID', new RegExp(`adapter tensor ${name} stands twice`))
+      const bytes = { ...first!, data: other(new Uint8Array(data.length)) }
+      await fails(load(bytes), 'INVALID_ARGUMENT', /data is Uint8Array, expected a Float32Array/)
+      const short = { ...first!, data: data.subarray(1) }
+      await fails(load(short), 'INVALID_ARGUMENT', /data.length is 199, expected 5 · 40/)
+      const flat = { ...first!, shape: other([shape[0] * shape[1]]) as unknown as AdapterTensor['shape'] }
+      await fails(load(flat), 'INVALID_ARGUMENT', /shape is \[200\], expected two sizes/)
+      const { firstMoment, secondMoment } = adapter.optimizerState()
+      assert.throws(
+        () => adapter.restoreOptimizer({ firstMoment, secondMoment: [...secondMoment, secondMoment[0]!] }),
+        {
+          code: 'DATA_INVALID',
+          message: /stands twice/,
+        },
+      )
+      assert.throws(() => adapter.restoreOptimizer({ firstMoment, secondMoment: [bytes, ...secondMoment.slice(1)] }), {
+        code: 'INVALID_ARGUMENT',
+      })
+    }))
+
+  test('the addon itself reads no typed array as one of another type', () =>
+    withWeights(async (tensors) => {
+      const nf4 = { nf4: true, blockSize: 64, doubleQuantization: true }
+      const model = await addon().loadModel(oddArchitecture, tensors, nf4, 1, () => {})
+      const refusal = { code: 'INVALID_ARGUMENT', message: /a typed array is of another type/ }
+      for (const field of ['tokens', 'labels', 'documents', 'sequences', 'sequenceOrdinals'] as const) {
+        const evaluate = (value: unknown) => addon().evaluate(model, undefined, { ...batch, [field]: other(value) })
+        assert.throws(() => evaluate(Float64Array.from(batch[field])), refusal, field)
+        assert.throws(() => evaluate([...batch[field]]), refusal, field)
+        assert.throws(() => evaluate(new DataView(new ArrayBuffer(80))), refusal, field)
+      }
+      const tensor = { name: 'w', shape: [5, 40] as const, data: other(new Uint8Array(200)) }
+      assert.throws(() => addon().createAdapter(model, lora, [tensor]), refusal)
+      addon().closeModel(model)
+    }))
+
+  const values = Float32Array.of(1, -2, 3, 4)
+  const notQuantized: [string, Float32Array, number, RegExp][] = [
+    ['an odd block', values, 3, /blockSize is 3, expected an even number/],
+    ['no value', values.subarray(4), 2, /values\.length is 0, expected at least one value/],
+    ['doubles', other(Float64Array.from(values)), 2, /values is Float64Array, expected a Float32Array/],
+    ['a NaN', Float32Array.of(1, 2, Number.NaN, 4), 2, /values is not finite in block 1, expected finite numbers/],
+    ['an infinity', Float32Array.of(1, Number.NEGATIVE_INFINITY), 2, /values is not finite in block 0/],
+  ]
+  for (const [name, of, block, message] of notQuantized)
+    test(`quantizeNf4 of ${name}`, () =>
+      assert.throws(() => quantizeNf4(of, block), { name: 'NativeError', code: 'INVALID_ARGUMENT', message }))
 
   test('what is closed says so, and closing rejects what is queued', () =>
     withModel(async (model) => {

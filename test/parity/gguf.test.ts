@@ -3,13 +3,13 @@
  * blocks must then give the same logits, bit for bit, as its float32 twin. All products are exact in float32, so no tolerance is needed.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { openModel } from '../../trainer-image/model/open.ts'
-import { halfToFloat } from '../../trainer-image/model/safetensors.ts'
+import { encodeSafetensors, halfToFloat, parseSafetensorsHeader } from '../../trainer-image/model/safetensors.ts'
 import { loadModel } from '../../trainer-image/native/index.ts'
 import { encodeGguf, type GgufWeights, tinyLlamaGguf } from '../fixtures/gguf.ts'
 
@@ -188,3 +188,49 @@ test('the tiny Llama gives the same logits from its folder and from a GGUF with 
   writeFileSync(path, encodeGguf(metadata, tensors))
   assert.deepEqual(await logits(path), await logits(folder))
 })
+
+/** The tiny Llama with random biases, as a folder of another family. */
+function biased(name: string, biases: readonly (readonly [string, number])[], config: object): string {
+  const path = join(root, name)
+  cpSync(folder, path, { recursive: true })
+  const file = join(path, 'model.safetensors')
+  const bytes = readFileSync(file)
+  const { tensors } = parseSafetensorsHeader(
+    'tiny',
+    bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())),
+    bytes.byteLength,
+  )
+  const weights = [...tensors.values()].map((t) => ({ ...t, data: bytes.subarray(t.offset, t.offset + t.bytes) }))
+  const added = [0, 1].flatMap((layer) =>
+    biases.map(([module, size]) => ({
+      name: `model.layers.${layer}.self_attn.${module}.bias`,
+      dtype: 'BF16' as const,
+      shape: [size],
+      data: Buffer.concat(Array.from({ length: size }, () => Buffer.of(random(256), random(2) ? 0x3e : 0xbe))),
+    })),
+  )
+  writeFileSync(file, Buffer.concat(encodeSafetensors([...weights, ...added])))
+  const json = JSON.parse(readFileSync(join(path, 'config.json'), 'utf8'))
+  writeFileSync(join(path, 'config.json'), JSON.stringify({ ...json, ...config }))
+  return path
+}
+
+const qkv = [
+  ['q_proj', 64],
+  ['k_proj', 32],
+  ['v_proj', 32],
+] as const
+const families = [
+  { architecture: 'qwen2', biases: qkv, config: { architectures: ['Qwen2ForCausalLM'] } },
+  { architecture: 'llama', biases: [...qkv, ['o_proj', 64] as const], config: { attention_bias: true } },
+] as const
+for (const { architecture, biases, config } of families)
+  test(`biases of ${biases.length} modules: a ${architecture} gives the same logits from its folder and from a GGUF`, async () => {
+    const path = biased(architecture, biases, config)
+    const gguf = tinyLlamaGguf(path, architecture)
+    const file = join(root, `${architecture}.gguf`)
+    writeFileSync(file, encodeGguf(gguf.metadata, gguf.tensors))
+    const fromFolder = await logits(path)
+    assert.deepEqual(await logits(file), fromFolder)
+    assert.notDeepEqual(await logits(folder), fromFolder)
+  })

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { architectureOf } from '../../trainer-image/model/config.ts'
+import { expectedTensors } from '../../trainer-image/model/llama.ts'
 import { readSafetensorsHeader, type SafetensorsFile } from '../../trainer-image/model/safetensors.ts'
 import {
   type Adapter,
@@ -28,6 +33,7 @@ const settings = JSON.parse(file.metadata.settings!) as {
   maxGradientNorm: number
   rank: number
   alpha: number
+  configs: Record<string, Record<string, unknown>>
 }
 
 function raw(name: string): Buffer {
@@ -49,10 +55,11 @@ const adapterTensors = (prefix: string): AdapterTensor[] =>
     data: floats(prefix + name),
   }))
 
-const base: TensorSource[] = namesUnder('base/').map((name) => {
-  const { shape, offset, bytes: size } = file.tensors.get(`base/${name}`)!
+const bfloat16 = (key: string, name = key): TensorSource => {
+  const { shape, offset, bytes: size } = file.tensors.get(key)!
   return { name, shape, offset, bytes: size, dtype: 'BF16', file: path }
-})
+}
+const base: TensorSource[] = namesUnder('base/').map((name) => bfloat16(`base/${name}`, name))
 
 const { shape } = settings
 const architecture: Architecture = {
@@ -68,8 +75,11 @@ const architecture: Architecture = {
   ropeTheta: settings.rope.rope_theta,
   tiedEmbeddings: true,
   maxPositions: shape.max_position_embeddings!,
-  attentionBias: false,
+  qkvBias: false,
+  outputBias: false,
 }
+
+const edgeNames = [...new Set(namesUnder('edge/').map((name) => name.split('/')[0]!))]
 
 // The oracle ran every document alone; here they are packed into two sequences.
 const documents = integers('documents')
@@ -189,21 +199,73 @@ test('llama3 rope scaling gives transformers’ losses', async () => {
   assert.ok(relativeError(nll, doubles('none/nll')) > 100 * ROUNDING)
 })
 
+for (const [family, config] of Object.entries(settings.configs))
+  test(`${config.architectures}, ${family}: config.json as transformers writes it, and transformers’ losses`, async () => {
+    const architecture = architectureOf('config.json', config)
+    const tensors = [...base, ...namesUnder(`${family}/base/`).map((name) => bfloat16(`${family}/base/${name}`, name))]
+    assert.deepEqual(tensors.map(({ name }) => name).sort(), [...expectedTensors(architecture).keys()].sort())
+    const model = await loadModel(architecture, tensors, {
+      quantization: { type: 'None', blockSize: 64, doubleQuantization: true },
+      threads: 2,
+    })
+    const { nll } = await model.evaluate(undefined, batch)
+    model.close()
+    assert.ok(relativeError(nll, doubles(`${family}/nll`)) < ROUNDING, String(nll))
+    const biases = tensors.length - base.length
+    assert.equal(relativeError(nll, doubles('none/nll')) > 100 * ROUNDING, biases > 0)
+  })
+
 suite('NF4 byte for byte as bitsandbytes has it, from bfloat16 weights', () => {
-  for (const source of base.filter(({ name }) => name.endsWith('_proj.weight'))) {
+  const weights = base
+    .filter(({ name }) => name.endsWith('_proj.weight'))
+    .map((source) => ({ source, expected: `quantized/${source.name}` }))
+  const edges = edgeNames.map((name) => ({ source: bfloat16(`edge/${name}/values`), expected: `edge/${name}` }))
+  for (const { source, expected } of [...weights, ...edges]) {
     test(source.name, () => {
       const quantized = quantizeNf4(readTensor(source), 64)
-      const expected = `quantized/${source.name}`
       assert.deepEqual(Buffer.from(quantized.codes), raw(`${expected}/codes`))
       assert.deepEqual(quantized.absmax, floats(`${expected}/absmax`))
       // The mean is summed in another order than torch's, so offset may differ in its last bit and a code by one step.
       assert.ok(relativeError([quantized.offset], floats(`${expected}/offset`)) < 2e-7)
       assert.ok(relativeError(quantized.absmaxScale, floats(`${expected}/absmax_scale`)) < 2e-6)
       const codes = raw(`${expected}/absmax_code`)
-      const different = quantized.absmaxCode.filter((code, i) => code !== codes[i]).length
+      // In a group whose scale is 0 every code stands for the offset.
+      const scaled = (block: number) => quantized.absmaxScale[Math.floor(block / 256)]! > 0
+      const different = quantized.absmaxCode.filter((code, i) => scaled(i) && code !== codes[i]).length
       assert.ok(different <= codes.length / 10_000, `${different} of ${codes.length} scale codes differ`)
     })
   }
+})
+
+suite('doubly quantised NF4 becomes bitsandbytes’ float32 again, bit for bit, on every instruction path', () => {
+  const program = fileURLToPath(new URL('../../build/native/parity_nf4', import.meta.url))
+  /** Parts begin at these bytes of the file: codes, absmax_code, absmax_scale, offset. */
+  function decodesTo(expected: Float32Array, from: string, parts: readonly number[]): void {
+    const decoded = execFileSync(program, [from, String(expected.length), ...parts.map(String)])
+    const paths = decoded.byteLength / expected.byteLength
+    assert.ok(Number.isInteger(paths) && paths >= 1, `${decoded.byteLength} bytes`)
+    for (let i = 0; i < paths; i++) {
+      const own = decoded.subarray(i * expected.byteLength, (i + 1) * expected.byteLength)
+      assert.deepEqual(new Float32Array(new Uint8Array(own).buffer), expected, `path ${i}`)
+    }
+  }
+  for (const name of edgeNames)
+    test(name, () => {
+      const parts = ['codes', 'absmax_code', 'absmax_scale', 'offset']
+      const offsets = parts.map((part) => file.tensors.get(`edge/${name}/${part}`)!.offset)
+      decodesTo(floats(`edge/${name}/dequantized`), path, offsets)
+    })
+  test('every code of a scale', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nf4-'))
+    const ones = Buffer.alloc(256 * 32, 0xff)
+    const codes = Buffer.from(Array.from({ length: 256 }, (_, code) => code))
+    const [scale, offset] = [new Uint8Array(Float32Array.of(1).buffer), Buffer.alloc(4)]
+    writeFileSync(join(folder, 'parts'), Buffer.concat([scale, offset, codes, ones]))
+    const map = floats('dynamic_map')
+    const expected = Float32Array.from({ length: 256 * 64 }, (_, i) => map[Math.floor(i / 64)]!)
+    decodesTo(expected, join(folder, 'parts'), [8 + 256, 8, 0, 4])
+    rmSync(folder, { recursive: true })
+  })
 })
 
 suite('GGUF blocks decode to gguf-py’s values', () => {

@@ -17,7 +17,8 @@ export const oddArchitecture: Architecture = {
   ropeTheta: 10000,
   tiedEmbeddings: true,
   maxPositions: 4096,
-  attentionBias: false,
+  qkvBias: false,
+  outputBias: false,
 }
 
 export const allLinear = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj']

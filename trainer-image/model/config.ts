@@ -4,44 +4,95 @@ import type { Architecture } from '../native/index.ts'
 import { type Fields, fieldsOf, isObject, type JsonObject } from './json.ts'
 import { checkArchitecture } from './llama.ts'
 
-export const supportedArchitectures = ['LlamaForCausalLM'] as const
+/** What one class of transformers makes of the same layers: its defaults, its biases, and what it has that the engine has not. */
+interface Family {
+  readonly maxPositions: number
+  /** Key-value heads where config.json does not name them; absent: as many as heads. */
+  readonly keyValueHeads?: number
+  readonly biases: (fields: Fields) => Pick<Architecture, 'qkvBias' | 'outputBias'>
+  readonly refuse: (fields: Fields, { maxPositions }: Architecture) => void
+}
 
-/** Reads config.json (already parsed) of `path`. Defaults are those of transformers' LlamaConfig. */
+const families: Readonly<Record<string, Family>> = {
+  LlamaForCausalLM: {
+    maxPositions: 2048,
+    biases: (fields) => {
+      const attention = fields.boolean('attention_bias', false)
+      return { qkvBias: attention, outputBias: attention }
+    },
+    refuse: (fields) => {
+      if (fields.boolean('mlp_bias', false)) throw fields.wrong('mlp_bias', 'false')
+    },
+  },
+  MistralForCausalLM: {
+    maxPositions: 131_072,
+    keyValueHeads: 8,
+    biases: () => ({ qkvBias: false, outputBias: false }),
+    refuse: (fields, { maxPositions }) => {
+      // A window that holds every position changes nothing. null is none; where nothing is said it is 4096.
+      if (fields.numberOrNull('sliding_window', 4096, maxPositions) < maxPositions)
+        throw fields.wrong(
+          'sliding_window',
+          `null, or at least max_position_embeddings (${maxPositions}): every position sees all before it here`,
+        )
+    },
+  },
+  Qwen2ForCausalLM: {
+    maxPositions: 32_768,
+    keyValueHeads: 32,
+    biases: () => ({ qkvBias: true, outputBias: false }),
+    refuse: (fields) => {
+      if (fields.boolean('use_sliding_window', false))
+        throw fields.wrong('use_sliding_window', 'false: every position sees all before it here')
+    },
+  },
+}
+
+export const supportedArchitectures = Object.keys(families)
+
+/** Reads config.json (already parsed) of `path`. Defaults are those of the family's configuration class in transformers. */
 export function architectureOf(path: string, config: JsonObject): Architecture {
   const fields = fieldsOf(path, config)
+  const family = familyOf(path, config, fields)
   refuseUnsupported(path, config, fields)
   const hiddenSize = fields.number('hidden_size')
   const heads = fields.number('num_attention_heads')
   const ropeScaling = ropeScalingOf(path, config, fields)
-  return checkArchitecture(
+  const architecture = checkArchitecture(
     {
       family: 'llama',
       hiddenSize,
       intermediateSize: fields.number('intermediate_size'),
       layers: fields.number('num_hidden_layers'),
       heads,
-      keyValueHeads: fields.number('num_key_value_heads', heads),
+      keyValueHeads: fields.numberOrNull('num_key_value_heads', family.keyValueHeads ?? heads, heads),
       headSize: fields.number('head_dim', hiddenSize / heads),
       vocabularySize: fields.number('vocab_size'),
       rmsNormEpsilon: fields.number('rms_norm_eps', 1e-6),
       ropeTheta: ropeThetaOf(path, fields),
       ...(ropeScaling && { ropeScaling }),
       tiedEmbeddings: fields.boolean('tie_word_embeddings', false),
-      maxPositions: fields.number('max_position_embeddings', 2048),
-      attentionBias: fields.boolean('attention_bias', false),
+      maxPositions: fields.number('max_position_embeddings', family.maxPositions),
+      ...family.biases(fields),
     },
     path,
+  )
+  family.refuse(fields, architecture)
+  return architecture
+}
+
+function familyOf(path: string, config: JsonObject, fields: Fields): Family {
+  const names = fields.strings('architectures', [])
+  const name = names.find((candidate) => Object.hasOwn(families, candidate))
+  if (name !== undefined) return families[name]!
+  throw new JobFailure(
+    'SourceInvalid',
+    `${path}: architecture ${names.join(', ') || `model_type ${JSON.stringify(config.model_type)}`} is not supported; ` +
+      `supported are ${supportedArchitectures.join(', ')}`,
   )
 }
 
 function refuseUnsupported(path: string, config: JsonObject, fields: Fields): void {
-  const names = fields.strings('architectures', [])
-  if (!names.some((name) => supportedArchitectures.some((supported) => supported === name)))
-    throw new JobFailure(
-      'SourceInvalid',
-      `${path}: architecture ${names.join(', ') || `model_type ${JSON.stringify(config.model_type)}`} is not supported; ` +
-        `supported is ${supportedArchitectures.join(', ')}`,
-    )
   if (isObject(config.quantization_config))
     throw new JobFailure(
       'SourceInvalid',
@@ -50,7 +101,11 @@ function refuseUnsupported(path: string, config: JsonObject, fields: Fields): vo
     )
   const activation = fields.string('hidden_act', 'silu')
   if (activation !== 'silu') throw fields.wrong('hidden_act', '"silu"')
-  if (fields.boolean('mlp_bias', false)) throw fields.wrong('mlp_bias', 'false')
+  if (fields.strings('layer_types', []).some((type) => type !== 'full_attention'))
+    throw fields.wrong('layer_types', 'only "full_attention"')
+  for (const rotary of [fields, ropeParameters(path, fields)])
+    if (rotary && rotary.number('partial_rotary_factor', 1) !== 1)
+      throw rotary.wrong('partial_rotary_factor', '1: the whole head is rotated here')
 }
 
 /** transformers 5 moved rope_theta and rope_scaling into rope_parameters; both forms are read. */

@@ -160,7 +160,7 @@ test('an unsupported architecture is refused before its weights are downloaded',
   hubs.push(other)
   await assert.rejects(fromHub({}, { hubEndpoint: other.endpoint }), {
     reason: 'SourceInvalid',
-    message: /MambaForCausalLM is not supported; supported is LlamaForCausalLM/,
+    message: /MambaForCausalLM is not supported; supported are LlamaForCausalLM/,
   })
   assert.equal(
     other.requests.some((request) => request.endsWith('safetensors')),

@@ -1,4 +1,4 @@
-/** A Llama in a GGUF file: its architecture from llama.* metadata, its tensors under their Hugging Face names. */
+/** A Llama in a GGUF file: its architecture from metadata, its tensors under their Hugging Face names. */
 import { open } from 'node:fs/promises'
 import { JobFailure } from '../job/failure.ts'
 import type { Architecture, TensorSource } from '../native/index.ts'
@@ -69,55 +69,69 @@ export function huggingFaceName(ggml: string): string | undefined {
   return `model.layers.${layer}.${IN_LAYER[part]}.${kind}`
 }
 
-/** Reads the architecture; refuses what merely calls itself "llama", such as a mixture of experts. */
+/** What general.architecture may be. Interleaved: the rows of q and k stand as llama.cpp's rotary kernel for that family wants them. */
+const families: Readonly<Record<string, { readonly interleaved: boolean }>> = {
+  llama: { interleaved: true },
+  qwen2: { interleaved: false },
+}
+
+/** Reads the architecture; refuses what merely calls itself by a family's name, such as a mixture of experts. */
 export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
   const { path, tensors } = file
   const metadata = metadataOf(file)
   const bad = (message: string) => new JobFailure('SourceInvalid', `${path}: ${message}`)
   const name = metadata.string('general.architecture')
-  if (name !== 'llama') throw bad(`architecture "${name}" is not supported; supported is "llama"`)
-  if (metadata.number('llama.expert_count', 0) > 0)
-    throw bad('a mixture of experts is not supported; expected a dense Llama')
-  const scaling = metadata.string('llama.rope.scaling.type', 'none')
-  if (scaling !== 'none') throw bad(`llama.rope.scaling.type "${scaling}" is not supported; expected "none"`)
-  const hiddenSize = metadata.number('llama.embedding_length')
-  const heads = metadata.number('llama.attention.head_count')
-  const headSize = metadata.number('llama.attention.key_length', hiddenSize / heads)
-  const rotated = metadata.number('llama.rope.dimension_count', headSize)
-  if (rotated !== headSize) throw bad(`llama.rope.dimension_count is ${rotated}; expected the head size ${headSize}`)
-  const ropeTheta = metadata.number('llama.rope.freq_base', 10_000)
+  if (!Object.hasOwn(families, name))
+    throw bad(`architecture "${name}" is not supported; supported are ${Object.keys(families).join(', ')}`)
+  const number = (key: string, fallback?: number) => metadata.number(`${name}.${key}`, fallback)
+  if (number('expert_count', 0) > 0) throw bad('a mixture of experts is not supported; expected a dense model')
+  const scaling = metadata.string(`${name}.rope.scaling.type`, 'none')
+  if (scaling !== 'none') throw bad(`${name}.rope.scaling.type "${scaling}" is not supported; expected "none"`)
+  const maxPositions = number('context_length')
+  const window = number('attention.sliding_window', maxPositions)
+  if (window < maxPositions)
+    throw bad(`${name}.attention.sliding_window is ${window}; expected at least the context length ${maxPositions}`)
+  const hiddenSize = number('embedding_length')
+  const heads = number('attention.head_count')
+  const headSize = number('attention.key_length', hiddenSize / heads)
+  const rotated = number('rope.dimension_count', headSize)
+  if (rotated !== headSize) throw bad(`${name}.rope.dimension_count is ${rotated}; expected the head size ${headSize}`)
+  const ropeTheta = number('rope.freq_base', 10_000)
   const ropeScaling = await ropeScalingOf(file, headSize, ropeTheta)
   return checkArchitecture(
     {
       family: 'llama',
       hiddenSize,
-      intermediateSize: metadata.number('llama.feed_forward_length'),
-      layers: metadata.number('llama.block_count'),
+      intermediateSize: number('feed_forward_length'),
+      layers: number('block_count'),
       heads,
-      keyValueHeads: metadata.number('llama.attention.head_count_kv', heads),
+      keyValueHeads: number('attention.head_count_kv', heads),
       headSize,
-      vocabularySize: tensors.get('token_embd.weight')?.shape[0] ?? metadata.number('llama.vocab_size'),
-      rmsNormEpsilon: metadata.number('llama.attention.layer_norm_rms_epsilon'),
+      vocabularySize: tensors.get('token_embd.weight')?.shape[0] ?? number('vocab_size'),
+      rmsNormEpsilon: number('attention.layer_norm_rms_epsilon'),
       ropeTheta,
       ...(ropeScaling && { ropeScaling }),
       tiedEmbeddings: !tensors.has('output.weight'),
-      maxPositions: metadata.number('llama.context_length'),
-      attentionBias: tensors.has('blk.0.attn_q.bias'),
+      maxPositions,
+      qkvBias: tensors.has('blk.0.attn_q.bias'),
+      outputBias: tensors.has('blk.0.attn_output.bias'),
     },
     path,
   )
 }
 
 /** The file's tensors with Hugging Face's names; a tensor that a plain Llama does not have is refused. */
-export function ggufTensors({ path, tensors }: GgufFile, { heads, keyValueHeads }: Architecture): TensorSource[] {
+export function ggufTensors(file: GgufFile, { heads, keyValueHeads }: Architecture): TensorSource[] {
+  const { path, tensors } = file
+  const { interleaved } = families[metadataOf(file).string('general.architecture')]!
   const sources: TensorSource[] = []
   for (const tensor of tensors.values()) {
     if (tensor.name === ROPE_FACTORS) continue
     const name = huggingFaceName(tensor.name)
     if (!name) throw new JobFailure('SourceInvalid', `${path}: tensor ${tensor.name} is not part of a Llama`)
-    // llama.cpp stores the rows of q and k interleaved for its rotary kernel; Hugging Face and we rotate halves.
-    const permuted = name.includes('.q_proj.') ? heads : name.includes('.k_proj.') ? keyValueHeads : undefined
-    sources.push({ ...tensor, name, file: path, ...(permuted && { unpermuteHeads: permuted }) })
+    // Hugging Face and we rotate halves of a head.
+    const rotated = name.includes('.q_proj.') ? heads : name.includes('.k_proj.') ? keyValueHeads : undefined
+    sources.push({ ...tensor, name, file: path, ...(interleaved && rotated && { unpermuteHeads: rotated }) })
   }
   return sources
 }

@@ -15,32 +15,41 @@ const byteLevel = (useRegex: boolean) => ({
   use_regex: useRegex,
 })
 
-const LLAMA_3_WORDS =
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/** Words as Llama 3 and Qwen2 cut them; they differ in how many digits stand together. */
+const words = (digits: string): JsonObject => ({
+  type: 'Sequence',
+  pretokenizers: [
+    {
+      type: 'Split',
+      pattern: {
+        Regex: `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+      },
+      behavior: 'Isolated',
+      invert: false,
+    },
+    byteLevel(false),
+  ],
+})
 
-const llama3 = {
-  ignoreMerges: true,
-  preTokenizer: {
-    type: 'Sequence',
-    pretokenizers: [
-      { type: 'Split', pattern: { Regex: LLAMA_3_WORDS }, behavior: 'Isolated', invert: false },
-      byteLevel(false),
-    ],
-  },
+interface PreTokenizer {
+  readonly preTokenizer: JsonObject
+  readonly ignoreMerges?: boolean
+  readonly normalizer?: JsonObject
 }
 
+const llama3: PreTokenizer = { preTokenizer: words('\\p{N}{1,3}'), ignoreMerges: true }
+
 /** What tokenizer.ggml.pre stands for: how text is cut into words before merging. */
-const PRE_TOKENIZERS: Readonly<Record<string, { readonly ignoreMerges: boolean; readonly preTokenizer: JsonObject }>> =
-  {
-    'gpt-2': { ignoreMerges: false, preTokenizer: byteLevel(true) },
-    smollm: {
-      ignoreMerges: false,
-      preTokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
-    },
-    'llama-bpe': llama3,
-    'llama-v3': llama3,
-    llama3,
-  }
+const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
+  'gpt-2': { preTokenizer: byteLevel(true) },
+  smollm: {
+    preTokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
+  },
+  'llama-bpe': llama3,
+  'llama-v3': llama3,
+  llama3,
+  qwen2: { preTokenizer: words('\\p{N}'), normalizer: { type: 'NFC' } },
+}
 
 /** tokenizer.json's content for a file with a byte-level BPE ("gpt2") tokenizer. */
 export function ggufTokenizerJson(file: GgufFile): JsonObject {
@@ -76,7 +85,7 @@ export function ggufTokenizerJson(file: GgufFile): JsonObject {
   return {
     version: '1.0',
     added_tokens: added,
-    normalizer: null,
+    normalizer: pre.normalizer ?? null,
     pre_tokenizer: pre.preTokenizer,
     post_processor: null,
     decoder: byteLevel(true),
@@ -84,7 +93,7 @@ export function ggufTokenizerJson(file: GgufFile): JsonObject {
       type: 'BPE',
       vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
       merges: metadata.strings('tokenizer.ggml.merges'),
-      ignore_merges: pre.ignoreMerges,
+      ignore_merges: pre.ignoreMerges ?? false,
       byte_fallback: false,
     },
   }

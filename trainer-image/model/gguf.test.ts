@@ -132,6 +132,7 @@ test('the tiny Llama as GGUF opens as the folder does: same architecture, tensor
 const preTokenizers = [
   { pre: 'gpt-2', words: ['I', "'", 'LL', ' pay', ' 12345', '!!', '\n', '\n', 'Don', "'t"] },
   { pre: 'smollm', words: ['I', "'", 'LL', ' pay', ' ', '1', '2', '3', '4', '5', '!!', '\n', '\n', 'Don', "'t"] },
+  { pre: 'qwen2', words: ['I', "'LL", ' pay', ' ', '1', '2', '3', '4', '5', '!!\n\n', 'Don', "'t"] },
   { pre: 'llama-bpe', words: ['I', "'LL", ' pay', ' ', '123', '45', '!!\n\n', 'Don', "'t"] },
 ]
 for (const { pre, words } of preTokenizers)
@@ -172,7 +173,7 @@ const changes: { a_model: string; change: (gguf: ReturnType<typeof tinyLlamaGguf
   {
     a_model: 'of another architecture',
     change: ({ metadata }) => (metadata['general.architecture'] = 'gemma2'),
-    says: /architecture "gemma2" is not supported; supported is "llama"/,
+    says: /architecture "gemma2" is not supported; supported are llama, qwen2/,
   },
   {
     a_model: 'with experts',
@@ -183,6 +184,11 @@ const changes: { a_model: string; change: (gguf: ReturnType<typeof tinyLlamaGguf
     a_model: 'with a tensor of something else',
     change: ({ tensors }) => tensors.push(zeros('blk.0.attn_q_norm.weight', 0, [16], 64)),
     says: /blk\.0\.attn_q_norm\.weight is not part of a Llama/,
+  },
+  {
+    a_model: 'with a sliding window',
+    change: ({ metadata }) => (metadata['llama.attention.sliding_window'] = 1024),
+    says: /llama\.attention\.sliding_window is 1024; expected at least the context length 2048/,
   },
   {
     a_model: 'without a tensor',

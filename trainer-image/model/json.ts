@@ -28,6 +28,8 @@ export async function readJsonObject(path: string): Promise<JsonObject | undefin
   return value
 }
 
+const isFiniteNumber = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value)
+
 /** Reads fields of one object; `path` is for the error messages. A field that is null counts as absent. */
 export function fieldsOf(path: string, object: JsonObject) {
   const wrong = (field: string, expected: string) =>
@@ -42,8 +44,10 @@ export function fieldsOf(path: string, object: JsonObject) {
   }
   return {
     wrong,
-    number: (field: string, fallback?: number) =>
-      read(field, fallback, (v): v is number => typeof v === 'number' && Number.isFinite(v), 'a number'),
+    number: (field: string, fallback?: number) => read(field, fallback, isFiniteNumber, 'a number'),
+    /** A number where null has a meaning of its own. */
+    numberOrNull: (field: string, absent: number, ifNull: number): number =>
+      object[field] === null ? ifNull : read(field, absent, isFiniteNumber, 'a number or null'),
     boolean: (field: string, fallback?: boolean) =>
       read(field, fallback, (v): v is boolean => typeof v === 'boolean', 'true or false'),
     string: (field: string, fallback?: string) =>

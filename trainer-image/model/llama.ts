@@ -6,7 +6,8 @@ import type { Architecture } from '../native/index.ts'
 export const linearModules = ['q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj'] as const
 export type LinearModule = (typeof linearModules)[number]
 
-const attention: readonly LinearModule[] = ['q_proj', 'k_proj', 'v_proj', 'o_proj']
+const qkv: readonly LinearModule[] = ['q_proj', 'k_proj', 'v_proj']
+const attention: readonly LinearModule[] = [...qkv, 'o_proj']
 
 /** Path of a linear module in the model, without "weight": model.layers.0.self_attn.q_proj. */
 export const modulePath = (layer: number, module: LinearModule): string =>
@@ -33,7 +34,8 @@ export function moduleShape(architecture: Architecture, module: LinearModule): r
 
 /** Every tensor that a model of this architecture must have, by its Hugging Face name, in the order of the forward pass. */
 export function expectedTensors(architecture: Architecture): Map<string, readonly number[]> {
-  const { hiddenSize, vocabularySize, layers, tiedEmbeddings, attentionBias } = architecture
+  const { hiddenSize, vocabularySize, layers, tiedEmbeddings, qkvBias, outputBias } = architecture
+  const biased: readonly LinearModule[] = [...(qkvBias ? qkv : []), ...(outputBias ? (['o_proj'] as const) : [])]
   const shapes = new Map<string, readonly number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]])
   for (let layer = 0; layer < layers; layer++) {
     shapes.set(`model.layers.${layer}.input_layernorm.weight`, [hiddenSize])
@@ -41,7 +43,7 @@ export function expectedTensors(architecture: Architecture): Map<string, readonl
       if (module === 'gate_proj') shapes.set(`model.layers.${layer}.post_attention_layernorm.weight`, [hiddenSize])
       const shape = moduleShape(architecture, module)
       shapes.set(`${modulePath(layer, module)}.weight`, shape)
-      if (attentionBias && attention.includes(module)) shapes.set(`${modulePath(layer, module)}.bias`, [shape[0]])
+      if (biased.includes(module)) shapes.set(`${modulePath(layer, module)}.bias`, [shape[0]])
     }
   }
   shapes.set('model.norm.weight', [hiddenSize])

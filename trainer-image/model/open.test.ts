@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { architectureOf } from './config.ts'
+import { expectedTensors } from './llama.ts'
 import { openModel, requireTemplate } from './open.ts'
 import { encodeSafetensors, parseSafetensorsHeader, type TensorBytes } from './safetensors.ts'
 
@@ -105,6 +107,60 @@ test('rope scaling is read in both of its forms', async () => {
   assert.deepEqual({ ropeScaling, ropeTheta }, { ropeScaling: expected, ropeTheta: 500_000 })
 })
 
+const families = [
+  {
+    family: 'Llama',
+    config: { attention_bias: true },
+    biased: ['q_proj', 'k_proj', 'v_proj', 'o_proj'],
+    is: { qkvBias: true, outputBias: true, keyValueHeads: 4, maxPositions: 2048 },
+  },
+  {
+    family: 'Qwen2',
+    config: { num_key_value_heads: null, use_sliding_window: false, sliding_window: 16, attention_bias: false },
+    biased: ['q_proj', 'k_proj', 'v_proj'],
+    is: { qkvBias: true, outputBias: false, keyValueHeads: 4, maxPositions: 32_768 },
+  },
+  {
+    family: 'Mistral',
+    config: { sliding_window: null, num_key_value_heads: null },
+    biased: [],
+    is: { qkvBias: false, outputBias: false, keyValueHeads: 4, maxPositions: 131_072 },
+  },
+  {
+    family: 'Mistral',
+    config: { sliding_window: 64, max_position_embeddings: 64, num_key_value_heads: 2 },
+    biased: [],
+    is: { qkvBias: false, outputBias: false, keyValueHeads: 2, maxPositions: 64 },
+  },
+]
+for (const { family, config: change, biased, is } of families)
+  test(`${family} with ${JSON.stringify(change)} has the biases and defaults of its class`, () => {
+    const json = JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+    delete json.max_position_embeddings
+    delete json.num_key_value_heads
+    const architecture = architectureOf('c', { ...json, architectures: [`${family}ForCausalLM`], ...change })
+    const { qkvBias, outputBias, keyValueHeads, maxPositions } = architecture
+    assert.deepEqual({ qkvBias, outputBias, keyValueHeads, maxPositions }, is)
+    const biases = [...expectedTensors(architecture)].filter(([name]) => name.endsWith('.bias'))
+    assert.deepEqual(
+      biases.map(([name]) => name).sort(),
+      [0, 1].flatMap((layer) => biased.map((module) => `model.layers.${layer}.self_attn.${module}.bias`)).sort(),
+    )
+    for (const [name, shape] of biases) {
+      const { heads, headSize, hiddenSize } = architecture
+      const rows = { q: heads * headSize, k: keyValueHeads * headSize, v: keyValueHeads * headSize, o: hiddenSize }
+      assert.deepEqual(shape, [rows[name.split('.')[4]![0] as 'q']])
+    }
+  })
+
+test('what config.json leaves out is what the family says: key-value heads', () => {
+  const json = JSON.parse(readFileSync(join(fixture, 'config.json'), 'utf8'))
+  delete json.num_key_value_heads
+  const heads = (family: string) =>
+    architectureOf('c', { ...json, num_attention_heads: 64, architectures: [`${family}ForCausalLM`] }).keyValueHeads
+  assert.deepEqual(['Llama', 'Mistral', 'Qwen2'].map(heads), [64, 8, 32])
+})
+
 test('a path where nothing is is NotFound', async () => {
   await assert.rejects(openModel(join(root, 'nowhere')), {
     reason: 'NotFound',
@@ -145,9 +201,44 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
     says: /has no config\.json and 0 \.gguf files/,
   },
   {
-    a_folder: 'of Qwen2',
+    a_folder: 'of Gemma2',
+    breaks: config((c) => (c.architectures = ['Gemma2ForCausalLM'])),
+    says: /architecture Gemma2ForCausalLM is not supported; supported are LlamaForCausalLM, MistralForCausalLM, Qwen2/,
+  },
+  {
+    a_folder: 'that rotates a part of each head',
+    breaks: config((c) => (c.partial_rotary_factor = 0.5)),
+    says: /partial_rotary_factor is 0\.5; expected 1: the whole head is rotated/,
+  },
+  {
+    a_folder: 'that rotates a part of each head, said as transformers 5 does',
+    breaks: config((c) => (c.rope_parameters = { rope_type: 'default', partial_rotary_factor: 0.25 })),
+    says: /rope_parameters: partial_rotary_factor is 0\.25; expected 1/,
+  },
+  {
+    a_folder: 'with layers of another attention',
+    breaks: config((c) => (c.layer_types = ['full_attention', 'sliding_attention'])),
+    says: /layer_types is \["full_attention","sliding_attention"\]; expected only "full_attention"/,
+  },
+  {
+    a_folder: 'of Qwen2 with a sliding window',
+    breaks: config((c) => Object.assign(c, { architectures: ['Qwen2ForCausalLM'], use_sliding_window: true })),
+    says: /use_sliding_window is true; expected false: every position sees all before it/,
+  },
+  {
+    a_folder: 'of Qwen2 without biases',
     breaks: config((c) => (c.architectures = ['Qwen2ForCausalLM'])),
-    says: /architecture Qwen2ForCausalLM is not supported; supported is LlamaForCausalLM/,
+    says: /tensor model\.layers\.0\.self_attn\.q_proj\.bias is missing; expected it with shape \[64\]/,
+  },
+  {
+    a_folder: 'of Mistral with a sliding window',
+    breaks: config((c) => Object.assign(c, { architectures: ['MistralForCausalLM'], sliding_window: 1024 })),
+    says: /sliding_window is 1024; expected null, or at least max_position_embeddings \(2048\)/,
+  },
+  {
+    a_folder: 'of Mistral that leaves the sliding window to its default',
+    breaks: config((c) => Object.assign(c, { architectures: ['MistralForCausalLM'], max_position_embeddings: 32768 })),
+    says: /sliding_window is absent; expected null, or at least max_position_embeddings \(32768\)/,
   },
   {
     a_folder: 'that is already quantised',

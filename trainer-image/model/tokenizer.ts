@@ -35,13 +35,12 @@ export function createTokenizer(path: string, tokenizerJson: JsonObject): Tokeni
   const { model, added } = readVocabulary(path, tokenizerJson)
   const pieces = pieceTable(model, added)
   const specialIds = new Set(added.filter(({ special }) => special).map(({ id }) => id))
-  const encoder = createEncoder(path, tokenizerJson)
+  const encodeNonEmpty = createEncoder(path, tokenizerJson)
   const ids = new Map([...Object.entries(model.vocab), ...added.map(({ content, id }) => [content, id] as const)])
   const lost = lostBytes(model)
   const dropsFirstSpace = !model.byteLevel
 
-  const encode = (text: string): Int32Array =>
-    text === '' ? new Int32Array() : Int32Array.from(encoder.encode(text, { add_special_tokens: false }).ids)
+  const encode = (text: string): Int32Array => (text === '' ? new Int32Array() : encodeNonEmpty(text))
 
   const decodeStream = (skipSpecial = true): DecodeStream => {
     const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -78,13 +77,27 @@ export function createTokenizer(path: string, tokenizerJson: JsonObject): Tokeni
 }
 
 /** The options of tokenizer_config.json are left out: those that the library knows concern its decoder, or families that we refuse. */
-function createEncoder(path: string, tokenizerJson: JsonObject): HuggingFaceTokenizer {
-  const absent = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null }
-  try {
-    return new HuggingFaceTokenizer({ ...absent, ...tokenizerJson }, {})
-  } catch (error) {
-    throw new JobFailure('SourceInvalid', `${path}: ${(error as Error).message}`, { cause: error })
+function createEncoder(path: string, tokenizerJson: JsonObject): (text: string) => Int32Array {
+  // The library looks at some fields only when it encodes.
+  const orInvalid = <T>(work: () => T): T => {
+    try {
+      return work()
+    } catch (error) {
+      throw new JobFailure('SourceInvalid', `${path}: ${(error as Error).message}`, { cause: error })
+    }
   }
+  refuseEndless(path, tokenizerJson.pre_tokenizer)
+  const absent = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null }
+  const encoder = orInvalid(() => new HuggingFaceTokenizer({ ...absent, ...tokenizerJson }, {}))
+  return (text) => orInvalid(() => Int32Array.from(encoder.encode(text, { add_special_tokens: false }).ids))
+}
+
+/** The library cuts a text into pieces of length 0 for ever. */
+function refuseEndless(path: string, part: unknown): void {
+  if (!isObject(part)) return
+  if (part.type === 'FixedLength' && !(Number.isInteger(part.length) && (part.length as number) > 0))
+    throw fieldsOf(`${path}: pre_tokenizer FixedLength`, part).wrong('length', 'a whole number from 1')
+  if (Array.isArray(part.pretokenizers)) for (const inner of part.pretokenizers) refuseEndless(path, inner)
 }
 
 interface Vocabulary {
@@ -133,11 +146,13 @@ function pieceTable(model: Vocabulary, added: readonly AddedToken[]): readonly U
     const [, hex] = /^<0x([0-9A-F]{2})>$/.exec(token) ?? []
     return hex ? Uint8Array.of(Number.parseInt(hex, 16)) : utf8.encode(token.replaceAll('▁', ' '))
   }
-  const pieces: Uint8Array[] = []
+  const ids = [...Object.values(model.vocab), ...added.map(({ id }) => id)]
+  const size = 1 + ids.reduce((largest, id) => Math.max(largest, id), -1)
+  const pieces = new Array<Uint8Array>(size).fill(new Uint8Array()) // one for all ids without a token
   for (const [token, id] of Object.entries(model.vocab))
     pieces[id] = model.byteLevel ? (bytesOfToken(token) ?? utf8.encode(token)) : plain(token)
   for (const { id, content } of added) pieces[id] = utf8.encode(content)
-  return Array.from(pieces, (piece) => piece ?? new Uint8Array())
+  return pieces
 }
 
 /** Bytes that no token stands for: some vocabularies lack rare control characters. Text loses them when it is encoded. */

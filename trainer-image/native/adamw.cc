@@ -6,18 +6,25 @@
 namespace humanizer::HUMANIZER_ISA {
 
 namespace {
-constexpr int64_t kBlock = 4096;
+constexpr int64_t kBlock = 4096, kParts = 256;
 }
 
 void gradient_norm(GradientNorm* norm, const float* gradient, int64_t count, double gradient_scale) {
-  double squares = 0;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = begin + kBlock < count ? begin + kBlock : count;
-    double sum = 0;
+  const int64_t size = (count + kParts * kBlock - 1) / (kParts * kBlock) * kBlock;  // of a part: whole blocks
+  double parts[kParts] = {};
+#pragma omp parallel for schedule(static)
+  for (int64_t part = 0; part < kParts; ++part) {
+    const int64_t last = (part + 1) * size < count ? (part + 1) * size : count;
+    for (int64_t begin = part * size; begin < last; begin += kBlock) {
+      const int64_t end = begin + kBlock < last ? begin + kBlock : last;
+      double sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = begin; i < end; ++i) sum += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
-    squares += sum;
+      for (int64_t i = begin; i < end; ++i) sum += static_cast<double>(gradient[i]) * static_cast<double>(gradient[i]);
+      parts[part] += sum;
+    }
   }
+  double squares = 0;
+  for (const double sum : parts) squares += sum;
   norm->norm = std::sqrt(squares) * std::fabs(gradient_scale);
   norm->skip = std::isfinite(norm->norm) ? 0 : 1;
 }
@@ -42,10 +49,12 @@ void adamw_update(float* parameter, float* gradient, float* first, float* second
       const float v = beta2 * second[i] + rest2 * g * g;
       first[i] = m;
       second[i] = v;
+      gradient[i] = 0;
       parameter[i] = parameter[i] * decay - rate * m / (std::sqrt(v) * correction + epsilon);
     }
+  } else {
+    std::memset(gradient, 0, static_cast<size_t>(count) * sizeof(float));
   }
-  std::memset(gradient, 0, static_cast<size_t>(count) * sizeof(float));
 }
 
 }  // namespace humanizer::HUMANIZER_ISA

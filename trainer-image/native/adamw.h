@@ -20,7 +20,7 @@ struct AdamwOptions {
   int64_t step;  // 1-based
 };
 
-// Sums in blocks of a fixed size, in order: the same bits for any number of threads.
+// Sums in parts whose size only count sets, added in order: the same bits for any number of threads.
 using GradientNormOp = void(GradientNorm* norm, const float* gradient, int64_t count, double gradient_scale);
 // Zeroes the gradient, skipped or not.
 using AdamwUpdate = void(float* parameter, float* gradient, float* first, float* second, int64_t count,

@@ -44,7 +44,8 @@ struct Backend {
   AttentionBackward* attention_backward;
   LoraForward* lora_forward;
   LoraBackward* lora_backward;
-  CrossEntropyOp* cross_entropy;
+  CrossEntropyScan* cross_entropy_scan;
+  CrossEntropyGradient* cross_entropy_gradient;
   GradientNormOp* gradient_norm;
   AdamwUpdate* adamw_update;
   FewRowsMatmul* few_rows_matmul;

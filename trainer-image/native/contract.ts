@@ -34,8 +34,10 @@ export interface Architecture {
   readonly tiedEmbeddings: boolean
   /** tokens: the longest document and the longest sequence of a generation */
   readonly maxPositions: number
-  /** q, k and v have a bias (Qwen2); o too when its tensor is there */
-  readonly attentionBias: boolean
+  /** q, k and v have a bias */
+  readonly qkvBias: boolean
+  /** o has one */
+  readonly outputBias: boolean
 }
 
 /** How the linear layers are held. Embedding, head and norms stay as the file has them. */
@@ -106,7 +108,7 @@ export interface Model {
   readonly architecture: Architecture
   /** A uniform in ±1/sqrt(in) from Philox(seed) (PEFT's kaiming_uniform), B zero. */
   createAdapter(config: LoraConfig): Promise<Adapter>
-  /** Every target's tensors with the right shape and no others, else DATA_INVALID naming the first. */
+  /** Every target's tensors once, with the right shape, and no others, else DATA_INVALID naming the first. */
   loadAdapter(config: LoraConfig, tensors: readonly AdapterTensor[]): Promise<Adapter>
   /** Forward and backward; ADDS gradients of the SUM of the negative log-likelihood. step: optimizer step, 1-based; dropout on. */
   accumulate(adapter: Adapter, batch: Batch, step: number): Promise<{ nll: number; labelTokens: number }>

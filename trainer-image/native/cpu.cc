@@ -20,7 +20,8 @@ AttentionForward attention_forward;
 AttentionBackward attention_backward;
 LoraForward lora_forward;
 LoraBackward lora_backward;
-CrossEntropyOp cross_entropy;
+CrossEntropyScan cross_entropy_scan;
+CrossEntropyGradient cross_entropy_gradient;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 FewRowsMatmul few_rows_matmul;
@@ -65,7 +66,8 @@ extern const Backend kBackend = {
     .attention_backward = attention_backward,
     .lora_forward = lora_forward,
     .lora_backward = lora_backward,
-    .cross_entropy = cross_entropy,
+    .cross_entropy_scan = cross_entropy_scan,
+    .cross_entropy_gradient = cross_entropy_gradient,
     .gradient_norm = gradient_norm,
     .adamw_update = adamw_update,
     .few_rows_matmul = few_rows_matmul,

@@ -6,33 +6,38 @@
 
 namespace humanizer::HUMANIZER_ISA {
 
-void cross_entropy(double* nll, Rows z, const int32_t* labels, bool gradient) {
+void cross_entropy_scan(RowSoftmax* rows, ConstRows z, const int32_t* labels, int64_t first) {
 #pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < z.rows; ++r) {
-    float* row = z.row(r);
-    float maximum = row[0];
+    if (first == 0) rows[r] = {0, -INFINITY, 0};
+    const float* row = z.row(r);
+    float maximum = rows[r].maximum;
 #pragma omp simd reduction(max : maximum)
     for (int64_t c = 0; c < z.cols; ++c) maximum = row[c] > maximum ? row[c] : maximum;
-    const float target = row[labels[r]];
-    double total = 0;  // f32 inside a block of 1024, f64 across: V can be 128,256
-    for (int64_t begin = 0; begin < z.cols; begin += 1024) {
+    double total = rows[r].total * std::exp(static_cast<double>(rows[r].maximum) - static_cast<double>(maximum));
+    for (int64_t begin = 0; begin < z.cols; begin += 1024) {  // f32 inside 1024, f64 across: V can be 128,256
       const int64_t end = begin + 1024 < z.cols ? begin + 1024 : z.cols;
       float sum = 0;
 #pragma omp simd reduction(+ : sum)
-      for (int64_t c = begin; c < end; ++c) {
-        const float e = exp_approx(row[c] - maximum);
-        row[c] = e;
-        sum += e;
-      }
+      for (int64_t c = begin; c < end; ++c) sum += exp_approx(row[c] - maximum);
       total += static_cast<double>(sum);
     }
-    // A NaN or an infinity among the logits must not come out as a finite loss.
-    nll[r] = std::log(total) + static_cast<double>(maximum) - static_cast<double>(target);
-    if (!gradient) continue;
-    const float reciprocal = static_cast<float>(1.0 / total);
+    rows[r].total = total;
+    rows[r].maximum = maximum;
+    const int64_t label = labels[r] - first;
+    if (label >= 0 && label < z.cols) rows[r].target = row[label];
+  }
+}
+
+void cross_entropy_gradient(Rows dz, ConstRows z, const RowSoftmax* rows, const int32_t* labels, int64_t first) {
+#pragma omp parallel for schedule(static)
+  for (int64_t r = 0; r < z.rows; ++r) {
+    const float *row = z.row(r), maximum = rows[r].maximum, reciprocal = static_cast<float>(1.0 / rows[r].total);
+    float* out = dz.row(r);
 #pragma omp simd
-    for (int64_t c = 0; c < z.cols; ++c) row[c] *= reciprocal;
-    row[labels[r]] -= 1.0f;
+    for (int64_t c = 0; c < z.cols; ++c) out[c] = exp_approx(row[c] - maximum) * reciprocal;
+    const int64_t label = labels[r] - first;
+    if (label >= 0 && label < z.cols) out[label] -= 1.0f;
   }
 }
 

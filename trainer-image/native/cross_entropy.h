@@ -1,8 +1,7 @@
-// Softmax cross-entropy of logits, in place:  nll[r] = log(sum exp(z[r,:])) - z[r, label[r]]
-//   z    (R, V)  logits in, d nll / d z = softmax(z) - onehot(label) out (gradient true)
-//   nll  (R)     f64: it is summed over many tokens
-// The caller makes z for a few labelled rows at a time and multiplies it back at once: the logits of all tokens never
-// exist.
+// Softmax cross-entropy, a block of the vocabulary at a time:  nll[r] = log(sum exp(z[r,:])) - z[r, label[r]]
+//   z  (R, columns [first, first + cols) of V)  logits
+// The scan goes over every block while it is fresh in the cache and leaves what the row's loss and gradient need; the
+// gradient of a block then needs that block alone. Logits of all tokens never exist.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +10,15 @@
 
 namespace humanizer {
 
-using CrossEntropyOp = void(double* nll, Rows z, const int32_t* labels, bool gradient);
+// A row's softmax over the blocks so far. nll = log(total) + maximum - target: not finite when a logit was not.
+struct RowSoftmax {
+  double total;  // sum of exp(z - maximum)
+  float maximum, target;
+};
+
+// The block with first == 0 begins anew.
+using CrossEntropyScan = void(RowSoftmax* rows, ConstRows z, const int32_t* labels, int64_t first);
+// dz = d nll / d z = softmax(z) - onehot(label), after the scan of all blocks. dz may be z.
+using CrossEntropyGradient = void(Rows dz, ConstRows z, const RowSoftmax* rows, const int32_t* labels, int64_t first);
 
 }  // namespace humanizer

@@ -155,7 +155,8 @@ void unite(std::vector<uint32_t>& parent, uint32_t a, uint32_t b) {
   parent[std::max(a, b)] = std::min(a, b);
 }
 
-// Calls body(begin, end) on up to `threads` threads over equal parts of [0, count); rethrows the first error.
+// Calls body(begin, end) on up to `threads` threads over equal parts of [0, count); rethrows the first error. Parts for
+// which the system gives no thread run on the calling one.
 template <typename Body>
 void in_parts(int threads, size_t count, const Body& body) {
   const size_t parts = std::min<size_t>(threads, count);
@@ -168,8 +169,14 @@ void in_parts(int threads, size_t count, const Body& body) {
     }
   };
   std::vector<std::thread> workers;
-  for (size_t part = 1; part < parts; part++) workers.emplace_back(run, part);
+  workers.reserve(parts);
+  size_t given = 1;
+  try {
+    for (; given < parts; given++) workers.emplace_back(run, given);
+  } catch (const std::exception&) {
+  }
   if (parts > 0) run(0);
+  for (size_t part = given; part < parts; part++) run(part);
   for (std::thread& worker : workers) worker.join();
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);

@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include "microkernel.h"
+
 namespace humanizer::HUMANIZER_ISA {
 
 DecodeOp decode_tile;
@@ -9,25 +11,28 @@ Nf4DequantizeOp nf4_dequantize_tile;
 
 namespace {
 
-typedef float Eight __attribute__((vector_size(32), aligned(4), may_alias));
-
-inline __attribute__((always_inline)) const Eight& load(const float* at) { return *reinterpret_cast<const Eight*>(at); }
-
-// Four vectors of sums: one alone would wait for its own last addition.
-float dot(const float* a, const float* b, int64_t count) {
-  Eight s0{}, s1{}, s2{}, s3{};
+// sums[r] = w . x[r] for kRows rows of x: a register of w is loaded once for all of them.
+template <int kRows>
+void dots(float* sums, const float* w, const ConstRows& x, int64_t row, int64_t count) {
+  constexpr int kChains = kRows == 1 ? 4 : 2;  // one chain alone would wait for its own last addition
+  Lanes chain[kRows][kChains] = {};
   int64_t i = 0;
-  for (; i + 32 <= count; i += 32) {
-    s0 += load(a + i) * load(b + i);
-    s1 += load(a + i + 8) * load(b + i + 8);
-    s2 += load(a + i + 16) * load(b + i + 16);
-    s3 += load(a + i + 24) * load(b + i + 24);
+  for (; i + kChains * kLanes <= count; i += kChains * kLanes) {
+    for (int k = 0; k < kChains; ++k) {
+      const Lanes weight = load(w + i + k * kLanes);
+      for (int r = 0; r < kRows; ++r) {
+        chain[r][k] = multiply_add(weight, load(x.row(row + r) + i + k * kLanes), chain[r][k]);
+      }
+    }
   }
-  const Eight sums = (s0 + s1) + (s2 + s3);
-  float sum = 0;
-  for (int k = 0; k < 8; ++k) sum += sums[k];
-  for (; i < count; ++i) sum += a[i] * b[i];
-  return sum;
+  for (int r = 0; r < kRows; ++r) {
+    Lanes all = chain[r][0];
+    for (int k = 1; k < kChains; ++k) all += chain[r][k];
+    float sum = 0;
+    for (int k = 0; k < kLanes; ++k) sum += all[k];
+    for (int64_t j = i; j < count; ++j) sum += w[j] * x.row(row + r)[j];
+    sums[r] = sum;
+  }
 }
 
 }  // namespace
@@ -47,9 +52,14 @@ void few_rows_matmul(Rows y, ConstRows x, const HeldMatrix& w, float beta, float
         decode_tile(values, w.stored + begin * w.cols / size.values * size.bytes, rows * w.cols, w.format);
       }
       for (int64_t o = 0; o < rows; ++o) {
-        for (int64_t r = 0; r < x.rows; ++r) {
-          float& out = y.row(r)[begin + o];
-          out = dot(values + o * w.cols, x.row(r), w.cols) + (beta == 0 ? 0.0f : out);
+        float sums[4];
+        for (int64_t row = 0, step; row < x.rows; row += step) {
+          step = x.rows - row >= 4 ? 4 : 1;
+          (step == 4 ? dots<4> : dots<1>)(sums, values + o * w.cols, x, row, w.cols);
+          for (int64_t r = 0; r < step; ++r) {
+            float& out = y.row(row + r)[begin + o];
+            out = sums[r] + (beta == 0 ? 0.0f : out);
+          }
         }
       }
     }

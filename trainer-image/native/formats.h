@@ -22,6 +22,10 @@ FormatSize format_size(Format format);
 // Throws Error{kInvalidArgument} for a name that is not one of ours.
 Format parse_format(std::string_view name);
 
+// Whether no value of these whole blocks is an infinity or a NaN: blocks of integers have none when their scales are
+// finite.
+bool all_finite(const uint8_t* blocks, int64_t bytes, Format format);
+
 // out[0..count) = the values of count / values blocks. count is a multiple of the block's values.
 using DecodeOp = void(float* out, const uint8_t* blocks, int64_t count, Format format);
 

@@ -1,6 +1,8 @@
 #include "head.h"
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
 namespace humanizer {
 
@@ -16,18 +18,30 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
                const int32_t* labels, float* scratch) {
   // Parts of one size: a short last part would decode all of W for a few rows.
   const int64_t most = std::min(hidden.rows, head_rows(w.rows())), parts = (hidden.rows + most - 1) / most;
-  const int64_t part = (hidden.rows + parts - 1) / parts;
-  float* block = scratch + part * w.rows();
+  const int64_t part = (hidden.rows + parts - 1) / parts, vocabulary = w.rows();
+  std::vector<RowSoftmax> softmax(static_cast<size_t>(part));
+  float *gradient = scratch + part * vocabulary, *block = gradient + part * kVocabularyBlock;
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const int64_t rows = std::min(part, hidden.rows - r);
-    const Rows logits = dense(scratch, rows, w.rows());
-    head_logits(backend, logits, slice(hidden, r, rows), w, block);
-    backend.cross_entropy(nll + r, logits, labels + r, dhidden.data != nullptr);
+    const ConstRows here = slice(hidden, r, rows);
+    const Rows logits = dense(scratch, rows, vocabulary);
+    for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
+      const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
+      // Without a gradient the block's logits are done with at once: the next take their place.
+      const Rows z = dhidden.data ? columns(logits, v, size) : dense(scratch, rows, size);
+      matmul(z, here, w.decode(backend, v, size, block), Transpose::kNT, 1, 0);
+      backend.cross_entropy_scan(softmax.data(), z, labels + r, v);
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      const RowSoftmax& of = softmax[static_cast<size_t>(i)];
+      nll[r + i] = std::log(of.total) + static_cast<double>(of.maximum) - static_cast<double>(of.target);
+    }
     if (!dhidden.data) continue;
-    for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
-      const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
-      matmul(slice(dhidden, r, rows), columns(logits, v, size), w.decode(backend, v, size, block), Transpose::kNN, 1,
-             v == 0 ? 0.0f : 1.0f);
+    for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
+      const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
+      const Rows dz = dense(gradient, rows, size);
+      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax.data(), labels + r, v);
+      matmul(slice(dhidden, r, rows), dz, w.decode(backend, v, size, block), Transpose::kNN, 1, v == 0 ? 0.0f : 1.0f);
     }
   }
 }

@@ -15,9 +15,13 @@ inline int64_t head_rows(int64_t vocabulary) {
   return rows < 16 ? 16 : rows;
 }
 
-// scratch of both: kVocabularyBlock * C floats, and no less than few_rows_matmul wants; head_loss has min(R, head_rows)
-// * V floats of logits before those.
+// Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
+inline int64_t head_loss_scratch(int64_t rows, const Weight& w) {
+  const int64_t part = rows < head_rows(w.rows()) ? rows : head_rows(w.rows());
+  return part * (w.rows() + kVocabularyBlock) + kVocabularyBlock * w.cols();
+}
 
+// scratch: kVocabularyBlock * C floats, and no less than few_rows_matmul wants.
 // logits (R, V) = hidden (R, C) W^T
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 

@@ -17,8 +17,11 @@ import {
 } from './contract.ts'
 import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
 import {
+  checkAdapterTensors,
   checkArchitecture,
   checkBatch,
+  checkBlockSize,
+  checkFloat32s,
   checkInteger,
   checkLora,
   checkNumber,
@@ -73,6 +76,8 @@ class NativeAdapter implements Adapter {
 
   restoreOptimizer(state: OptimizerState): void {
     now(() => {
+      checkAdapterTensors(state.firstMoment)
+      checkAdapterTensors(state.secondMoment)
       addon().writeMoment(this.handle, 'firstMoment', state.firstMoment)
       addon().writeMoment(this.handle, 'secondMoment', state.secondMoment)
     })
@@ -132,6 +137,7 @@ class NativeModel implements Model {
   #adapter(config: LoraConfig, tensors: readonly AdapterTensor[] | null): Promise<Adapter> {
     return settled(async () => {
       checkLora(config)
+      if (tensors) checkAdapterTensors(tensors)
       const handle = await addon().createAdapter(this.#open, config, tensors)
       return new NativeAdapter(this.#open, handle, config)
     })
@@ -223,8 +229,7 @@ export function loadModel(
     for (const tensor of tensors) checkTensor(tensor)
     checkInteger('threads', options.threads, 1, 1024)
     const { type, blockSize, doubleQuantization } = options.quantization
-    checkInteger('quantization.blockSize', blockSize, 2, 4096)
-    if (blockSize % 2 !== 0) throw invalid('quantization.blockSize', blockSize, 'an even number')
+    checkBlockSize('quantization.blockSize', blockSize)
     const quantization = { nf4: type === 'NF4', blockSize, doubleQuantization }
     const onProgress = options.onProgress ?? (() => {})
     const handle = await addon().loadModel(architecture, tensors, quantization, options.threads, onProgress)
@@ -240,11 +245,16 @@ export function readTensor(tensor: TensorSource): Float32Array {
   })
 }
 
-/** values in bitsandbytes' NF4 form, with both forms of the scales: absmax, and the double-quantised rest. */
+/** Finite values in bitsandbytes' NF4 form, with both forms of the scales: absmax, and the double-quantised rest. */
 export function quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor {
   return now(() => {
-    checkInteger('blockSize', blockSize, 2, 4096)
-    return addon().quantizeNf4(values, blockSize)
+    checkFloat32s('values', values)
+    if (values.length === 0) throw invalid('values.length', 0, 'at least one value')
+    checkBlockSize('blockSize', blockSize)
+    const quantized = addon().quantizeNf4(values, blockSize)
+    const block = quantized.absmax.findIndex((scale) => !Number.isFinite(scale))
+    if (block >= 0) throw invalid('values', `not finite in block ${block}`, 'finite numbers')
+    return quantized
   })
 }
 

@@ -1,5 +1,5 @@
 // A Llama with LoRA adapters: the operations in order, forward and backward. Configurations of it: Llama 2 and 3,
-// SmolLM2, Mistral, Qwen2 (attention_bias).
+// SmolLM2, Mistral, Qwen2 (biases of q, k and v).
 //
 //   x = embedding[token]
 //   each layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rmsnorm(x);   x += down(swiglu(gate(n), up(n))),

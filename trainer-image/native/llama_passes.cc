@@ -82,8 +82,9 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);
-  w.head_scratch = arena.take(std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary +
-                              std::max(kVocabularyBlock * hidden, tile(head())));
+  const int64_t logits = std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary;
+  w.head_scratch = arena.take(
+      std::max(head_loss_scratch(heads, head()), logits + std::max(kVocabularyBlock * hidden, tile(head()))));
   w.nll = arena.take<double>(heads);
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);
@@ -96,13 +97,16 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
 
 void Llama::prepare_positions(int64_t count) {
   if (count <= rope_positions_) return;
-  rope_positions_ = std::max<int64_t>({count, 2 * rope_positions_, 256});
-  rope_ = Buffer(*account_, static_cast<size_t>(rope_positions_ * a_.head_size) * sizeof(float));
-  rope_table(rope_.as(), frequencies_, rope_positions_);
+  const int64_t positions = std::max<int64_t>({count, 2 * rope_positions_, 256});
+  Buffer table(*account_, static_cast<size_t>(positions * a_.head_size) * sizeof(float));
+  rope_table(table.as(), frequencies_, positions);
+  rope_ = std::move(table);
+  rope_positions_ = positions;
 }
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   float* x = pass.training ? w.layers[0].x : w.x;
+#pragma omp parallel for schedule(static)
   for (int64_t r = 0; r < pass.rows; ++r) {
     const ConstRows row = weights_.embedding.decode(backend_, pass.tokens[r], 1, x + r * a_.hidden);
     if (row.data != x + r * a_.hidden) std::copy(row.data, row.data + a_.hidden, x + r * a_.hidden);

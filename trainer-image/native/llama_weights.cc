@@ -20,8 +20,6 @@ class Tensors {
     for (const TensorSource& source : sources) by_name_.emplace(source.name, &source);
   }
 
-  bool has(const std::string& name) const { return by_name_.contains(name); }
-
   const TensorSource& get(const std::string& name, const std::vector<int64_t>& shape) const {
     const auto found = by_name_.find(name);
     if (found == by_name_.end()) throw Error(Code::kDataInvalid, "tensor " + name + " is missing");
@@ -56,13 +54,19 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
     return read_values(backend, tensors.get(name, {size}));
   };
   const auto shapes = module_shapes(a);
+  const int64_t matrices = (a.tied_embeddings ? 1 : 2) + a.layers * static_cast<int64_t>(kModules);
+  int64_t done = 0;
+  const auto matrix = [&](const std::string& name, ModuleShape shape, bool nf4) {
+    const TensorSource& source = tensors.get(name, {shape.out, shape.in});
+    Weight weight =
+        nf4 ? Weight::quantized(backend, account, source, quantization) : Weight::stored(backend, account, source);
+    progress(static_cast<double>(++done) / static_cast<double>(matrices));
+    return weight;
+  };
 
   LlamaWeights weights;
-  weights.embedding =
-      Weight::stored(backend, account, tensors.get("model.embed_tokens.weight", {a.vocabulary, a.hidden}));
-  if (!a.tied_embeddings) {
-    weights.head = Weight::stored(backend, account, tensors.get("lm_head.weight", {a.vocabulary, a.hidden}));
-  }
+  weights.embedding = matrix("model.embed_tokens.weight", {a.hidden, a.vocabulary}, false);
+  if (!a.tied_embeddings) weights.head = matrix("lm_head.weight", {a.hidden, a.vocabulary}, false);
   weights.norm = vector("model.norm.weight", a.hidden);
   for (int64_t l = 0; l < a.layers; ++l) {
     const std::string prefix = "model.layers." + std::to_string(l) + ".";
@@ -70,20 +74,16 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
     layer.attention_norm = vector(prefix + "input_layernorm.weight", a.hidden);
     layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
     for (size_t m = 0; m < kModules; ++m) {
-      const TensorSource& source = tensors.get(prefix + kModuleNames[m] + ".weight", {shapes[m].out, shapes[m].in});
-      layer.linear[m] = quantization.nf4 ? Weight::quantized(backend, account, source, quantization)
-                                         : Weight::stored(backend, account, source);
+      layer.linear[m] = matrix(prefix + kModuleNames[m] + ".weight", shapes[m], quantization.nf4);
     }
-    if (a.attention_bias) {
+    if (a.qkv_bias) {
       for (const Module m : {kQ, kK, kV}) {
         const std::vector<float> bias = vector(prefix + kModuleNames[m] + ".bias", shapes[m].out);
         layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
       }
-      const std::string o_bias = prefix + kModuleNames[kO] + ".bias";
-      if (tensors.has(o_bias)) layer.o_bias = vector(o_bias, a.hidden);
     }
+    if (a.output_bias) layer.o_bias = vector(prefix + kModuleNames[kO] + ".bias", a.hidden);
     weights.layers.push_back(std::move(layer));
-    progress(static_cast<double>(l + 1) / static_cast<double>(a.layers));
   }
   return weights;
 }

@@ -15,7 +15,7 @@ struct Architecture {
   float norm_epsilon, rope_theta;
   RopeScaling rope_scaling;
   bool tied_embeddings;
-  bool attention_bias;  // q, k, v have one (Qwen2); o has one when its tensor is there
+  bool qkv_bias, output_bias;  // biases of q, k and v, and of o
   int64_t q_size() const { return heads * head_size; }
   int64_t kv_size() const { return kv_heads * head_size; }
   int64_t qkv_size() const { return q_size() + 2 * kv_size(); }
@@ -37,8 +37,9 @@ struct LlamaWeights {
   std::vector<LayerWeights> layers;
 };
 
-// progress is called with the fraction done after each layer. Throws Error{kDataInvalid} naming a tensor that is
-// missing, has another shape than the architecture says, or is cut short.
+// progress is called with the fraction done after each matrix; what it throws ends the loading. Throws
+// Error{kDataInvalid} naming a tensor that is missing, has another shape than the architecture says, is cut short or
+// not finite.
 LlamaWeights load_weights(const Backend& backend, Account& account, const Architecture& a,
                           const std::vector<TensorSource>& sources, const Quantization& quantization,
                           const std::function<void(double)>& progress);

@@ -24,6 +24,7 @@ Buffer::Buffer(Account& account, size_t bytes) : bytes_(bytes), account_(&accoun
 
 Buffer::~Buffer() {
   if (!data_) return;
+  allow(data_, bytes_);
   munmap(data_, bytes_);
   account_->resident.fetch_sub(static_cast<int64_t>(bytes_));
 }

@@ -5,7 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace humanizer {
+
+// AddressSanitizer knows no block of an arena from its neighbour: in its builds a gap that must not be touched lies
+// between them.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr size_t kArenaGap = 64;
+inline void forbid(const void* at, size_t bytes) { __asan_poison_memory_region(at, bytes); }
+inline void allow(const void* at, size_t bytes) { __asan_unpoison_memory_region(at, bytes); }
+#else
+inline constexpr size_t kArenaGap = 0;
+inline void forbid(const void*, size_t) {}
+inline void allow(const void*, size_t) {}
+#endif
 
 // Bytes held by one model, its adapters and its sequences.
 struct Account {
@@ -55,6 +71,7 @@ class Arena {
       block_ = Buffer(account_, used_);
     }
     base_ = block_.as<char>();
+    forbid(base_, block_.bytes());
     used_ = 0;
     return plan(*this);
   }
@@ -62,7 +79,9 @@ class Arena {
   template <class T = float>
   T* take(int64_t count) {
     char* at = base_ ? base_ + used_ : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
+    if (at) allow(at, bytes);
+    used_ += (bytes + 63) / 64 * 64 + kArenaGap;
     return reinterpret_cast<T*>(at);
   }
 

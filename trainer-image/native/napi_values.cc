@@ -4,6 +4,12 @@
 
 namespace humanizer {
 
+void refuse_array(Napi::Env env) {
+  Napi::Error error = Napi::Error::New(env, "a typed array is of another type than this argument has");
+  error.Set("code", Napi::String::New(env, "INVALID_ARGUMENT"));
+  throw error;
+}
+
 Architecture architecture_of(const Napi::Object& o) {
   Architecture a{integer(o, "hiddenSize"),
                  integer(o, "intermediateSize"),
@@ -16,7 +22,8 @@ Architecture architecture_of(const Napi::Object& o) {
                  static_cast<float>(number(o, "ropeTheta")),
                  {},
                  boolean(o, "tiedEmbeddings"),
-                 boolean(o, "attentionBias")};
+                 boolean(o, "qkvBias"),
+                 boolean(o, "outputBias")};
   if (o.Get("ropeScaling").IsObject()) {
     const auto s = o.Get("ropeScaling").As<Napi::Object>();
     a.rope_scaling = {static_cast<float>(number(s, "factor")), static_cast<float>(number(s, "lowFrequencyFactor")),
@@ -55,11 +62,8 @@ std::vector<NamedTensor> named_tensors_of(const Napi::Value& value) {
   return list<NamedTensor>(value, [](const Napi::Value& item) {
     const auto o = item.As<Napi::Object>();
     const auto shape = o.Get("shape").As<Napi::Array>();
-    const auto data = o.Get("data").As<Napi::Float32Array>();
-    return NamedTensor{text(o, "name"),
-                       shape.Get(0u).ToNumber().Int64Value(),
-                       shape.Get(1u).ToNumber().Int64Value(),
-                       {data.Data(), data.Data() + data.ElementLength()}};
+    return NamedTensor{text(o, "name"), shape.Get(0u).ToNumber().Int64Value(), shape.Get(1u).ToNumber().Int64Value(),
+                       elements<Napi::Float32Array, napi_float32_array>(o.Get("data"))};
   });
 }
 

@@ -1,4 +1,5 @@
-// JavaScript values to the engine's and back. index.ts has checked types and shapes.
+// JavaScript values to the engine's and back. index.ts has checked types and shapes; what
+// would let memory be misread is checked here again.
 #pragma once
 
 #include <napi.h>
@@ -16,6 +17,8 @@ inline double number(const Napi::Object& o, const char* field) { return o.Get(fi
 inline bool boolean(const Napi::Object& o, const char* field) { return o.Get(field).ToBoolean().Value(); }
 inline std::string text(const Napi::Object& o, const char* field) { return o.Get(field).ToString().Utf8Value(); }
 
+[[noreturn]] void refuse_array(Napi::Env env);
+
 template <class Item, class Read>
 std::vector<Item> list(const Napi::Value& value, Read read) {
   const auto array = value.As<Napi::Array>();
@@ -27,9 +30,16 @@ std::vector<Item> list(const Napi::Value& value, Read read) {
   return items;
 }
 
+// A copy of a typed array. As<> does not look at the type, and the memory of another would be read as if it were this
+// one's: throws INVALID_ARGUMENT.
+template <class Array, napi_typedarray_type type>
+auto elements(const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != type) refuse_array(value.Env());
+  const auto array = value.As<Array>();
+  return std::vector(array.Data(), array.Data() + array.ElementLength());
+}
 inline std::vector<int32_t> int32s(const Napi::Value& value) {
-  const auto array = value.As<Napi::Int32Array>();
-  return {array.Data(), array.Data() + array.ElementLength()};
+  return elements<Napi::Int32Array, napi_int32_array>(value);
 }
 
 template <class Array, class T>

@@ -1,5 +1,6 @@
 #include "nf4.h"
 
+#include <bit>
 #include <cmath>
 
 #if defined(__AVX2__)
@@ -9,6 +10,8 @@
 namespace humanizer::HUMANIZER_ISA {
 
 namespace {
+
+constexpr int kZeroCode = 7;  // kNf4Code[7] is 0
 
 // Index of the nearest value; the lower one on a tie.
 int nearest_dynamic(float x) {
@@ -62,9 +65,14 @@ void nf4_quantize(uint8_t* codes, float* absmax, const float* values, int64_t co
   for (int64_t b = 0; b < (count + block - 1) / block; ++b) {
     const int64_t begin = b * block, size = begin + block < count ? block : count - begin;
     const float* x = values + begin;
-    float largest = 0;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < size; ++i) largest = std::fabs(x[i]) > largest ? std::fabs(x[i]) : largest;
+    // As integers the magnitudes have the order of the numbers, with infinity and NaN above all of them.
+    int32_t bits = 0;
+#pragma omp simd reduction(max : bits)
+    for (int64_t i = 0; i < size; ++i) {
+      const int32_t magnitude = std::bit_cast<int32_t>(x[i]) & 0x7fffffff;
+      bits = magnitude > bits ? magnitude : bits;
+    }
+    const float largest = std::bit_cast<float>(bits);
     absmax[b] = largest;
     const float reciprocal = 1.0f / (largest > 1e-38f ? largest : 1e-38f);
     const auto code_of = [&](int64_t i) {
@@ -74,7 +82,7 @@ void nf4_quantize(uint8_t* codes, float* absmax, const float* values, int64_t co
       return code;
     };
     for (int64_t i = 0; i < size; i += 2) {
-      const int second = i + 1 < size ? code_of(i + 1) : 0;
+      const int second = i + 1 < size ? code_of(i + 1) : kZeroCode;
       codes[(begin + i) / 2] = static_cast<uint8_t>(code_of(i) << 4 | second);
     }
   }

@@ -1,6 +1,7 @@
 // NF4 as bitsandbytes has it (Dettmers et al., 2023), on the flattened row-major weight:
-//   absmax[b] = max |x| of block b;  n = x * (1 / absmax);  code = number of thresholds below n (a tie goes down)
-//   byte i = code[2i] << 4 | code[2i+1];  x' = kNf4Code[code] * absmax
+//   absmax[b] = max |x| of block b, not finite when an x is not;  n = x * (1 / absmax);  code = number of thresholds
+//   below n (a tie goes down) byte i = code[2i] << 4 | code[2i+1], the one beyond an odd count that of 0;  x' =
+//   kNf4Code[code] * absmax
 // Double quantisation stores absmax in 8 bits: offset = mean(absmax); per 256 blocks scale = max |absmax - offset|;
 //   q = nearest of kDynamicCode to (absmax - offset) / scale;  absmax' = kDynamicCode[q] * scale + offset
 // A block of zeros has code 7 (0.0) throughout, as on bitsandbytes' CPU path.

@@ -4,15 +4,18 @@
 
 namespace humanizer::HUMANIZER_ISA {
 
+namespace {
+
+void scale_row(float* out, const float* in, const float* w, float scale, int64_t count) {
+#pragma omp simd
+  for (int64_t c = 0; c < count; ++c) out[c] = in[c] * scale * w[c];
+}
+
+}  // namespace
+
 void rmsnorm_replay(Rows y, const float* rstd, ConstRows x, const float* w) {
 #pragma omp parallel for schedule(static)
-  for (int64_t r = 0; r < x.rows; ++r) {
-    const float* in = x.row(r);
-    float* out = y.row(r);
-    const float scale = rstd[r];
-#pragma omp simd
-    for (int64_t c = 0; c < x.cols; ++c) out[c] = in[c] * scale * w[c];
-  }
+  for (int64_t r = 0; r < x.rows; ++r) scale_row(y.row(r), x.row(r), w, rstd[r], x.cols);
 }
 
 void rmsnorm_forward(Rows y, float* rstd, ConstRows x, const float* w, float eps) {
@@ -23,8 +26,8 @@ void rmsnorm_forward(Rows y, float* rstd, ConstRows x, const float* w, float eps
 #pragma omp simd reduction(+ : squares)
     for (int64_t c = 0; c < x.cols; ++c) squares += in[c] * in[c];
     rstd[r] = 1.0f / std::sqrt(squares / static_cast<float>(x.cols) + eps);
+    scale_row(y.row(r), in, w, rstd[r], x.cols);
   }
-  rmsnorm_replay(y, rstd, x, w);
 }
 
 void rmsnorm_backward(Rows dx, ConstRows dy, ConstRows x, const float* rstd, const float* w) {

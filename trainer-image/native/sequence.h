@@ -28,17 +28,19 @@ class Sequence {
     return dense(values_[static_cast<size_t>(layer)].as(), rows, kv_size_);
   }
 
-  // Room for tokens more; the cache doubles, so that a growing answer is copied a few times only.
+  // Room for tokens more; the cache doubles, so that a growing answer is copied a few times only. Throws
+  // Error{kOutOfMemory} and then holds what it held: layer by layer, so that old and new never exist twice as a whole.
   void reserve(int64_t tokens) {
     if (length_ + tokens <= capacity_) return;
-    capacity_ = std::min(max_tokens_, std::max<int64_t>({64, 2 * capacity_, length_ + tokens}));
+    const int64_t capacity = std::min(max_tokens_, std::max<int64_t>({64, 2 * capacity_, length_ + tokens}));
     for (std::vector<Buffer>* side : {&keys_, &values_}) {
       for (Buffer& buffer : *side) {
-        Buffer larger(*account_, static_cast<size_t>(capacity_ * kv_size_) * sizeof(float));
+        Buffer larger(*account_, static_cast<size_t>(capacity * kv_size_) * sizeof(float));
         std::copy(buffer.as(), buffer.as() + length_ * kv_size_, larger.as());
         buffer = std::move(larger);
       }
     }
+    capacity_ = capacity;
   }
   // After a forward pass wrote all layers: a pass that failed leaves the cache as it was.
   void advance(int64_t tokens) { length_ += tokens; }
@@ -46,7 +48,7 @@ class Sequence {
  private:
   std::shared_ptr<Account> account_;
   std::shared_ptr<Adapter> adapter_;
-  int64_t kv_size_, max_tokens_, length_ = 0, capacity_ = 0;
+  int64_t kv_size_, max_tokens_, length_ = 0, capacity_ = 0;  // every buffer has room for capacity_ tokens at least
   std::vector<Buffer> keys_, values_;
 };
 

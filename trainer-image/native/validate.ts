@@ -1,4 +1,11 @@
-import { type Architecture, type Batch, type LoraConfig, NativeError, type TensorSource } from './contract.ts'
+import {
+  type AdapterTensor,
+  type Architecture,
+  type Batch,
+  type LoraConfig,
+  NativeError,
+  type TensorSource,
+} from './contract.ts'
 
 /** INVALID_ARGUMENT naming the field, its value and what is expected. */
 export function invalid(field: string, value: unknown, expected: string): NativeError {
@@ -12,6 +19,11 @@ export function checkInteger(field: string, value: number, minimum: number, maxi
 
 export function checkNumber(field: string, value: number, minimum: number, maximum = Number.MAX_VALUE): void {
   if (!(value >= minimum && value <= maximum)) throw invalid(field, value, `a number in [${minimum}, ${maximum}]`)
+}
+
+export function checkBlockSize(field: string, value: number): void {
+  checkInteger(field, value, 2, 4096)
+  if (value % 2 !== 0) throw invalid(field, value, 'an even number')
 }
 
 export function checkArchitecture(a: Architecture): void {
@@ -38,7 +50,26 @@ export function checkTensor(t: TensorSource): void {
   checkInteger(`tensor ${t.name}: offset`, t.offset, 0, Number.MAX_SAFE_INTEGER)
   checkInteger(`tensor ${t.name}: bytes`, t.bytes, 1, Number.MAX_SAFE_INTEGER)
   for (const size of t.shape) checkInteger(`tensor ${t.name}: shape`, size, 1)
+  if (t.unpermuteHeads !== undefined) checkInteger(`tensor ${t.name}: unpermuteHeads`, t.unpermuteHeads, 1)
 }
+
+/** Tensors of an adapter by themselves; whether they are those of its targets is for the engine to say. */
+export function checkAdapterTensors(tensors: readonly AdapterTensor[]): void {
+  const names = new Set<string>()
+  for (const { name, shape, data } of tensors) {
+    const field = `tensor ${name}`
+    if (names.has(name)) throw new NativeError('DATA_INVALID', `adapter ${field} stands twice`)
+    names.add(name)
+    checkFloat32s(`${field}: data`, data)
+    if (shape.length !== 2) throw invalid(`${field}: shape`, `[${shape.join(', ')}]`, 'two sizes')
+    for (const size of shape) checkInteger(`${field}: shape`, size, 1)
+    if (data.length !== shape[0] * shape[1])
+      throw invalid(`${field}: data.length`, data.length, `${shape[0]} · ${shape[1]}`)
+  }
+}
+
+const kindOf = (value: unknown): string =>
+  value === null || value === undefined ? String(value) : value.constructor.name
 
 export function checkLora(c: LoraConfig): void {
   checkInteger('lora.rank', c.rank, 1, 4096)
@@ -46,6 +77,14 @@ export function checkLora(c: LoraConfig): void {
   if (!(c.dropout >= 0 && c.dropout < 1)) throw invalid('lora.dropout', c.dropout, 'a number in [0, 1)')
   checkInteger('lora.seed', c.seed, 0, Number.MAX_SAFE_INTEGER)
   if (c.targetModules.length === 0) throw invalid('lora.targetModules', '[]', 'at least one module name')
+}
+
+export function checkFloat32s(field: string, array: Float32Array): void {
+  if (!(array instanceof Float32Array)) throw invalid(field, kindOf(array), 'a Float32Array')
+}
+
+function checkInt32s(field: string, array: Int32Array): void {
+  if (!(array instanceof Int32Array)) throw invalid(field, kindOf(array), 'an Int32Array')
 }
 
 function checkOffsets(field: string, offsets: Int32Array, last: number): void {
@@ -56,7 +95,8 @@ function checkOffsets(field: string, offsets: Int32Array, last: number): void {
 }
 
 export function checkTokens(field: string, tokens: Int32Array, vocabularySize: number): void {
-  if (!(tokens instanceof Int32Array) || tokens.length === 0) throw invalid(field, tokens, 'a non-empty Int32Array')
+  checkInt32s(field, tokens)
+  if (tokens.length === 0) throw invalid(`${field}.length`, 0, 'at least one token')
   for (let i = 0; i < tokens.length; i++)
     if (tokens[i]! < 0 || tokens[i]! >= vocabularySize)
       throw invalid(`${field}[${i}]`, tokens[i], `a token id below ${vocabularySize}`)
@@ -65,6 +105,8 @@ export function checkTokens(field: string, tokens: Int32Array, vocabularySize: n
 /** The engine indexes memory by these numbers: everything that could leave its arrays is refused here. */
 export function checkBatch(batch: Batch, a: Architecture): void {
   checkTokens('batch.tokens', batch.tokens, a.vocabularySize)
+  for (const field of ['labels', 'documents', 'sequences', 'sequenceOrdinals'] as const)
+    checkInt32s(`batch.${field}`, batch[field])
   const length = batch.tokens.length
   if (batch.labels.length !== length)
     throw invalid('batch.labels.length', batch.labels.length, `${length}, one for each token`)

@@ -13,6 +13,8 @@ namespace humanizer {
 
 namespace {
 
+constexpr int64_t kLargestTensor = int64_t{1} << 48;  // bytes as f32; every size below it fits its type
+
 int64_t row_bytes(const TensorSource& source) {
   const FormatSize size = format_size(source.format);
   return source.shape.back() / size.values * size.bytes;
@@ -20,54 +22,89 @@ int64_t row_bytes(const TensorSource& source) {
 
 int64_t row_count(const TensorSource& source) { return source.shape.size() == 2 ? source.shape[0] : 1; }
 
+// What unpermute_heads is about: the rows of a matrix, or the values of their bias.
+int64_t rows_of_heads(const TensorSource& source) { return source.shape[0]; }
+
 void check(const TensorSource& source) {
+  const auto refuse = [&](const std::string& why) { throw Error(Code::kDataInvalid, "tensor " + source.name + why); };
   const FormatSize size = format_size(source.format);
   if (source.shape.empty() || source.shape.size() > 2 || source.shape.back() % size.values != 0) {
-    throw Error(Code::kDataInvalid,
-                "tensor " + source.name + ": its last dimension must be a multiple of " + std::to_string(size.values));
+    refuse(": its last dimension must be a multiple of " + std::to_string(size.values));
+  }
+  int64_t f32_bytes = sizeof(float);
+  for (const int64_t extent : source.shape) {
+    if (extent < 1 || __builtin_mul_overflow(f32_bytes, extent, &f32_bytes) || f32_bytes > kLargestTensor) {
+      refuse(": a dimension of " + std::to_string(extent) + " is too large or too small");
+    }
   }
   const int64_t expected = row_count(source) * row_bytes(source);
   if (source.bytes != expected) {
-    throw Error(Code::kDataInvalid, "tensor " + source.name + " has " + std::to_string(source.bytes) +
-                                        " bytes, its shape needs " + std::to_string(expected));
+    refuse(" has " + std::to_string(source.bytes) + " bytes, its shape needs " + std::to_string(expected));
+  }
+  if (source.unpermute_heads == 0) return;
+  if (source.shape.size() == 1 && size.values != 1) refuse(": the values of a bias in blocks cannot change places");
+  if (source.unpermute_heads < 0 || source.unpermute_heads > rows_of_heads(source) ||
+      rows_of_heads(source) % (source.unpermute_heads * 2) != 0) {
+    refuse(": " + std::to_string(rows_of_heads(source)) + " rows are not " + std::to_string(source.unpermute_heads) +
+           " heads of even size");
   }
 }
 
-struct File {
-  explicit File(const std::string& path) : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (descriptor < 0) throw Error(Code::kDataInvalid, "cannot open " + path + ": " + std::strerror(errno));
+// The bytes of one tensor in its file: opened, and long enough, before memory is taken for what the header claims.
+class TensorFile {
+ public:
+  explicit TensorFile(const TensorSource& source)
+      : source_(source), descriptor_(open(source.file.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor_ < 0) throw Error(Code::kDataInvalid, "cannot open " + source.file + ": " + std::strerror(errno));
+    const off_t size = lseek(descriptor_, 0, SEEK_END);
+    if (source.offset < 0 || source.offset > size || source.bytes > size - source.offset) {
+      close(descriptor_);
+      ends_early(source.bytes - std::clamp<int64_t>(size - std::max<int64_t>(source.offset, 0), 0, source.bytes));
+    }
   }
-  ~File() { close(descriptor); }
-  int descriptor;
+  ~TensorFile() { close(descriptor_); }
+  TensorFile(const TensorFile&) = delete;
+
+  // The bytes [begin, end) of the tensor.
+  void read(uint8_t* out, int64_t begin, int64_t end) const {
+    for (int64_t done = begin; done < end;) {
+      const ssize_t got = pread(descriptor_, out + done, static_cast<size_t>(end - done), source_.offset + done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0)
+        throw Error(Code::kDataInvalid, "tensor " + source_.name + ": " + source_.file + ": " + std::strerror(errno));
+      if (got == 0) ends_early(source_.bytes - done);
+      done += got;
+    }
+  }
+
+ private:
+  [[noreturn]] void ends_early(int64_t bytes) const {
+    throw Error(Code::kDataInvalid,
+                "tensor " + source_.name + ": " + source_.file + " ends " + std::to_string(bytes) + " bytes too early");
+  }
+
+  const TensorSource& source_;
+  int descriptor_;
 };
 
-void read_bytes(const TensorSource& source, uint8_t* out) {
-  const File file(source.file);
-  for (int64_t done = 0; done < source.bytes;) {
-    const ssize_t got =
-        pread(file.descriptor, out + done, static_cast<size_t>(source.bytes - done), source.offset + done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0)
-      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + ": " + std::strerror(errno));
-    if (got == 0) {
-      throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + source.file + " ends " +
-                                          std::to_string(source.bytes - done) + " bytes too early");
+void read_bytes(const TensorSource& source, const TensorFile& file, uint8_t* out) {
+  constexpr int64_t kPart = 1 << 20;  // is still in the cache when it is checked
+  const int64_t block = format_size(source.format).bytes, part = kPart / block * block;
+  for (int64_t begin = 0; begin < source.bytes; begin += part) {
+    const int64_t end = std::min(begin + part, source.bytes);
+    file.read(out, begin, end);
+    if (!all_finite(out + begin, end - begin, source.format)) {
+      throw Error(Code::kDataInvalid, "tensor " + source.name + " has a value that is no finite number");
     }
-    done += got;
   }
 }
 
 // Row j * half + i of a head is at i * 2 + j in the file.
 void unpermute(const TensorSource& source, uint8_t* rows) {
-  const int64_t heads = source.unpermute_heads, count = row_count(source), bytes = row_bytes(source);
+  const int64_t heads = source.unpermute_heads;
   if (heads == 0) return;
-  const int64_t vector_rows = source.shape.size() == 1 ? source.shape[0] : count;  // a bias has one value per row
-  const int64_t unit = source.shape.size() == 1 ? format_size(source.format).bytes : bytes;
-  if (vector_rows % (heads * 2) != 0) {
-    throw Error(Code::kDataInvalid, "tensor " + source.name + ": " + std::to_string(vector_rows) + " rows are not " +
-                                        std::to_string(heads) + " heads of even size");
-  }
-  const int64_t size = vector_rows / heads, half = size / 2;
+  const int64_t unit = source.shape.size() == 1 ? format_size(source.format).bytes : row_bytes(source);
+  const int64_t size = rows_of_heads(source) / heads, half = size / 2;
   std::vector<uint8_t> head(static_cast<size_t>(size * unit));
   for (int64_t h = 0; h < heads; ++h) {
     uint8_t* base = rows + h * size * unit;
@@ -83,12 +120,13 @@ void unpermute(const TensorSource& source, uint8_t* rows) {
 
 Weight Weight::stored(const Backend&, Account& account, const TensorSource& source) {
   check(source);
+  const TensorFile file(source);
   Weight weight;
   weight.rows_ = row_count(source);
   weight.cols_ = source.shape.back();
   weight.format_ = source.format;
   weight.stored_ = Buffer(account, static_cast<size_t>(source.bytes));
-  read_bytes(source, weight.stored_.as<uint8_t>());
+  read_bytes(source, file, weight.stored_.as<uint8_t>());
   unpermute(source, weight.stored_.as<uint8_t>());
   return weight;
 }
@@ -142,8 +180,9 @@ void Weight::decode_into(const Backend& backend, float* scratch) const {
 
 std::vector<float> read_values(const Backend& backend, const TensorSource& source) {
   check(source);
+  const TensorFile file(source);
   std::vector<uint8_t> bytes(static_cast<size_t>(source.bytes));
-  read_bytes(source, bytes.data());
+  read_bytes(source, file, bytes.data());
   unpermute(source, bytes.data());
   std::vector<float> values(static_cast<size_t>(source.shape.back() * row_count(source)));
   backend.decode(values.data(), bytes.data(), static_cast<int64_t>(values.size()), source.format);

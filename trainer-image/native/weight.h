@@ -27,7 +27,8 @@ struct Quantization {
 class Weight {
  public:
   Weight() = default;
-  // In the format of the file. Throws Error{kDataInvalid} naming the tensor when the file is too short.
+  // In the format of the file. Throws Error{kDataInvalid} naming the tensor when the file is too short, a size is
+  // impossible or a value is no finite number.
   static Weight stored(const Backend& backend, Account& account, const TensorSource& source);
   // Quantised to NF4 from the f32 values of the file.
   static Weight quantized(const Backend& backend, Account& account, const TensorSource& source,

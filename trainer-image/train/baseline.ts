@@ -1,13 +1,12 @@
 import { readFile } from 'node:fs/promises'
-import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import { evaluateLoss } from '../evaluate/evaluate.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { type Adapter, loadModel, type Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
+import { availableMemory } from './memory.ts'
 import type { EvaluationSets } from './plan.ts'
-import { memoryLimit } from './threads.ts'
 import type { Work } from './work.ts'
 
 /** One evaluation of the run's fixed subset; `adapter` undefined is the untouched base. */
@@ -48,9 +47,9 @@ export const writeBaseline = (runDirectory: string, baseline: EvaluationResult):
 const bytesUnquantized = ({ tensors }: OpenedModel): number =>
   1.25 * 4 * tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
 
-/** True when the base fits unquantised beside what the process holds now. */
-export const fitsUnquantized = (opened: OpenedModel): boolean =>
-  bytesUnquantized(opened) + process.memoryUsage.rss() < (memoryLimit() ?? totalmem())
+/** True when the base fits unquantised beside all that is held now. */
+export const fitsUnquantized = (opened: OpenedModel, available: number = availableMemory()): boolean =>
+  bytesUnquantized(opened) < available
 
 /** What quantisation alone costs: the loss of the same subset on the base as it was stored. Loaded, measured, closed. */
 export async function measureUnquantized(

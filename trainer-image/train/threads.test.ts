@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { memoryLimit, threadsOfQuota } from './threads.ts'
+import { threadsOfQuota } from './threads.ts'
 
 const v1 = '/sys/fs/cgroup/cpu/cpu.cfs_quota_us'
 const period = '/sys/fs/cgroup/cpu/cpu.cfs_period_us'
@@ -20,11 +20,3 @@ for (const { quota, files, want } of cases)
       threadsOfQuota((path) => (files as Record<string, string>)[path], 8),
       want,
     ))
-
-test('a memory limit is read from either cgroup version, and its absence is told apart', () => {
-  const read = (files: Record<string, string>) => memoryLimit((path) => files[path])
-  assert.equal(read({ '/sys/fs/cgroup/memory.max': '1073741824\n' }), 2 ** 30)
-  assert.equal(read({ '/sys/fs/cgroup/memory.max': 'max\n' }), undefined)
-  assert.equal(read({ '/sys/fs/cgroup/memory/memory.limit_in_bytes': '9223372036854771712\n' }), undefined)
-  assert.equal(read({ '/sys/fs/cgroup/memory/memory.limit_in_bytes': '4096\n' }), 4096)
-})

@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 /** Content of a file, or undefined when it is not there. */
 export type ReadText = (path: string) => string | undefined
 
-const readText: ReadText = (path) => {
+export const readText: ReadText = (path) => {
   try {
     return readFileSync(path, 'utf8')
   } catch {
@@ -26,11 +26,4 @@ export function cpuQuota(read: ReadText = readText): number | undefined {
 /** Threads of the engine: whole CPUs of the quota, since a throttled thread holds up all others; at least one. */
 export function threadsOfQuota(read: ReadText = readText, cpus: number = availableParallelism()): number {
   return Math.max(1, Math.min(cpus, Math.floor(cpuQuota(read) ?? cpus)))
-}
-
-/** Bytes that the container may use, from cgroup v2 or v1; undefined without a limit. */
-export function memoryLimit(read: ReadText = readText): number | undefined {
-  const text = read('/sys/fs/cgroup/memory.max') ?? read('/sys/fs/cgroup/memory/memory.limit_in_bytes')
-  const bytes = Number(text?.trim())
-  return Number.isFinite(bytes) && bytes > 0 && bytes < 2 ** 60 ? bytes : undefined // v1 says "none" with a huge number
 }

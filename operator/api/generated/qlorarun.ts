@@ -27,7 +27,7 @@ export interface QLoRARunSpec {
     name: string
   }
   /**
-   * The model to adapt, a Llama in Hugging Face's or GGUF format.
+   * The model to adapt, a Llama, Mistral or Qwen2 in Hugging Face's or GGUF format.
    */
   baseModel: {
     /**

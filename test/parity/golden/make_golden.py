@@ -3,7 +3,8 @@
     python3 -m venv oracle && oracle/bin/pip install -r requirements.txt && oracle/bin/python make_golden.py
 
 Sizes are odd on purpose: blocks of 64 cross rows and end ragged, heads are grouped, the head is tied. All compute is float32 on the
-CPU; every base weight is a bfloat16 number, so that quantisation has one right answer. Tensors (b = 'none' or 'nf4'):
+CPU, which must have AVX2 (else torch.linspace makes another dynamic map); every base weight is a bfloat16 number, so that quantisation
+has one right answer. Tensors (b = 'none' or 'nf4'):
 
     base/NAME             the model, bfloat16                      tokens, documents   int32; documents are unpacked here
     adapter/NAME          LoRA before training                     labels              int32, shifted, -100 ignored
@@ -11,7 +12,11 @@ CPU; every base weight is a bfloat16 number, so that quantisation has one right 
     b/gradient/NAME       of the summed NLL, dropout 0             b/trained/NAME      adapter after ten AdamW steps
     b/losses              mean NLL per label before each step      b/norms             gradient norm before clipping, each step
     llama3/nll            per document under llama3 rope scaling, no adapter
+    FAMILY/nll            per document, no adapter, of another family with the same weights;  FAMILY/base/NAME   its biases, bfloat16
     quantized/NAME/…      codes, absmax, absmax_code, absmax_scale, offset
+    edge/NAME/…           the same five of weights that training seldom has, their bfloat16 values, and dequantized: float32 again,
+                          from the doubly quantised form
+    dynamic_map           the 256 values that an absmax_code stands for
     format/T/{blocks,values}   GGUF blocks of type T and gguf-py's values
 """
 
@@ -23,10 +28,11 @@ import gguf
 import numpy as np
 import torch
 from bitsandbytes import functional
-from bitsandbytes.functional import quantize_4bit
+from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config, Qwen2ForCausalLM)
 
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 SHAPE = dict(
@@ -140,6 +146,65 @@ def train(out, prefix, model):
     out.update({f"{prefix}/trained/{n}": p.detach().clone() for n, p in parameters.items()})
 
 
+def families(out):
+    """Losses of each, and the config.json that transformers writes for it."""
+    kinds = {
+        "qwen2": (Qwen2Config, Qwen2ForCausalLM, {}),
+        "mistral": (MistralConfig, MistralForCausalLM, {"sliding_window": None}),
+        "biased": (LlamaConfig, LlamaForCausalLM, {"attention_bias": True}),
+    }
+    weights = base_model(ROPE).state_dict()
+    generator = torch.Generator().manual_seed(16)
+    configs = {}
+    for family, (Config, Model, changes) in kinds.items():
+        shape = {key: value for key, value in SHAPE.items() if key != "attention_bias"} | changes
+        config = Config(**shape, rope_parameters=ROPE, attn_implementation="eager", dtype=torch.float32, architectures=[Model.__name__])
+        model = Model(config).float().eval()
+        model.load_state_dict(weights, strict=False)
+        with torch.no_grad():
+            for name, bias in model.named_parameters():
+                if name.endswith(".bias"):
+                    bias.copy_((0.5 * torch.randn(bias.shape, generator=generator)).bfloat16())
+                    out[f"{family}/base/{name}"] = bias.detach().bfloat16()
+            out[f"{family}/nll"] = torch.stack([nll(model, d)[0] for d in documents()]).double()
+        configs[family] = json.loads(config.to_json_string())
+    return configs
+
+
+def nf4(out, key, weight):
+    codes, state = quantize_4bit(weight, blocksize=64, compress_statistics=False, quant_type="nf4")
+    _, nested = quantize_4bit(weight, blocksize=64, compress_statistics=True, quant_type="nf4")
+    out[f"{key}/codes"], out[f"{key}/absmax"] = codes.reshape(-1).clone(), state.absmax.clone()
+    out[f"{key}/absmax_code"], out[f"{key}/absmax_scale"] = nested.absmax.clone(), nested.state2.absmax.clone()
+    out[f"{key}/offset"] = nested.offset.reshape(1).clone()
+    return codes, nested
+
+
+def edges(out):
+    generator = torch.Generator().manual_seed(15)
+    uniform = lambda *shape: torch.rand(shape, generator=generator)
+    normal = lambda *shape: torch.randn(shape, generator=generator)
+    holes = normal(12, 64)
+    holes[2:5], holes[11] = 0, 0
+    signs = torch.where(uniform(9, 64) < 0.5, -1.0, 1.0)
+    weights = {
+        "heavy_tailed": torch.tan(torch.pi * (uniform(91, 187) - 0.5)),  # Cauchy, in two groups of scales
+        "constant": torch.full((9, 64), 0.3),
+        "one_size": 0.3 * signs * torch.arange(1, 10)[:, None],
+        "zero_blocks": holes,
+        "zeros": torch.zeros(3, 64),
+        "crossing_rows": normal(7, 100) * torch.arange(1, 8)[:, None],
+        "one_value": torch.full((1, 1), -2.5),
+        "tiny_and_huge": normal(6, 64) * 10.0 ** torch.tensor([-37.0, -30.0, -3.0, 3.0, 30.0, 37.0])[:, None],
+    }
+    for name, weight in weights.items():
+        weight = weight.bfloat16()
+        codes, nested = nf4(out, f"edge/{name}", weight)
+        nested.dtype = torch.float32
+        out[f"edge/{name}/values"] = weight.reshape(-1)
+        out[f"edge/{name}/dequantized"] = dequantize_4bit(codes, nested).reshape(-1).clone()
+
+
 def formats(out):
     random = np.random.default_rng(14)
     for name, values, size, halves in [("Q8_0", 32, 34, [0]), ("Q4_0", 32, 18, [0]), ("Q4_1", 32, 20, [0, 2]), ("Q6_K", 256, 210, [208])]:
@@ -153,6 +218,7 @@ def formats(out):
 
 
 def main():
+    assert torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
     torch.use_deterministic_algorithms(True)
     torch.set_num_threads(1)
     exact_absmax_codes()
@@ -161,12 +227,7 @@ def main():
     for name, weight in model.named_parameters():
         out[f"base/{name}"] = weight.detach().bfloat16()
         if name.endswith("_proj.weight"):
-            codes, state = quantize_4bit(weight.detach().bfloat16(), blocksize=64, compress_statistics=False, quant_type="nf4")
-            _, nested = quantize_4bit(weight.detach().bfloat16(), blocksize=64, compress_statistics=True, quant_type="nf4")
-            key = f"quantized/{name}"
-            out[f"{key}/codes"], out[f"{key}/absmax"] = codes.reshape(-1).clone(), state.absmax.clone()
-            out[f"{key}/absmax_code"], out[f"{key}/absmax_scale"] = nested.absmax.clone(), nested.state2.absmax.clone()
-            out[f"{key}/offset"] = nested.offset.reshape(1).clone()
+            nf4(out, f"quantized/{name}", weight.detach().bfloat16())
     docs = documents()
     out["tokens"] = torch.cat(docs).int()
     out["labels"] = torch.cat([labels_of(d) for d in docs]).int()
@@ -176,8 +237,12 @@ def main():
     with torch.no_grad():
         scaled = base_model(LLAMA3)
         out["llama3/nll"] = torch.stack([nll(scaled, d)[0] for d in docs]).double()
+    out["dynamic_map"] = functional.create_dynamic_map(signed=True)
+    configs = families(out)
+    edges(out)
     formats(out)
-    settings = {"shape": SHAPE, "rope": ROPE, "llama3": LLAMA3, "adamw": ADAMW, "maxGradientNorm": 1.0, "rank": 4, "alpha": 8}
+    settings = {"shape": SHAPE, "rope": ROPE, "llama3": LLAMA3, "adamw": ADAMW, "maxGradientNorm": 1.0, "rank": 4, "alpha": 8,
+                "configs": configs}
     save_file({k: v.contiguous() for k, v in out.items()}, Path(__file__).with_name("golden.safetensors"),
               metadata={"settings": json.dumps(settings)})
 

@@ -1,0 +1,107 @@
+/**
+ * One QLoRA step of SmolLM2-135M's shape against this machine's own matrix-product peak: oneDNN's f32 sgemm on large matrices.
+ *
+ * The two sides take turns, and each keeps its best round: other work on the machine only ever slows a round down. Floating-point
+ * operations are counted as the mathematics needs them: 4 N per token (every frozen weight forward and in the gradient of its input, the
+ * tied head included, the lowest layer's q, k, v forward only), 6 per LoRA parameter and token, and the causal half of attention's two
+ * products forward and four backward. What is made again in the backward pass does not count.
+ */
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { type Architecture, loadModel } from '../../../trainer-image/native/index.ts'
+import { allLinear, pack, randomDocument, randomWeights } from '../../parity/random-model.ts'
+import type { Row } from '../report.ts'
+
+const architecture: Architecture = {
+  family: 'llama',
+  hiddenSize: 576,
+  intermediateSize: 1536,
+  layers: 30,
+  heads: 9,
+  keyValueHeads: 3,
+  headSize: 64,
+  vocabularySize: 49152,
+  rmsNormEpsilon: 1e-5,
+  ropeTheta: 100000,
+  tiedEmbeddings: true,
+  maxPositions: 8192,
+  qkvBias: false,
+  outputBias: false,
+}
+const lora = { rank: 32, alpha: 16, dropout: 0.05, targetModules: allLinear, rankStabilized: false, seed: 42 }
+const sequences = 4
+const sequenceTokens = 256
+const rounds = 5
+const peakShapes = [
+  [1024, 2048, 2048],
+  [4096, 2048, 2048],
+] as const
+
+/** Floating-point operations of one step over `tokens` tokens in documents of `length`, all labelled. */
+function stepOperations(a: Architecture, rank: number, tokens: number, length: number): number {
+  const q = a.heads * a.headSize
+  const kv = a.keyValueHeads * a.headSize
+  const qkv = a.hiddenSize * (q + 2 * kv)
+  const layer = qkv + q * a.hiddenSize + 3 * a.hiddenSize * a.intermediateSize
+  const head = a.vocabularySize * a.hiddenSize
+  const loraParameters =
+    rank * (2 * (a.hiddenSize + q) + 2 * (a.hiddenSize + kv) + 3 * (a.hiddenSize + a.intermediateSize)) * a.layers
+  const frozen = 4 * (a.layers * layer + head) - 2 * qkv
+  const attention = a.layers * 6 * 2 * q * ((length + 1) / 2)
+  return tokens * (frozen + 6 * loraParameters + attention)
+}
+
+const peakProgram = fileURLToPath(new URL('../../../build/native/matmul_peak', import.meta.url))
+const peakOf = (threads: number, shape: readonly number[]): number =>
+  Number(execFileSync(peakProgram, [threads, ...shape].map(String), { encoding: 'utf8' }))
+
+/** The share of the peak that the whole step reaches. */
+export async function gemmShare(threads: number): Promise<Row> {
+  const { tensors, dispose } = randomWeights(architecture)
+  const model = await loadModel(architecture, tensors, {
+    quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+    threads,
+  })
+  dispose()
+  const adapter = await model.createAdapter(lora)
+  const batch = pack(
+    // One token more, cut off again: the last position too has a next token, so all are labelled.
+    Array.from({ length: sequences }, (_, s) => [randomDocument(sequenceTokens, architecture.vocabularySize, s)]),
+  )
+  batch.labels.forEach((label, i) => {
+    if (label < 0) batch.labels[i] = i
+  })
+
+  const tokens = batch.tokens.length
+  const operations = stepOperations(architecture, lora.rank, tokens, sequenceTokens)
+  const step = async (number: number): Promise<number> => {
+    const start = performance.now()
+    const { labelTokens } = await model.accumulate(adapter, batch, number)
+    await model.optimizerStep(adapter, {
+      step: number,
+      learningRate: 1e-4,
+      gradientScale: 1 / labelTokens,
+      maxGradientNorm: 1,
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      weightDecay: 0,
+    })
+    return (performance.now() - start) / 1000
+  }
+
+  let seconds = Number.POSITIVE_INFINITY
+  const peaks = peakShapes.map(() => 0)
+  await step(1) // touches the memory for the first time
+  for (let round = 0; round < rounds; round++) {
+    for (const [i, shape] of peakShapes.entries()) peaks[i] = Math.max(peaks[i]!, peakOf(threads, shape))
+    seconds = Math.min(seconds, await step(2 + round))
+  }
+  const ours = operations / seconds / 1e9
+  const theirs = Math.max(...peaks)
+  model.close()
+  console.log(
+    `  step ${seconds.toFixed(3)} s, ${(tokens / seconds).toFixed(0)} tokens/s, ${ours.toFixed(1)} GFLOP/s; sgemm ${peaks.map((peak) => peak.toFixed(1)).join(' and ')} GFLOP/s`,
+  )
+  return { work: 'step-vs-gemm-peak', peer: 'oneDNN f32 sgemm', ratio: ours / theirs, unit: 'GFLOP/s', ours, theirs }
+}
