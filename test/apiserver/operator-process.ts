@@ -56,6 +56,11 @@ export class OperatorProcess implements AsyncDisposable {
     process.once('exit', this.#kill)
   }
 
+  /** What it printed at the end, for the message of a failed assertion. */
+  get lastWords(): string {
+    return `${this.#stderr}\n${JSON.stringify(this.log.at(-1))}`
+  }
+
   said(message: string): Record<string, unknown> | undefined {
     return this.log.find(({ msg }) => msg === message)
   }
@@ -71,7 +76,7 @@ export class OperatorProcess implements AsyncDisposable {
   async ready(): Promise<void> {
     await until('the operator is ready', async () => {
       if (this.#child.exitCode !== null)
-        throw new Error(`exited with ${this.#child.exitCode}\n${this.#stderr}\n${JSON.stringify(this.log.at(-1))}`)
+        throw new Error(`exited with ${this.#child.exitCode}\n${this.lastWords}`)
       return (await this.page('health', '/readyz')).code === 200
     })
   }

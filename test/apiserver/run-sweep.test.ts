@@ -21,7 +21,7 @@ test('killed after every one of its writes, the operator comes to the same end a
     const done = reaches(user, 'Succeeded').then(() => 'done' as const)
     const first = await Promise.race([faulty.exited, done])
     if (first === 'done') return false
-    assert.equal(first, FAULT_EXIT_CODE)
+    assert.equal(first, FAULT_EXIT_CODE, faulty.lastWords)
     await using healthy = operatorIn(server, namespace)
     await done
     await healthy.ready()
@@ -53,7 +53,7 @@ test('killed after the first write of each of its lives, the operator comes to t
     await using operator = operatorIn(server, namespace, { FAULT_AFTER_MUTATION: '1' })
     const first = await Promise.race([operator.exited, ended])
     if (first === 'done') break
-    assert.equal(first, FAULT_EXIT_CODE)
+    assert.equal(first, FAULT_EXIT_CODE, operator.lastWords)
     deaths += 1
   }
   assert.deepEqual(

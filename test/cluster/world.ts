@@ -3,9 +3,15 @@
  * own whose claim already holds the tiny model and the prose, so that nothing has to be downloaded.
  */
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
+import { NotFound } from '../../operator/kube/errors.ts'
+import { pathOf, pluralOf } from '../../operator/kube/path.ts'
 import {
   buildImages,
   type Cluster,
@@ -22,6 +28,9 @@ const run = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')
 const name = 'test'
 const operator = 'deployment/humanizer'
+
+/** Short names of the three kinds, as kubectl takes them. */
+const shortNames: Readonly<Record<string, string>> = { hds: 'HumanizerDataset', qlr: 'QLoRARun', arl: 'AdapterRelease' }
 
 export interface Condition {
   readonly type: string
@@ -78,8 +87,22 @@ export interface Pod {
   }
 }
 
-/** Starts what is not there yet and resolves the shared cluster with its operator running. */
+/** Waits until no other test file uses the shared cluster: they stop its operator. Held until this process ends. */
+async function takeTurn(): Promise<void> {
+  for (;;) {
+    const turn = createServer().listen('\0humanizer-test-cluster').unref()
+    const taken = await once(turn, 'listening').then(
+      () => true,
+      () => false,
+    )
+    if (taken) return
+    await sleep(500)
+  }
+}
+
+/** Starts what is not there yet and resolves the shared cluster, this file's alone, with its operator running. */
 export async function openWorld(): Promise<World> {
+  await takeTurn()
   const cluster = await startCluster(name, 16444)
   const images = await buildImages({})
   const image = (component: string): string => images[`${component}_IMAGE`] ?? ''
@@ -97,8 +120,11 @@ export async function openWorld(): Promise<World> {
 
 export class World {
   readonly cluster: Cluster
+  /** For what is asked over and over: a kubectl each time would take the processor from the pods. */
+  readonly client: ApiClient
   constructor(cluster: Cluster) {
     this.cluster = cluster
+    this.client = new ApiClient(loadKubeConfig({ file: cluster.kubeconfig! }), { timeoutMs: 10_000 })
   }
 
   get #runDir(): string {
@@ -205,12 +231,17 @@ export class Namespace {
     return this.kubectl(['patch', kind, name, '--type=merge', '-p', JSON.stringify({ spec })])
   }
 
-  get(kind: string, name: string): Promise<CustomObject | undefined> {
-    return getJson<CustomObject>(this.world.cluster, ['-n', this.name, kind, name])
+  async get(kind: string, name: string): Promise<CustomObject | undefined> {
+    const path = pathOf('humanizer.dev/v1alpha1', pluralOf(shortNames[kind] ?? kind), this.name, name)
+    return this.world.client.request<CustomObject>('GET', path).catch((error: unknown) => {
+      if (error instanceof NotFound) return undefined
+      throw error
+    })
   }
 
-  async pods(selector: string): Promise<readonly Pod[]> {
-    return (await getJson<{ items: Pod[] }>(this.world.cluster, ['-n', this.name, 'pods', '-l', selector]))?.items ?? []
+  async pods(labelSelector: string): Promise<readonly Pod[]> {
+    const query = { labelSelector }
+    return (await this.world.client.request<{ items: Pod[] }>('GET', pathOf('v1', 'pods', this.name), { query })).items
   }
 
   /** Waits until `probe` holds of the object and resolves with it. */
