@@ -75,8 +75,7 @@ export class OperatorProcess implements AsyncDisposable {
 
   async ready(): Promise<void> {
     await until('the operator is ready', async () => {
-      if (this.#child.exitCode !== null)
-        throw new Error(`exited with ${this.#child.exitCode}\n${this.lastWords}`)
+      if (this.#child.exitCode !== null) throw new Error(`exited with ${this.#child.exitCode}\n${this.lastWords}`)
       return (await this.page('health', '/readyz')).code === 200
     })
   }
