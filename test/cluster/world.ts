@@ -3,11 +3,8 @@
  * own whose claim already holds the tiny model and the prose, so that nothing has to be downloaded.
  */
 import { execFile } from 'node:child_process'
-import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
 import { NotFound } from '../../operator/kube/errors.ts'
@@ -87,22 +84,8 @@ export interface Pod {
   }
 }
 
-/** Waits until no other test file uses the shared cluster: they stop its operator. Held until this process ends. */
-async function takeTurn(): Promise<void> {
-  for (;;) {
-    const turn = createServer().listen('\0humanizer-test-cluster').unref()
-    const taken = await once(turn, 'listening').then(
-      () => true,
-      () => false,
-    )
-    if (taken) return
-    await sleep(500)
-  }
-}
-
-/** Starts what is not there yet and resolves the shared cluster, this file's alone, with its operator running. */
+/** Starts what is not there yet and resolves the shared cluster with its operator running. */
 export async function openWorld(): Promise<World> {
-  await takeTurn()
   const cluster = await startCluster(name, 16444)
   const images = await buildImages({})
   const image = (component: string): string => images[`${component}_IMAGE`] ?? ''
