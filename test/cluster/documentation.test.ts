@@ -167,7 +167,7 @@ const steps: Readonly<Record<string, readonly Step[]>> = {
       },
       after: async (output) => {
         assert.match(output, /FIELDS?:[\s\S]*baseModel/)
-        await kubectl(cluster, ['wait', '--for=condition=Ready', 'hds/prose', '--timeout=120s'])
+        await kubectl(cluster, ['wait', '--for=condition=Ready', 'hds/prose', '--timeout=300s'])
         await deleteThree()
       },
     },
