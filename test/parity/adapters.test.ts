@@ -103,7 +103,7 @@ suite('an adapter that PEFT wrote', () => {
     }
   })
 
-  suite('merged into its base', () => {
+  suite('trap 15: merged into its base', () => {
     const parts = (name: string) => {
       const { rank, alpha } = stored.config
       const of = (part: string) =>

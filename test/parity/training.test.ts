@@ -170,7 +170,7 @@ suite('training', () => {
     { optimizer: 'AdamW8bit', rank: 64, in8: 3 * oddArchitecture.layers },
   ] as const
   for (const { optimizer, rank, in8 } of optimizers)
-    test(`traps 11 and 12, ${optimizer}: training resumed from a checkpoint’s files goes on bit for bit`, async () => {
+    test(`traps 11 and 12: ${optimizer}, training resumed from a checkpoint’s files goes on bit for bit`, async () => {
       const config = { ...lora, rank, alpha: 2 * rank, dropout: 0.1, optimizer }
       const straight = await model.createAdapter(config)
       const labelTokens = sequences.flat().reduce((sum, document) => sum + document.length - 6, 0)
