@@ -126,17 +126,19 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
   using Result = decltype(work());
   auto deferred = std::make_shared<Napi::Promise::Deferred>(Napi::Promise::Deferred::New(env));
   if (model->pending++ == 0) model->channel.Ref(env);
-  model->thread.post([model, deferred, work = std::move(work), done = std::move(done)]() mutable {
+  // Shared, since what a lambda captured of a const variable is const, and moving it would leave a copy behind.
+  auto held = std::make_shared<Work>(std::move(work));
+  model->thread.post([model = ModelHandle(model), deferred, held = std::move(held), done = std::move(done)]() mutable {
     auto result = std::make_shared<std::optional<Result>>();
     const std::optional<Failure> failure = attempt([&] {
       const std::lock_guard lock(model->running);
       if (model->cancelled)
         throw Error(Code::kCancelled, model->closed ? "the model was closed" : "the operation was cancelled");
-      *result = work();
+      *result = (*held)();
     });
     // The delivery takes all that the job held: JavaScript's thread, not this one, drops the last reference to it.
     OpenModel* raw = model.get();
-    raw->send([model = std::move(model), work = std::move(work), deferred = std::move(deferred), result, failure,
+    raw->send([model = std::move(model), held = std::move(held), deferred = std::move(deferred), result, failure,
                done = std::move(done)](Napi::Env js) {
       const Napi::HandleScope scope(js);
       if (--model->pending == 0 && !model->released) model->channel.Unref(js);
