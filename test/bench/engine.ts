@@ -3,7 +3,7 @@
  * matrix-product peak. Ratios are medians of pairs; every process gets the same threads and holds the same model folder.
  */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { engineInfo } from '../../trainer-image/native/index.ts'
@@ -54,7 +54,7 @@ async function besidePeers(): Promise<void> {
     await decoding(ours, peer)
     loading(python, folder)
   } finally {
-    if (existsSync(folder)) rmSync(folder, { recursive: true })
+    rmSync(folder, { recursive: true, force: true })
   }
 }
 

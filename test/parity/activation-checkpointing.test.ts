@@ -9,7 +9,7 @@ import {
   type LoraConfig,
   loadModel,
 } from '../../trainer-image/native/index.ts'
-import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
+import { firstStep, lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
 
 const policies = ['None', 'Selective', 'Full'] as const
 const vocabulary = oddArchitecture.vocabularySize
@@ -102,16 +102,7 @@ suite('trap 16: activation checkpointing and a frozen base', () => {
         silent(),
         adapter.gradients().flatMap(({ name }) => (name.includes('lora_A') ? [name] : [])),
       )
-      await model.optimizerStep(adapter, {
-        step: 1,
-        learningRate: 1e-2,
-        gradientScale: 1e-3,
-        maxGradientNorm: 0,
-        beta1: 0.9,
-        beta2: 0.999,
-        epsilon: 1e-8,
-        weightDecay: 0,
-      })
+      await model.optimizerStep(adapter, firstStep)
       await model.accumulate(adapter, long, 2)
       assert.deepEqual(silent(), [])
       model.close()

@@ -33,6 +33,18 @@ export const lora: LoraConfig = {
   seed: 7,
 }
 
+/** A first step large enough to leave zero. */
+export const firstStep = {
+  step: 1,
+  learningRate: 1e-2,
+  gradientScale: 1e-3,
+  maxGradientNorm: 0,
+  beta1: 0.9,
+  beta2: 0.999,
+  epsilon: 1e-8,
+  weightDecay: 0,
+}
+
 /** Deterministic uniform numbers in [0, 1): mulberry32. */
 export function random(seed: number): () => number {
   let state = seed

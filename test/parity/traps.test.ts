@@ -7,7 +7,7 @@ import { globSync, readFileSync } from 'node:fs'
 import { after, before, suite, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { type Adapter, loadModel, type Model } from '../../trainer-image/native/index.ts'
-import { lora, oddArchitecture, pack, random, randomDocument, randomWeights } from './random-model.ts'
+import { firstStep, lora, oddArchitecture, pack, random, randomDocument, randomWeights } from './random-model.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -73,16 +73,6 @@ test('every trap is a named test, or says why it is not', () => {
 
 const vocabulary = oddArchitecture.vocabularySize
 const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
-const step = {
-  step: 1,
-  learningRate: 1e-2,
-  gradientScale: 1e-3,
-  maxGradientNorm: 0,
-  beta1: 0.9,
-  beta2: 0.999,
-  epsilon: 1e-8,
-  weightDecay: 0,
-}
 
 suite('the engine', () => {
   const { tensors, dispose } = randomWeights(oddArchitecture)
@@ -148,7 +138,7 @@ suite('the engine', () => {
     const { nll, nonFinite } = await model.accumulate(broken, batch, 1)
     assert.ok(!Number.isFinite(nll))
     assert.equal(nonFinite, 'layer 1')
-    const outcome = await model.optimizerStep(broken, step)
+    const outcome = await model.optimizerStep(broken, firstStep)
     assert.equal(outcome.finite, false)
     assert.match(outcome.nonFinite ?? '', /^base_model\.model\.model\.layers\.\d\..*\.lora_[AB]\.weight$/)
     assert.deepEqual(broken.tensors(), huge)
@@ -165,7 +155,7 @@ suite('the engine', () => {
     const broken = await model.loadAdapter(lora, large)
     const { nll, nonFinite } = await model.accumulate(broken, batch, 1)
     assert.deepEqual([Number.isFinite(nll), nonFinite], [true, undefined])
-    const { finite, nonFinite: parameter } = await model.optimizerStep(broken, step)
+    const { finite, nonFinite: parameter } = await model.optimizerStep(broken, firstStep)
     assert.deepEqual([finite, parameter], [false, name.replace('lora_A', 'lora_B')])
     broken.close()
   })

@@ -162,7 +162,7 @@ export interface QLoRARunSpec {
      */
     maxSequenceLength: number
     /**
-     * What the forward pass keeps for the backward pass; the rest is computed again, and the numbers are the same. None keeps everything, Selective not the outputs of norms and activation functions, Full each layer's input only: about a third more time in the least memory. Auto takes the first that fits the memory limit.
+     * What the forward pass keeps for the backward pass; the rest is computed again, and the numbers are the same. None keeps everything, Selective not the outputs of norms and activation functions, Full each layer's input only, and so runs each layer forward twice. Auto takes the first that fits the memory limit.
      */
     activationCheckpointing: 'Auto' | 'None' | 'Selective' | 'Full'
     /**
