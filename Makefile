@@ -5,6 +5,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
 NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/parity/*.cc test/parity/*.h) \
   trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc
+OPERATOR_SOURCES := $(shell find operator proto/generated -name '*.ts' ! -name '*.test.ts')
 SANITIZED := parity_ops engine_faults engine_fuzz
 GENERATED := proto/generated operator/api/generated charts/humanizer/templates/crds charts/humanizer/argocd/argocd-cm.yaml
 DEPS := node_modules/.package-lock.json
@@ -25,6 +26,16 @@ build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 
 native: build/native/trainer_native.node ## Compile the native engine
 
+# The operator as its image has it, and the same with the tests' controller. One file each: loading the packages' two thousand costs a second.
+OPERATORS := build/operator.mjs build/widget-operator.mjs
+build/operator.mjs: ENTRY := operator/main.ts
+build/widget-operator.mjs: ENTRY := test/apiserver/widget-operator.ts
+$(OPERATORS): $(OPERATOR_SOURCES) $(wildcard test/apiserver/widget*.ts) | $(DEPS)
+	@esbuild $(ENTRY) --bundle --platform=node --format=esm --target=node24 --log-level=warning --outfile=$@ \
+	  --banner:js='import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+
+operator: build/operator.mjs ## Bundle the operator into one file
+
 build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
 	@mkdir -p build/sanitized && (cmake -S trainer-image/native -B build/sanitized -DHUMANIZER_SANITIZE=address,undefined && \
 	  cmake --build build/sanitized -j"$$(nproc)" --target $(SANITIZED)) >build/sanitized.log 2>&1 || { tail -30 build/sanitized.log; echo "see build/sanitized.log"; exit 1; }
@@ -35,7 +46,7 @@ demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTR
 	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) \
 	  $(if $(STORAGE_CLASS),--storage-class $(STORAGE_CLASS)) $(if $(ACCESS_MODE),--access-mode $(ACCESS_MODE)) $(if $(SHORT),--short)
 
-test: native ## All of the following; ends with one line: N passed, N failed
+test: native $(OPERATORS) ## All of the following; ends with one line: N passed, N failed
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts unit parity wire apiserver chart cluster
 test-unit: native ## Single modules, tested beside their source
@@ -43,7 +54,7 @@ test-parity: native ## The engine against PyTorch, PEFT and bitsandbytes
 test-wire: native ## Trainer and server over real sockets
 test-unit test-parity test-wire:
 	@node test/run.ts $(@:test-%=%)
-test-apiserver: native ## The controllers on a real API server
+test-apiserver: native $(OPERATORS) ## The controllers on a real API server
 test-chart: native ## The chart, rendered and installed; Argo CD's health checks
 test-cluster: native ## The main job on real pods, with faults; the commands of the documents
 test-apiserver test-chart test-cluster:
@@ -73,4 +84,5 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
 
-.PHONY: help native sanitized demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean
+# operator is a folder, too
+.PHONY: help native operator sanitized demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean

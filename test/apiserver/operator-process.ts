@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { until } from './api-server.ts'
 
 export interface OperatorOptions {
-  /** Program to run, relative to the repository: operator/main.ts, or the tests' own. */
+  /** Program to run, relative to the repository: build/operator.mjs, or the tests' own. */
   readonly program: string
   readonly kubeConfigFile: string
   readonly namespace: string

@@ -17,7 +17,7 @@ const operatorIn = (
   namespace: string,
   podName = 'operator-0',
   env: Record<string, string> = {},
-  program = 'test/apiserver/widget-operator.ts',
+  program = 'build/widget-operator.mjs',
 ): OperatorProcess =>
   new OperatorProcess({
     program,
@@ -175,7 +175,7 @@ test('killed after every one of its writes, the operator comes to the same end',
 
 test('the three controllers start together and are ready on an empty cluster', async () => {
   const namespace = await server.namespace()
-  await using operator = operatorIn(namespace, 'operator-0', {}, 'operator/main.ts')
+  await using operator = operatorIn(namespace, 'operator-0', {}, 'build/operator.mjs')
   await operator.ready()
   await operator.leads()
   for (const kind of ['HumanizerDataset', 'QLoRARun', 'AdapterRelease'])

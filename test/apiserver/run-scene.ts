@@ -6,7 +6,7 @@ import { reasonOf, User } from './run-objects.ts'
 
 export const operatorIn = (server: ApiServer, namespace: string, env: Record<string, string> = {}): OperatorProcess =>
   new OperatorProcess({
-    program: 'operator/main.ts',
+    program: 'build/operator.mjs',
     kubeConfigFile: server.kubeConfigFile(),
     namespace,
     podName: 'operator-0',

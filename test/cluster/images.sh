@@ -46,8 +46,8 @@ archive() {
 }
 build() { quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$1" -t "$2" "$ROOT"; } # DOCKERFILE IMAGE
 tag_of() { printf '%s %s' "$BASE" "$(hash_of "$@")" | sha256sum | cut -c1-12; }
-make -s -C "$ROOT" native >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
-operator=$(tag_of operator/Dockerfile proto/generated operator)
+make -s -C "$ROOT" native operator >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
+operator=$(tag_of operator/Dockerfile build/operator.mjs)
 trainer=$(tag_of trainer-image/Dockerfile proto/generated trainer-image build/native/trainer_native.node)
 archive operator "$operator" build operator/Dockerfile
 archive trainer "$trainer" build trainer-image/Dockerfile
