@@ -24,6 +24,8 @@ export interface ApiServerOptions {
   readonly flags?: readonly string[]
   /** Also run kube-controller-manager: garbage collection, Jobs, Deployments. */
   readonly controllerManager?: boolean
+  /** Without the project's CRDs: the test brings them. */
+  readonly bare?: boolean
 }
 
 /** One request that the API server carried out or refused, from its audit log. */
@@ -39,7 +41,7 @@ export interface AuditedRequest {
   readonly responseStatus?: { readonly code: number }
 }
 
-/** Starts it (about 6 s) with the project's CRDs installed. Stop it with stop(), or with `await using`. */
+/** Starts it (about 6 s), with the project's CRDs installed unless `bare`. Stop it with stop(), or with `await using`. */
 export async function startApiServer(options: ApiServerOptions = {}): Promise<ApiServer> {
   const server = new ApiServer(options)
   try {
@@ -140,8 +142,7 @@ export class ApiServer implements AsyncDisposable {
       '--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', `e=${peer}`,
     ])
     await this.startApi()
-    const crds = existsSync(crdsFolder) ? readdirSync(crdsFolder).filter((file) => file.endsWith('.yaml')) : []
-    await this.installCrds(crds.sort().map((file) => load(readFileSync(new URL(file, crdsFolder), 'utf8')) as object))
+    if (!this.#options.bare) await this.installCrds(projectCrds())
     if (this.#options.controllerManager) await this.#startControllerManager()
   }
 
@@ -245,6 +246,11 @@ export class ApiServer implements AsyncDisposable {
     throw new Error(`${name} ended (is it in ${binDir}?)\n${log}`)
   }
 }
+
+const projectCrds = (): object[] =>
+  readdirSync(crdsFolder)
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => load(readFileSync(new URL(file, crdsFolder), 'utf8')) as object)
 
 const alive = (child: ChildProcess): boolean =>
   child.pid !== undefined && child.exitCode === null && child.signalCode === null

@@ -19,10 +19,7 @@ const secretPath = `/api/v1/namespaces/${namespace}/secrets/humanizer-signing-ke
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
-  // The harness brings the CRDs; here the chart does.
-  for (const name of await crdNames()) await get(`${crds}/${name}`, 'DELETE')
-  await until('no CRD is left', async () => (await crdNames()).length === 0)
+  server = await startApiServer({ controllerManager: true, bare: true })
 })
 after(() => server.stop())
 
