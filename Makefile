@@ -48,7 +48,7 @@ demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTR
 
 test: native $(OPERATORS) ## All of the following; ends with one line: N passed, N failed
 	@test/cluster/packages.sh && test/cluster/build.sh
-	@node test/run.ts unit parity wire apiserver chart cluster
+	@node test/run.ts unit parity wire apiserver chart documents cluster
 test-unit: native ## Single modules, tested beside their source
 test-parity: native ## The engine against PyTorch, PEFT and bitsandbytes
 test-wire: native ## Trainer and server over real sockets
@@ -59,7 +59,7 @@ test-chart: native ## The chart, rendered and installed; Argo CD's health checks
 test-cluster: native ## The main job on real pods, with faults; the commands of the documents
 test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
-	@node test/run.ts $(@:test-%=%)
+	@node test/run.ts $(@:test-%=%) $(if $(@:test-cluster=),,documents)
 
 bench: native ## Measure (SUITE=engine or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
 	@node test/bench/$(SUITE).ts

@@ -1,4 +1,7 @@
-/** Runs the named stages of tests in order and ends with one line, "N passed, N failed"; exit status 1 when any failed. */
+/**
+ * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. The stage that mostly waits for
+ * pods runs beside the others, which follow one another.
+ */
 import { execFileSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { run } from 'node:test'
@@ -8,6 +11,8 @@ interface Stage {
   readonly files: readonly string[]
   /** How many files may run at once. */
   readonly concurrency: number
+  /** Runs while the other stages do. */
+  readonly beside?: true
   readonly before?: () => void
   readonly after?: (failed: boolean) => void
 }
@@ -26,9 +31,11 @@ const stages: Readonly<Record<string, Stage>> = {
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2 },
   apiserver: { files: ['test/apiserver/**/*.test.ts'], concurrency: 4 },
   chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1 },
+  documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1 },
   cluster: {
-    files: ['test/cluster/**/*.test.ts'],
+    files: ['test/cluster/!(documentation).test.ts'],
     concurrency: 1,
+    beside: true,
     before: () => stopCluster({}, 'ignore'),
     after: (failed) => stopCluster({ KEEP_LOGS: failed ? '1' : '0' }, 'inherit'),
   },
@@ -40,9 +47,14 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`
 
-async function runStage(name: string): Promise<{ passed: number; failed: number }> {
-  const stage = stages[name]
-  if (!stage) throw new Error(`no stage "${name}"; there are: ${Object.keys(stages).join(', ')}`)
+interface Count {
+  readonly passed: number
+  readonly failed: number
+}
+
+/** Runs one stage; `print` gets what the reporter says, in whole lines. */
+async function runStage(name: string, print: (text: string) => void): Promise<Count> {
+  const stage = stages[name]!
   const files = stage.files.flatMap((pattern) => globSync(pattern)).sort()
   if (files.length === 0) throw new Error(`stage "${name}" has no test file in ${stage.files.join(' ')}`)
   const began = Date.now()
@@ -61,22 +73,43 @@ async function runStage(name: string): Promise<{ passed: number; failed: number 
   events.on('test:fail', ({ details }) => {
     if (details.type !== 'suite') failed += 1
   })
-  const report = events.compose(spec)
+  let rest = ''
   try {
-    for await (const chunk of report) process.stdout.write(chunk)
+    for await (const chunk of events.compose(spec)) {
+      const text = rest + String(chunk)
+      const end = text.lastIndexOf('\n') + 1
+      if (end > 0) print(text.slice(0, end))
+      rest = text.slice(end)
+    }
   } finally {
     stage.after?.(failed > 0 || interrupted.signal.aborted)
   }
-  console.log(`stage ${name}: ${passed} passed, ${failed} failed in ${seconds(began)}\n`)
+  print(`${rest}stage ${name}: ${passed} passed, ${failed} failed in ${seconds(began)}\n\n`)
   return { passed, failed }
 }
 
-const total = { passed: 0, failed: 0 }
-for (const name of process.argv.slice(2)) {
-  const { passed, failed } = await runStage(name)
-  if (interrupted.signal.aborted) process.exit(130)
-  total.passed += passed
-  total.failed += failed
+/** Stages one after the other. Beside another lane, each line begins with its stage. */
+async function runLane(names: readonly string[], alone: boolean): Promise<Count> {
+  const total = { passed: 0, failed: 0 }
+  for (const name of names) {
+    const print = (text: string) => process.stdout.write(alone ? text : text.replaceAll(/^(?=.)/gm, `${name} │ `))
+    const { passed, failed } = await runStage(name, print)
+    total.passed += passed
+    total.failed += failed
+    if (interrupted.signal.aborted) break
+  }
+  return total
 }
-console.log(`${total.passed} passed, ${total.failed} failed`)
-process.exit(total.failed === 0 && total.passed > 0 ? 0 : 1)
+
+const names = process.argv.slice(2)
+const unknown = names.filter((name) => !stages[name])
+if (unknown.length > 0) throw new Error(`no stage "${unknown[0]}"; there are: ${Object.keys(stages).join(', ')}`)
+const lanes = [names.filter((name) => !stages[name]?.beside), names.filter((name) => stages[name]?.beside)].filter(
+  (lane) => lane.length > 0,
+)
+const counts = await Promise.all(lanes.map((lane) => runLane(lane, lanes.length === 1)))
+if (interrupted.signal.aborted) process.exit(130)
+const passed = counts.reduce((sum, count) => sum + count.passed, 0)
+const failed = counts.reduce((sum, count) => sum + count.failed, 0)
+console.log(`${passed} passed, ${failed} failed`)
+process.exit(failed === 0 && passed > 0 ? 0 : 1)
