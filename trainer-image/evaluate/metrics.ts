@@ -40,8 +40,16 @@ export const metricKinds = {
   namesKept: { unit: 'share of names', better: 'Higher', about: 'names of the input that the output keeps' },
   lengthRatio: { unit: 'output / input words', better: 'None', about: 'how long the output is, mean' },
   lengthRatioP95: { unit: 'output / input words', better: 'Lower', about: 'how long the longest outputs are' },
-  longestSharedRun: { unit: 'words', better: 'Lower', about: 'longest run of words shared with a training text, mean' },
-  memorised: { unit: 'share of outputs', better: 'Lower', about: 'outputs that share 50 words or more with training' },
+  longestSharedRun: {
+    unit: 'tokens',
+    better: 'Lower',
+    about: 'longest run of tokens shared with a training text, mean',
+  },
+  memorised: {
+    unit: 'share of outputs',
+    better: 'Lower',
+    about: 'outputs that share 50 tokens in a row or more with a training text',
+  },
   extracted: {
     unit: 'share of training texts',
     better: 'Lower',
@@ -52,11 +60,6 @@ export const metricKinds = {
     unit: 'standard deviations of human text',
     better: 'Lower',
     about: 'how far the outputs are from human text in sentence lengths, contractions, punctuation and reading grade',
-  },
-  detector: {
-    unit: 'standard deviations',
-    better: 'None',
-    about: "curvature of the base's probabilities (Fast-DetectGPT); machine text has a higher one",
   },
 } as const satisfies Record<string, MetricKind>
 
