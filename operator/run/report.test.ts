@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Checkpoint, RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import { type Checkpoint, EvaluationResult, type Metric, type RunState } from '#proto/humanizer/trainer/v1/run.ts'
 import type { Decision, Status } from './decide.ts'
 import { statusAfter } from './status.ts'
 import { digestOf, model, report, run, start } from './world.ts'
@@ -72,7 +72,13 @@ for (const { state, reason, says } of phases)
 
 test('a figure that is not finite is absent, and a condition names it until all are finite again', () => {
   const broken = { ...report().progress!, trainLoss: Number.NaN, tokensPerSecond: Number.POSITIVE_INFINITY }
-  const evaluation = { step: 10, loss: 1, humanLoss: Number.NaN, labelTokens: 5 } as Checkpoint['evaluation']
+  const evaluation = {
+    step: 10,
+    loss: 1,
+    humanLoss: Number.NaN,
+    labelTokens: 5,
+    metrics: [],
+  } as unknown as Checkpoint['evaluation']
   const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
   const given = run({}, training)
   const status = statusAfter(given, follow({ progress: broken, checkpoints }), start)
@@ -90,6 +96,24 @@ test('a figure that is not finite is absent, and a condition names it until all 
   )
   const healed = statusAfter({ ...given, status }, follow({}), at(1))
   assert.deepEqual([finite(healed), healed.conditions?.length], [undefined, 3])
+})
+
+test('a metric is in status with its interval; one that is not finite or that nobody here knows is not', () => {
+  const metric = (name: string, value: number, low?: number, high?: number): Metric => ({ name, value, low, high })
+  const metrics = [
+    metric('improvement', 0.05, 0.04, 0.0601),
+    metric('copyRate', 0.25),
+    metric('rougeL', Number.NaN),
+    metric('charm', 1),
+  ]
+  const evaluation = EvaluationResult.fromPartial({ step: 10, loss: 1, metrics })
+  const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
+  const status = statusAfter(run({}, training), follow({ checkpoints, baseline: evaluation }), start)
+  const expected = [
+    { name: 'improvement', value: '0.050000', low: '0.040000', high: '0.060100' },
+    { name: 'copyRate', value: '0.250000' },
+  ]
+  assert.deepEqual([status.checkpoints?.[0]?.metrics, status.baseline?.metrics], [expected, expected])
 })
 
 test('a checkpoint of a short result lies where its step says', () => {

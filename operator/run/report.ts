@@ -1,6 +1,7 @@
-import type { Checkpoint, EvaluationResult, RunReport, RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Checkpoint, EvaluationResult, Metric, RunReport, RunState } from '#proto/humanizer/trainer/v1/run.ts'
 import { ConditionType } from '../api/conditions.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
+import { metricDirections } from '../api/metrics.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { findCondition, kubeTime, removeCondition, setCondition } from '../kube/conditions.ts'
 import type { Status } from './decide.ts'
@@ -102,12 +103,14 @@ function baselineOf({
   lossInterval,
   humanLoss,
   unquantizedLoss,
+  metrics,
 }: EvaluationResult): NonNullable<Status['baseline']> {
   return present({
     loss: figure(loss, 6),
     lossInterval: figure(lossInterval, 6),
     humanLoss: figure(humanLoss, 6),
     unquantizedLoss: figure(unquantizedLoss, 6),
+    metrics: metricsOf(metrics),
   })
 }
 
@@ -126,7 +129,18 @@ function checkpointOf(
     evalLoss: figure(evaluation?.loss, 6),
     evalLossInterval: figure(evaluation?.lossInterval, 6),
     humanLoss: figure(evaluation?.humanLoss, 6),
+    metrics: metricsOf(evaluation?.metrics ?? []),
   })
+}
+
+/** A metric that is not finite, or that this operator does not know, is left out. */
+function metricsOf(metrics: readonly Metric[]): NonNullable<NonNullable<Status['baseline']>['metrics']> | undefined {
+  const known = metrics.flatMap(({ name, value, low, high }) => {
+    const decimal = figure(value, 6)
+    if (decimal === undefined || !Object.hasOwn(metricDirections, name)) return []
+    return [present({ name, value: decimal, low: figure(low, 6), high: figure(high, 6) })]
+  })
+  return known.length > 0 ? known : undefined
 }
 
 /** Without the fields that are undefined. */

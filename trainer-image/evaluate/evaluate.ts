@@ -2,7 +2,7 @@ import type { Adapter, Model } from '../native/index.ts'
 import { batchOf, binsInOrder } from '../train/batches.ts'
 import type { Example } from '../train/example.ts'
 import type { Work } from '../train/work.ts'
-import { type DocumentLoss, estimateLoss, type LossEstimate } from './loss.ts'
+import { type DocumentLoss, lossesByText } from './loss.ts'
 
 /** A fixed set of examples and how it is fed to the model. */
 export interface EvaluationSet {
@@ -14,13 +14,13 @@ export interface EvaluationSet {
   readonly seed: number
 }
 
-/** Loss over the set with dropout off; `adapter` undefined measures the untouched base. */
+/** The loss of each text of the set with dropout off; `adapter` undefined measures the untouched base. */
 export async function evaluateLoss(
   model: Model,
   adapter: Adapter | undefined,
-  { examples, capacity, sequencesPerBatch, seed }: EvaluationSet,
+  { examples, capacity, sequencesPerBatch }: EvaluationSet,
   { signal, beat }: Work,
-): Promise<LossEstimate> {
+): Promise<DocumentLoss[]> {
   const bins = binsInOrder(examples, capacity)
   const losses: DocumentLoss[] = []
   for (let first = 0; first < bins.length; first += sequencesPerBatch) {
@@ -32,5 +32,5 @@ export async function evaluateLoss(
       losses.push({ id: examples[ordinal]!.id, nll: nll[document]!, labelTokens: labelTokens[document]! })
     })
   }
-  return estimateLoss(losses, seed)
+  return lossesByText(losses)
 }

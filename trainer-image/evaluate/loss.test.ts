@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { randomOf } from '../dataset/random.ts'
-import { estimateLoss } from './loss.ts'
+import { estimateLoss, lossesByText, pairedImprovement } from './loss.ts'
 import { evaluationSubset } from './subset.ts'
 
 test('the loss is the mean over labels, not over documents', () => {
@@ -33,7 +33,37 @@ test('pieces of one text are resampled together', () => {
     nll: i < 50 ? 1 : 3,
     labelTokens: 1,
   }))
-  assert.ok(estimateLoss(pieces, 42).interval! >= 0.99, 'two documents of loss 1 and 3 tell little about the mean')
+  assert.ok(
+    estimateLoss(lossesByText(pieces), 42).interval! >= 0.99,
+    'two documents of loss 1 and 3 tell little about the mean',
+  )
+})
+
+test('an improvement that every text shares has a narrow paired interval, however far the texts lie apart', () => {
+  const random = randomOf(4, 'texts')
+  const before = Array.from({ length: 100 }, (_, i) => ({
+    id: `${i}`,
+    nll: 100 * (2 + 3 * random()),
+    labelTokens: 100,
+  }))
+  const after = before.map((text) => ({ ...text, nll: text.nll - 100 * (0.1 + 0.02 * (random() - 0.5)) }))
+  const { value, interval } = pairedImprovement(before, after.toReversed(), 42)!
+  assert.ok(Math.abs(value - 0.1) < 0.002, `${value}`)
+  const expected = (1.96 * 0.02) / Math.sqrt(12 * 100)
+  assert.ok(Math.abs((interval!.high - interval!.low) / 2 / expected - 1) < 0.2, JSON.stringify(interval))
+  assert.ok(
+    expected < estimateLoss(before, 42).interval! / 100,
+    'the unpaired one is more than a hundred times as wide',
+  )
+  assert.deepEqual(pairedImprovement(before, after, 42), pairedImprovement(before, after, 42))
+})
+
+test('losses of different texts, or of differently cut ones, are not paired', () => {
+  const text = { id: 'a', nll: 3, labelTokens: 2 }
+  assert.equal(pairedImprovement([], [text], 1), undefined)
+  assert.equal(pairedImprovement([text], [{ ...text, id: 'b' }], 1), undefined)
+  assert.equal(pairedImprovement([text], [{ ...text, labelTokens: 3 }], 1), undefined)
+  assert.deepEqual(pairedImprovement([text], [{ ...text, nll: 1 }], 1), { value: 1, interval: undefined })
 })
 
 const edges = [

@@ -1,4 +1,4 @@
-import { randomOf } from '../dataset/random.ts'
+import { type Estimate, ratio } from './bootstrap.ts'
 
 /** Summed negative log-likelihood (nats) over the labels of one document. */
 export interface DocumentLoss {
@@ -16,33 +16,41 @@ export interface LossEstimate {
   readonly labelTokens: number
 }
 
-const resamples = 1000
-
-export function estimateLoss(pieces: readonly DocumentLoss[], seed: number): LossEstimate {
-  const documents = new Map<string, { nll: number; labelTokens: number }>()
+/** One entry for each text: the sums of its pieces, in the order in which the texts first come. */
+export function lossesByText(pieces: readonly DocumentLoss[]): DocumentLoss[] {
+  const texts = new Map<string, DocumentLoss>()
   for (const { id, nll, labelTokens } of pieces) {
-    const sum = documents.get(id) ?? { nll: 0, labelTokens: 0 }
-    documents.set(id, { nll: sum.nll + nll, labelTokens: sum.labelTokens + labelTokens })
+    const before = texts.get(id) ?? { nll: 0, labelTokens: 0 }
+    texts.set(id, { id, nll: before.nll + nll, labelTokens: before.labelTokens + labelTokens })
   }
-  const sums = [...documents.values()]
-  const labelTokens = sums.reduce((total, each) => total + each.labelTokens, 0)
-  const loss = sums.reduce((total, each) => total + each.nll, 0) / labelTokens
-  if (!Number.isFinite(loss)) return { loss: undefined, interval: undefined, labelTokens }
-  return { loss, interval: bootstrap(sums, seed), labelTokens }
+  return [...texts.values()]
 }
 
-function bootstrap(sums: readonly { nll: number; labelTokens: number }[], seed: number): number | undefined {
-  if (sums.length < 2) return undefined
-  const random = randomOf(seed, 'bootstrap')
-  const losses = Float64Array.from({ length: resamples }, () => {
-    let nll = 0
-    let labelTokens = 0
-    for (let drawn = 0; drawn < sums.length; drawn++) {
-      const one = sums[Math.floor(random() * sums.length)]!
-      nll += one.nll
-      labelTokens += one.labelTokens
-    }
-    return nll / labelTokens
-  }).sort()
-  return (losses[Math.floor(resamples * 0.975)]! - losses[Math.floor(resamples * 0.025)]!) / 2
+export function estimateLoss(texts: readonly DocumentLoss[], seed: number): LossEstimate {
+  const labelTokens = texts.reduce((total, each) => total + each.labelTokens, 0)
+  const estimate = ratio(
+    texts.map(({ nll, labelTokens }) => ({ value: nll, weight: labelTokens })),
+    seed,
+  )
+  const { low, high } = estimate?.interval ?? {}
+  const interval = low === undefined || high === undefined ? undefined : (high - low) / 2
+  return { loss: estimate?.value, interval, labelTokens }
+}
+
+/**
+ * Loss before minus loss after, per label token, with an interval of its own: a text is drawn with both its losses (paired
+ * bootstrap), so what makes texts hard or easy alike for both does not widen it. Undefined unless both measured the same texts.
+ */
+export function pairedImprovement(
+  before: readonly DocumentLoss[],
+  after: readonly DocumentLoss[],
+  seed: number,
+): Estimate | undefined {
+  const then = new Map(before.map((text) => [text.id, text]))
+  if (then.size !== after.length) return undefined
+  const parts = after.flatMap(({ id, nll, labelTokens }) => {
+    const text = then.get(id)
+    return text?.labelTokens === labelTokens ? [{ value: text.nll - nll, weight: labelTokens }] : []
+  })
+  return parts.length === after.length ? ratio(parts, seed) : undefined
 }

@@ -44,6 +44,17 @@ function derivable({ ownerUid }: JobResult, { name, path, step }: Checkpoint): o
   return { ...(name === usual && { name: '' }), ...(path.endsWith(`/${ownerUid}/${usual}`) && { path: '' }) }
 }
 
+/** Six decimals of everything measured, as status has them. */
+const rounded = (checkpoint: Checkpoint): object => ({
+  evaluation: checkpoint.evaluation && roundedResult(checkpoint.evaluation),
+})
+const roundedResult = (result: EvaluationResult): EvaluationResult =>
+  EvaluationResult.fromJSON(
+    JSON.parse(JSON.stringify(EvaluationResult.toJSON(result)), (_, value) =>
+      typeof value === 'number' ? Number(value.toFixed(6)) : value,
+    ),
+  )
+
 const lossOnly = ({ evaluation }: Checkpoint): object => ({
   evaluation:
     evaluation && EvaluationResult.fromPartial({ loss: evaluation.loss && Number(evaluation.loss.toFixed(6)) }),
@@ -52,6 +63,8 @@ const lossOnly = ({ evaluation }: Checkpoint): object => ({
 /** In the order in which they are given up: what the operator can find elsewhere first, digests last. */
 const shortenings: readonly Shortening[] = [
   (result) => withCheckpoints(result, (checkpoint) => derivable(result, checkpoint)),
+  (result) => withCheckpoints(result, rounded),
+  (result) => withRun(result, ({ baseline }) => ({ baseline: baseline && roundedResult(baseline) })),
   (result) =>
     withRun(result, (run) => ({ warnings: run.warnings.slice(0, 8).map((warning) => shorten(warning, 160)) })),
   (result) => withPreparation(result, (preparation) => ({ summary: shorten(preparation.summary, 400) })),

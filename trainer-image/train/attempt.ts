@@ -1,10 +1,10 @@
 import { join } from 'node:path'
-import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import type { JobContext } from '../job/context.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { loadModel, type Model } from '../native/index.ts'
-import { fitsUnquantized, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
+import { fitsUnquantized, type Measured, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
 import { findCheckpoints, type SealedCheckpoint } from './checkpoint.ts'
 import { Checkpoints } from './checkpoints.ts'
 import type { CheckedConfig } from './configuration.ts'
@@ -99,7 +99,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
     log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
     const baseline = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
     const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
-    live.update({ state: 'RUN_STATE_TRAINING', baseline })
+    live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
     const { templateDate } = settled
     const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline }
     return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
@@ -141,13 +141,14 @@ async function measureBaseline(
   model: Model,
   sets: EvaluationSets | undefined,
   unquantizedLoss: number | undefined,
-): Promise<EvaluationResult | undefined> {
+): Promise<Measured | undefined> {
   if (sets === undefined) return undefined
   const { beat } = live
-  const measured = await leavingOn(signal, measure(model, undefined, sets, 0, { signal, beat }))
-  const baseline = { ...measured, unquantizedLoss }
+  const measured = await leavingOn(signal, measure(model, undefined, sets, 0, undefined, { signal, beat }))
+  const baseline = { ...measured, result: { ...measured.result, unquantizedLoss } }
   await writeBaseline(runDirectory, baseline)
-  context.log.info({ loss: baseline.loss, interval: baseline.lossInterval, unquantizedLoss }, 'baseline')
+  const { loss, lossInterval: interval } = baseline.result
+  context.log.info({ loss, interval, unquantizedLoss }, 'baseline')
   return baseline
 }
 

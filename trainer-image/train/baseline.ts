@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Estimate } from '../evaluate/bootstrap.ts'
 import { evaluateLoss } from '../evaluate/evaluate.ts'
+import { type DocumentLoss, estimateLoss, pairedImprovement } from '../evaluate/loss.ts'
+import { metricOf } from '../evaluate/metrics.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { type Adapter, loadModel, type Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
@@ -9,39 +12,74 @@ import { availableMemory } from './memory.ts'
 import type { EvaluationSets } from './plan.ts'
 import type { Work } from './work.ts'
 
-/** One evaluation of the run's fixed subset; `adapter` undefined is the untouched base. */
+/** What was measured at one step: the figures, and the losses of the single texts that they are made of. */
+export interface Measured {
+  readonly result: EvaluationResult
+  readonly own: readonly DocumentLoss[]
+  /** Empty when the dataset is Denoise itself. */
+  readonly human: readonly DocumentLoss[]
+}
+
+/** One evaluation of the run's fixed subset; `adapter` undefined is the untouched base, which `baseline` holds otherwise. */
 export async function measure(
   model: Model,
   adapter: Adapter | undefined,
-  { own, human }: EvaluationSets,
+  sets: EvaluationSets,
   step: number,
+  baseline: Measured | undefined,
   work: Work,
-): Promise<EvaluationResult> {
-  const estimate = await evaluateLoss(model, adapter, own, work)
-  const humanLoss = human === undefined ? estimate.loss : (await evaluateLoss(model, adapter, human, work)).loss
-  return EvaluationResult.fromPartial({
-    step,
-    loss: estimate.loss,
-    lossInterval: estimate.interval,
-    humanLoss,
-    labelTokens: estimate.labelTokens,
-  })
+): Promise<Measured> {
+  const own = await evaluateLoss(model, adapter, sets.own, work)
+  const human = sets.human === undefined ? [] : await evaluateLoss(model, adapter, sets.human, work)
+  const { seed } = sets.own
+  const { loss, interval, labelTokens } = estimateLoss(own, seed)
+  const metrics = [
+    metricOf('perplexity', perplexity(loss, interval)),
+    metricOf('improvement', baseline && pairedImprovement(baseline.own, own, seed)),
+    metricOf('humanImprovement', baseline && pairedImprovement(baseline.human, human, seed)),
+  ].flat()
+  return {
+    result: EvaluationResult.fromPartial({
+      step,
+      loss,
+      lossInterval: interval,
+      humanLoss: sets.human === undefined ? loss : estimateLoss(human, seed).loss,
+      labelTokens,
+      metrics,
+    }),
+    own,
+    human,
+  }
+}
+
+/** exp is monotone: the ends of its interval are those of the loss's. */
+function perplexity(loss: number | undefined, halfWidth: number | undefined): Estimate | undefined {
+  if (loss === undefined) return undefined
+  const interval =
+    halfWidth === undefined ? undefined : { low: Math.exp(loss - halfWidth), high: Math.exp(loss + halfWidth) }
+  return { value: Math.exp(loss), interval }
 }
 
 const nameIn = (runDirectory: string): string => join(runDirectory, 'baseline.json')
 
-/** The baseline that an earlier attempt measured. */
-export async function readBaseline(runDirectory: string): Promise<EvaluationResult | undefined> {
+/** The baseline that an earlier attempt measured; one of an older version has no losses of single texts. */
+export async function readBaseline(runDirectory: string): Promise<Measured | undefined> {
+  let text: string
   try {
-    return EvaluationResult.fromJSON(JSON.parse(await readFile(nameIn(runDirectory), 'utf8')))
+    text = await readFile(nameIn(runDirectory), 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
   }
+  const { texts, ...result } = JSON.parse(text) as { texts?: Pick<Measured, 'own' | 'human'> }
+  return { result: EvaluationResult.fromJSON(result), own: texts?.own ?? [], human: texts?.human ?? [] }
 }
 
-export const writeBaseline = (runDirectory: string, baseline: EvaluationResult): Promise<void> =>
-  writeFileAtomic(nameIn(runDirectory), `${JSON.stringify(EvaluationResult.toJSON(baseline), null, 2)}\n`)
+export const writeBaseline = (runDirectory: string, { result, own, human }: Measured): Promise<void> =>
+  writeFileAtomic(
+    nameIn(runDirectory),
+    `${JSON.stringify({ ...(EvaluationResult.toJSON(result) as object), texts: { own, human } }, null, 2)}\n`,
+  )
 
 /** Bytes of all weights as float32 with room for activations. */
 const bytesUnquantized = ({ tensors }: OpenedModel): number =>
@@ -61,7 +99,7 @@ export async function measureUnquantized(
   const quantization = { type: 'None', blockSize: 64, doubleQuantization: false } as const
   const model = await loadModel(opened.architecture, opened.tensors, { quantization, threads, onProgress: work.beat })
   try {
-    return (await evaluateLoss(model, undefined, own, work)).loss
+    return estimateLoss(await evaluateLoss(model, undefined, own, work), own.seed).loss
   } finally {
     model.close()
   }

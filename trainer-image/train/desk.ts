@@ -14,12 +14,12 @@ const PASS_TOKENS = 256
 
 /** Answers from the session's model and adapter; `beat` shows that the pod goes on. */
 export function deskOf(session: Session, beat: () => void): Desk {
-  const { plan, model, adapter } = session
+  const { plan, model, adapter, baseline } = session
   return {
     async evaluate(step, signal) {
       if (plan.evaluation === undefined)
         throw new CallRefused(status.FAILED_PRECONDITION, 'the dataset has no validation text to evaluate on')
-      return measure(model, adapter, plan.evaluation, step, { signal, beat })
+      return (await measure(model, adapter, plan.evaluation, step, baseline, { signal, beat })).result
     },
     async generate(request, step, signal) {
       const generation = begin(session, request)

@@ -102,8 +102,14 @@ export class Recorder {
     })
     const progress = live.report.progress
     if (progress !== undefined) live.update({ progress: { ...progress, evalLoss: result.loss } })
-    log.info({ step, loss: result.loss, interval: result.lossInterval, humanLoss: result.humanLoss }, 'evaluation')
-    await scalars.write(step, { 'eval/loss': result.loss, 'eval/human_loss': result.humanLoss })
+    const { loss, lossInterval: interval, humanLoss, metrics } = result
+    const improvement = metrics.find(({ name }) => name === 'improvement')
+    log.info({ step, loss, interval, humanLoss, improvement }, 'evaluation')
+    await scalars.write(step, {
+      'eval/loss': loss,
+      'eval/human_loss': humanLoss,
+      'eval/improvement': improvement?.value,
+    })
     this.#lastFact = this.#options.now()
   }
 

@@ -1,11 +1,11 @@
 import { join } from 'node:path'
-import type { EvaluationResult, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { AdapterConfig } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import type { Attempt } from './attempt.ts'
-import { measure } from './baseline.ts'
+import { type Measured, measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoints } from './checkpoints.ts'
 import type { CheckedConfig } from './configuration.ts'
@@ -34,7 +34,7 @@ export interface Session {
   readonly adapter: Adapter
   readonly checkpoints: Checkpoints
   readonly resumed: TrainerState
-  readonly baseline: EvaluationResult | undefined
+  readonly baseline: Measured | undefined
 }
 
 /** AdamW's other constants, as PyTorch and TRL have them. */
@@ -112,7 +112,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
  * The arithmetic of the loop, and `idle`: resolves when what an abort left behind has ended. The process must not exit
  * before, or the engine's threads would run on memory that the exit has torn down.
  */
-function arithmeticOf({ config, plan, model, adapter }: Session, work: Work) {
+function arithmeticOf({ config, plan, model, adapter, baseline }: Session, work: Work) {
   let newest: Promise<unknown> = Promise.resolve()
   const tracked = <T>(operation: Promise<T>): Promise<T> => {
     newest = operation.then(work.beat, () => {})
@@ -131,7 +131,8 @@ function arithmeticOf({ config, plan, model, adapter }: Session, work: Work) {
           weightDecay: config.training.weightDecay,
         }),
       ),
-    evaluate: async (step) => plan.evaluation && tracked(measure(model, adapter, plan.evaluation, step, work)),
+    evaluate: async (step) =>
+      plan.evaluation && (await tracked(measure(model, adapter, plan.evaluation, step, baseline, work))).result,
   }
   return { arithmetic, idle: () => newest }
 }
@@ -165,7 +166,7 @@ function sealCheckpoint(
 }
 
 function warnWhenNothingLearnt({ live }: Attempt, { baseline }: Session, { best }: Standing): void {
-  const before = baseline && judgedLoss(baseline)
+  const before = baseline && judgedLoss(baseline.result)
   if (before !== undefined && best !== undefined && best.loss >= before)
     live.warn(
       `the best loss ${best.loss.toFixed(4)} (step ${best.step}) did not beat the baseline ${before.toFixed(4)}: underfitting`,

@@ -619,6 +619,27 @@ export interface QLoRARunStatus {
      * Held-out loss of the base before quantisation.
      */
     unquantizedLoss?: string
+    /**
+     * What was measured beside the loss.
+     */
+    metrics?: {
+      /**
+       * Such as improvement, repetition4 or copyRate; operator/api/metrics.ts has all.
+       */
+      name: string
+      /**
+       * Decimal.
+       */
+      value: string
+      /**
+       * Lower end of its 95 % interval.
+       */
+      low?: string
+      /**
+       * Upper end of its 95 % interval.
+       */
+      high?: string
+    }[]
   }
   /**
    * Sealed ones, newest last: best, newest and kept.
@@ -656,6 +677,27 @@ export interface QLoRARunStatus {
      * Loss of held-out human text under the denoise prompt.
      */
     humanLoss?: string
+    /**
+     * What was measured beside the loss; improvement is the base's loss minus this one's on the same texts.
+     */
+    metrics?: {
+      /**
+       * Such as improvement, repetition4 or copyRate; operator/api/metrics.ts has all.
+       */
+      name: string
+      /**
+       * Decimal.
+       */
+      value: string
+      /**
+       * Lower end of its 95 % interval.
+       */
+      low?: string
+      /**
+       * Upper end of its 95 % interval.
+       */
+      high?: string
+    }[]
   }[]
   /**
    * How the rows became tokens.

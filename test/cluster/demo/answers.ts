@@ -1,7 +1,8 @@
 /** Held-out paragraphs, what base and tuned model make of them, and how near each stays to its input. */
+
+import { editDistance, isCopy } from '../../../trainer-image/evaluate/copying.ts'
 import { type Cluster, kubectl } from '../kubectl.ts'
 import { say } from './say.ts'
-import { editDistance, isCopy } from './similarity.ts'
 import { table, wrap } from './table.ts'
 
 export interface HeldOut {

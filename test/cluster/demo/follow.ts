@@ -24,6 +24,12 @@ export interface Checkpoint {
   readonly best?: boolean
   readonly evalLoss?: string
   readonly evalLossInterval?: string
+  readonly metrics?: readonly {
+    readonly name: string
+    readonly value: string
+    readonly low?: string
+    readonly high?: string
+  }[]
 }
 export type Run = Observed<
   {
@@ -39,7 +45,7 @@ export type Run = Observed<
   {
     readonly attempts?: readonly { readonly startTime: string; readonly finishTime?: string }[]
     readonly progress?: Readonly<Record<string, string | number>>
-    readonly baseline?: Readonly<Record<string, string>>
+    readonly baseline?: { readonly loss?: string; readonly lossInterval?: string; readonly unquantizedLoss?: string }
     readonly checkpoints?: readonly Checkpoint[]
   }
 >

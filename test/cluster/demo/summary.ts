@@ -21,9 +21,12 @@ export interface Story {
 const measured = (value: string | undefined, interval?: string): string =>
   value === undefined ? 'not measured' : `${value}${interval === undefined ? '' : ` ± ${interval}`}`
 
-function improvement(baseline: string | undefined, best: string | undefined): string {
-  if (baseline === undefined || best === undefined) return 'not measured'
-  return `${(Number(baseline) - Number(best)).toFixed(4)} (without an interval of its own: the run records no loss per text)`
+/** Of the pair: each text is drawn with both its losses, so the interval is that of the difference. */
+function improvement({ metrics }: Checkpoint): string {
+  const found = metrics?.find(({ name }) => name === 'improvement')
+  if (found === undefined) return 'not measured'
+  const { value, low, high } = found
+  return low === undefined || high === undefined ? value : `${value}, 95 % interval ${low} to ${high} (paired)`
 }
 
 const took = ({ lastOfEarlier, firstOfNew }: Switched): string =>
@@ -44,13 +47,13 @@ export function summary({ dataset, run, best, copies, secondsBeforeTraining, swi
       ['exact and near duplicates', `${counts?.['exactDuplicates']} and ${counts?.['nearDuplicates']}`],
       ['trained', workOf(dataset.spec.format.sample, run)],
       ['held-out loss', `nats per token over the same ${texts} texts; ± is a 95 % interval by bootstrap over them`],
-      ['  base, unquantised', measured(baseline?.['unquantizedLoss'])],
-      ['  base, NF4 (baseline)', measured(baseline?.['loss'], baseline?.['lossInterval'])],
+      ['  base, unquantised', measured(baseline?.unquantizedLoss)],
+      ['  base, NF4 (baseline)', measured(baseline?.loss, baseline?.lossInterval)],
       ...(run.status?.checkpoints ?? []).map(({ name, best, evalLoss, evalLossInterval }) => [
         `  ${name}${best ? ' (best)' : ''}`,
         measured(evalLoss, evalLossInterval),
       ]),
-      ['  baseline minus best', improvement(baseline?.['loss'], best.evalLoss)],
+      ['  baseline minus best', improvement(best)],
       ['copies, AI-written paragraph', copies],
       ['speed of training', `${measured(run.status?.progress?.['tokensPerSecond'] as string | undefined)} tokens/s`],
       ['until training started', `${secondsBeforeTraining.toFixed(0)} s`],

@@ -226,6 +226,15 @@ export interface Progress {
   peakMemoryBytes: number;
 }
 
+/** A figure of an evaluation. Names, units and which way is better: metrics.ts of trainer-image/evaluate and operator/api. */
+export interface Metric {
+  name: string;
+  value: number;
+  /** 95 % interval by bootstrap over texts; absent where there are fewer than two. */
+  low?: number | undefined;
+  high?: number | undefined;
+}
+
 /** Loss figures are mean negative log-likelihood per label token, in nats. */
 export interface EvaluationResult {
   step: number;
@@ -243,6 +252,8 @@ export interface EvaluationResult {
   /** Loss of the same examples on the unquantised base; only at step 0 and only with NF4. */
   unquantizedLoss?: number | undefined;
   labelTokens: number;
+  /** What was measured beside the loss, each name once. */
+  metrics: Metric[];
 }
 
 /** A sealed checkpoint: its manifest was written last and its sums were checked. */
@@ -1780,6 +1791,123 @@ export const Progress: MessageFns<Progress> = {
   },
 };
 
+function createBaseMetric(): Metric {
+  return { name: "", value: 0, low: undefined, high: undefined };
+}
+
+export const Metric: MessageFns<Metric> = {
+  encode(message: Metric, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.value !== 0) {
+      writer.uint32(17).double(message.value);
+    }
+    if (message.low !== undefined) {
+      writer.uint32(25).double(message.low);
+    }
+    if (message.high !== undefined) {
+      writer.uint32(33).double(message.high);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Metric {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMetric();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 17) {
+              break;
+            }
+
+            message.value = reader.double();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.low = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.high = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Metric {
+    return {
+      name: isSet(object.name) ? globalThis.String(object.name) : "",
+      value: isSet(object.value) ? globalThis.Number(object.value) : 0,
+      low: isSet(object.low) ? globalThis.Number(object.low) : undefined,
+      high: isSet(object.high) ? globalThis.Number(object.high) : undefined,
+    };
+  },
+
+  toJSON(message: Metric): unknown {
+    const obj: any = {};
+    if (message.name !== "") {
+      obj.name = message.name;
+    }
+    if (message.value !== 0) {
+      obj.value = floatToJson(message.value);
+    }
+    if (message.low !== undefined) {
+      obj.low = floatToJson(message.low);
+    }
+    if (message.high !== undefined) {
+      obj.high = floatToJson(message.high);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Metric>, I>>(base?: I): Metric {
+    return Metric.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Metric>, I>>(object: I): Metric {
+    const message = createBaseMetric();
+    message.name = object.name ?? "";
+    message.value = object.value ?? 0;
+    message.low = object.low ?? undefined;
+    message.high = object.high ?? undefined;
+    return message;
+  },
+};
+
 function createBaseEvaluationResult(): EvaluationResult {
   return {
     step: 0,
@@ -1788,6 +1916,7 @@ function createBaseEvaluationResult(): EvaluationResult {
     humanLoss: undefined,
     unquantizedLoss: undefined,
     labelTokens: 0,
+    metrics: [],
   };
 }
 
@@ -1810,6 +1939,9 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     }
     if (message.labelTokens !== 0) {
       writer.uint32(56).int64(message.labelTokens);
+    }
+    for (const v of message.metrics) {
+      Metric.encode(v!, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -1875,6 +2007,14 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
             message.labelTokens = longToNumber(reader.int64());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.metrics.push(Metric.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1911,6 +2051,9 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
         : isSet(object.label_tokens)
         ? globalThis.Number(object.label_tokens)
         : 0,
+      metrics: globalThis.Array.isArray(object?.metrics)
+        ? object.metrics.map((e: any) => Metric.fromJSON(e))
+        : [],
     };
   },
 
@@ -1934,6 +2077,9 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     if (message.labelTokens !== 0) {
       obj.labelTokens = Math.round(message.labelTokens);
     }
+    if (message.metrics?.length) {
+      obj.metrics = message.metrics.map((e) => Metric.toJSON(e));
+    }
     return obj;
   },
 
@@ -1948,6 +2094,7 @@ export const EvaluationResult: MessageFns<EvaluationResult> = {
     message.humanLoss = object.humanLoss ?? undefined;
     message.unquantizedLoss = object.unquantizedLoss ?? undefined;
     message.labelTokens = object.labelTokens ?? 0;
+    message.metrics = object.metrics?.map((e) => Metric.fromPartial(e)) || [];
     return message;
   },
 };
