@@ -7,7 +7,7 @@ import { clean, normalForm } from './cleaning.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
 import type { LocatedSource } from './locate.ts'
-import { readRows } from './read.ts'
+import { readRows, requireSchema } from './read.ts'
 import type { Spool, SpooledText } from './spool.ts'
 
 /** A removed text as the report shows it. */
@@ -62,6 +62,10 @@ export async function collect(
     examples.push({ id, rule, excerpt: excerptOf(text), ...(duplicateOf !== undefined && { duplicateOf }) })
   }
 
+  // Every schema before the first row: a wrong column of the last source must not cost the reading of all others.
+  for (const { texts, textColumn, human } of sources)
+    for (const file of texts) await requireSchema(connection, file, [...human.map(({ column }) => column), textColumn])
+
   for (const [index, source] of sources.entries()) {
     const count = counts[index] as DataCounts
     const filter = humanFilter(source.human)
@@ -74,7 +78,9 @@ export async function collect(
         const normalForms: string[] = []
         for (const row of rows) {
           count.read++
-          if (!filter.isHuman(row)) {
+          const human = filter.isHuman(row)
+          if (human === 'unknown') throw unknownValue(source, file.path, count.read, filter)
+          if (!human) {
             count.notHuman++
             continue
           }
@@ -119,7 +125,18 @@ export const excerptOf = (text: string): string => {
   return start.length < line.length ? `${start}…` : start
 }
 
-/** A source that gave no row at all, or none that is human-written, is a mistake in the spec rather than an empty corpus. */
+/** A label that is neither that of a human nor a known other one: the source has changed, or is not what we take it for. */
+const unknownValue = ({ name, human }: LocatedSource, path: string, row: number, filter: HumanFilter): JobFailure => {
+  const known = human
+    .filter(({ others }) => others !== undefined)
+    .map(({ column, values, others = [] }) => `${column} in [${[...values, ...others].join(', ')}]`)
+  return new JobFailure(
+    'SourceInvalid',
+    `source ${name}: row ${row}, in ${path}, has an unknown value: known is ${known.join(' and ')}; ${filter.valuesSeen()} (sources[].keep says which rows are human-written)`,
+  )
+}
+
+/** A source that gave no row at all, none that is human-written or none of a value asked for is a mistake in the spec. */
 function requireHumanRows(source: LocatedSource, count: DataCounts, filter: HumanFilter): void {
   if (count.read === 0) {
     const paths = source.texts.map(({ path }) => path)
@@ -128,11 +145,18 @@ function requireHumanRows(source: LocatedSource, count: DataCounts, filter: Huma
       `source ${source.name}: its files have no rows: ${paths.slice(0, 8).join(', ')}`,
     )
   }
-  if (count.notHuman < count.read) return
-  const wanted = source.human.map(({ column, values }) => `${column} in [${values.join(', ')}]`).join(' and ')
   const limited = Number.isFinite(source.limit) ? ` (sources[].limit is ${source.limit})` : ''
-  throw new JobFailure(
-    'SourceInvalid',
-    `source ${source.name}: none of its ${count.read} rows${limited} is human-written: keep wants ${wanted}; ${filter.valuesSeen()}`,
-  )
+  const wanted = source.human.map(({ column, values }) => `${column} in [${values.join(', ')}]`).join(' and ')
+  if (count.notHuman === count.read)
+    throw new JobFailure(
+      'SourceInvalid',
+      `source ${source.name}: none of its ${count.read} rows${limited} is human-written: keep wants ${wanted}; ${filter.valuesSeen()}`,
+    )
+  // What lies beyond the limit may well hold it.
+  const unseen = filter.unseen()
+  if (unseen !== '' && count.read < source.limit)
+    throw new JobFailure(
+      'SourceInvalid',
+      `source ${source.name}: none of its ${count.read} rows has ${unseen}; ${filter.valuesSeen()}`,
+    )
 }

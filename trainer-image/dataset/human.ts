@@ -5,7 +5,10 @@ import type { Condition } from './source.ts'
 export interface HumanFilter {
   /** Columns to be read, in the order that `isHuman` expects them. */
   readonly columns: readonly string[]
-  isHuman(values: Row): boolean
+  /** Whether the row is human-written; "unknown" when a column holds a value that the condition lists neither way. */
+  isHuman(values: Row): boolean | 'unknown'
+  /** What the conditions want that no row had: "label in [human]"; empty when every wanted value was seen. */
+  unseen(): string
   /** For a person whose filter matched nothing: per column its values so far, most frequent first, at most 20. */
   valuesSeen(): string
 }
@@ -14,26 +17,31 @@ export interface HumanFilter {
 const REMEMBERED = 1000
 
 export function humanFilter(conditions: readonly Condition[]): HumanFilter {
-  const tests = conditions.map(({ values }) => ({
-    texts: new Set(values),
-    numbers: new Set(values.filter(isNumber).map(Number)),
-  }))
+  const tests = conditions.map(({ values, others }) => ({ wanted: listed(values), other: others && listed(others) }))
   const seen = conditions.map(() => new Map<string, number>())
   return {
     columns: conditions.map(({ column }) => column),
     isHuman(row) {
       let human = true
-      tests.forEach(({ texts, numbers }, i) => {
+      let known = true
+      tests.forEach(({ wanted, other }, i) => {
         const value = row[i]
         const counts = seen[i] as Map<string, number>
         const name = value === undefined ? 'null' : value.length > 60 ? `${value.slice(0, 60)}…` : value
         const count = counts.get(name)
         if (count !== undefined || counts.size < REMEMBERED) counts.set(name, (count ?? 0) + 1)
-        const matches = value !== undefined && (texts.has(value) || (isNumber(value) && numbers.has(Number(value))))
+        const matches = wanted.has(value)
         human &&= matches
+        if (other !== undefined && value !== undefined && !matches) known &&= other.has(value)
       })
-      return human
+      return known ? human : 'unknown'
     },
+    unseen: () =>
+      conditions
+        .map(({ column }, i) => ({ column, values: (tests[i] as (typeof tests)[number]).wanted.unmatched() }))
+        .filter(({ values }) => values.length > 0)
+        .map(({ column, values }) => `${column} in [${values.join(', ')}]`)
+        .join(' and '),
     valuesSeen: () =>
       conditions
         .map(({ column }, i) => {
@@ -42,6 +50,22 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
           return `${column} has ${shown.join(', ')}${counts.length > 20 ? ', …' : ''}`
         })
         .join('; '),
+  }
+}
+
+/** A list of values as a set; numbers are compared as numbers. */
+function listed(values: readonly string[]) {
+  const texts = new Map(values.map((value) => [value, value]))
+  const numbers = new Map(values.filter(isNumber).map((value) => [Number(value), value]))
+  const matched = new Set<string>()
+  return {
+    has(value: string | undefined): boolean {
+      if (value === undefined) return false
+      const entry = texts.get(value) ?? (isNumber(value) ? numbers.get(Number(value)) : undefined)
+      if (entry !== undefined) matched.add(entry)
+      return entry !== undefined
+    },
+    unmatched: (): string[] => values.filter((value) => !matched.has(value)),
   }
 }
 

@@ -1,7 +1,7 @@
-import { readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
-import { downloadHttp, getJson } from '../model/http-download.ts'
+import { downloadHttp } from '../model/http-download.ts'
 import { downloadHubFiles, type HubFile, type HubRepository, listHubFiles, matching } from '../model/hub.ts'
 import { sha256 } from '../storage/digest.ts'
 import { formatOf, type TextFile } from './read.ts'
@@ -66,8 +66,7 @@ async function locateInRepository(
     signal: downloads.signal,
   }
   if (source.license.expression !== '') permit(source.license)
-  const { commit } = await listHubFiles(repository)
-  const onCard = await licenseOnCard(repository, commit)
+  const { commit, license: onCard } = await listHubFiles(repository)
   const license: License =
     source.license.expression === '' && onCard ? { expression: onCard, evidence: 'repository card' } : source.license
   permit(license)
@@ -90,19 +89,6 @@ async function locateInRepository(
     revision: commit,
     remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
   }
-}
-
-/** The licence that a repository's card declares; empty when it declares none. */
-async function licenseOnCard(source: HubRepository, commit: string): Promise<string> {
-  const token = source.tokenFile === '' ? '' : (await readFile(source.tokenFile, 'utf8')).trim()
-  const { body } = await getJson({
-    url: `${source.endpoint}/api/datasets/${source.repository}/revision/${commit}`,
-    signal: source.signal,
-    ...(token && { bearerToken: token }),
-  })
-  const { license } = (body as { cardData?: { license?: unknown } | null } | null)?.cardData ?? {}
-  if (Array.isArray(license)) return license.join(' AND ')
-  return typeof license === 'string' && license !== 'unknown' && license !== 'other' ? license : ''
 }
 
 /** The files of a path in a mounted volume: itself, or what lies below it in the order of the names. */

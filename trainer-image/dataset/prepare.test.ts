@@ -10,13 +10,12 @@ import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { pino } from 'pino'
 import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
-import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
 import { verifySealed } from '../storage/sealed.ts'
 import { corrupt } from './denoise.ts'
 import { prepare } from './prepare.ts'
+import { type Change, configOf, contextOf, type Row, rowsOf } from './preparing.ts'
 import { randomOf } from './random.ts'
 
 const fixture = fileURLToPath(new URL('../../test/fixtures/prose.jsonl', import.meta.url))
@@ -28,42 +27,6 @@ const freshFolder = async (): Promise<string> => {
   const path = join(folder, `${made++}`)
   await mkdir(path)
   return path
-}
-
-const contextOf = (dataDir: string, signal = new AbortController().signal): JobContext => ({
-  dataDir,
-  signal,
-  log: pino({ level: 'silent' }),
-  podUid: 'pod-1',
-  podName: 'pod',
-  terminationLog: join(dataDir, 'termination-log'),
-  hubEndpoint: 'http://127.0.0.1:9',
-  stateDir: dataDir,
-  desiredFile: '',
-})
-
-type Change = Partial<Omit<PrepareConfig, 'sources'>>
-const configOf = (sources: Partial<Source>[], change: Change = {}): PrepareConfig =>
-  PrepareConfig.fromPartial({
-    owner: { namespace: 'default', name: 'prose', uid: 'dataset-1' },
-    attempt: 1,
-    sources: sources.map((source, i) => ({ name: `s${i}`, license: 'CC0-1.0', ...source })),
-    cleaning: { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: true, removeEmails: true },
-    deduplication: { exact: true, nearThreshold: 0.85, shingleWords: 5 },
-    split: { trainPercent: 95, seed: 42 },
-    format: { sample: 'Denoise', systemPrompt: 'system', userTemplate: 'Rewrite: {text}' },
-    specHash: 'spec-1',
-    ...change,
-  })
-
-interface Row {
-  readonly [column: string]: string
-}
-
-async function rowsOf(dataDir: string, location: string, side: string): Promise<Row[]> {
-  const connection = await (await DuckDBInstance.create(':memory:')).connect()
-  const reader = await connection.runAndReadAll(`SELECT * FROM '${join(dataDir, location, `${side}.parquet`)}'`)
-  return reader.getRowObjects() as unknown as Row[]
 }
 
 async function source(content: string | Buffer, name = 'source.jsonl'): Promise<string> {

@@ -22,8 +22,22 @@ export const presets: Readonly<Record<string, Preset>> = {
   'liamdugan/raid': {
     textColumn: 'generation',
     human: [
-      { column: 'model', values: ['human'] },
-      { column: 'attack', values: ['none'] },
+      {
+        column: 'model',
+        values: ['human'],
+        others: [
+          ...['chatgpt', 'gpt4', 'gpt3', 'gpt2', 'llama-chat', 'mistral', 'mistral-chat', 'mpt', 'mpt-chat'],
+          ...['cohere', 'cohere-chat'],
+        ],
+      },
+      {
+        column: 'attack',
+        values: ['none'],
+        others: [
+          ...['alternative_spelling', 'article_deletion', 'homoglyph', 'insert_paragraphs', 'number', 'paraphrase'],
+          ...['perplexity_misspelling', 'synonym', 'upper_lower', 'whitespace', 'zero_width_space'],
+        ],
+      },
     ],
     files: ['train.csv'],
     license: 'MIT',
@@ -35,7 +49,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   // Columns text, label ("human" or "ai"); train, validation and test as CSV.
   'silentone0725/ai-human-text-detection-v1': {
     textColumn: 'text',
-    human: [{ column: 'label', values: ['human'] }],
+    human: [{ column: 'label', values: ['human'], others: ['ai'] }],
     files: ['*.csv'],
     license: 'CC-BY-4.0',
     cautions: ['About 440 texts hold the words placeholder_url, and some hold remains of an assistant’s answer.'],
@@ -51,7 +65,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   // Columns text, generated (0 human, 1 machine; written 0, 1 or 0.0, 1.0). The card states no licence.
   'NabeelShar/ai_and_human_text': {
     textColumn: 'text',
-    human: [{ column: 'generated', values: ['0'] }],
+    human: [{ column: 'generated', values: ['0'], others: ['1'] }],
     files: ['*.csv'],
     license: '',
     cautions: ['The repository states no licence. Most texts are student essays.'],

@@ -55,6 +55,26 @@ export async function* readRows(
   }
 }
 
+/** Opens a file as far as its schema: throws SourceInvalid, with the columns found, when one that is wanted is not there. */
+export async function requireSchema(
+  connection: DuckDBConnection,
+  file: TextFile,
+  wanted: readonly string[],
+): Promise<void> {
+  if ((await stat(file.path)).size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
+  try {
+    if (file.format !== 'CSV') await tableOf(connection, file, wanted)
+    else
+      for await (const { columns } of parseCsv(decoded(file.path), MAX_RECORD_BYTES)) {
+        if (columns.length === 0) continue
+        requireColumns(file.path, wanted, columns)
+        break
+      }
+  } catch (error) {
+    throw readFailure(error, file)
+  }
+}
+
 /** The file as an SQL table in which the wanted columns are known to exist. */
 async function tableOf(
   connection: DuckDBConnection,

@@ -68,7 +68,7 @@ export function settingsOf(config: PrepareConfig): Settings {
     deduplication,
     split,
     format: { ...format, sample },
-    licensePolicy: config.licensePolicy ?? { requireDeclared: false, allowed: [] },
+    licensePolicy: config.licensePolicy ?? { requireDeclared: true, allowed: [] },
   }
 }
 

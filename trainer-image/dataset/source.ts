@@ -7,6 +7,8 @@ import { presets } from './presets.ts'
 export interface Condition {
   readonly column: string
   readonly values: readonly string[]
+  /** Every other value that the column is known to have. When given, a value of neither list stops the preparation. */
+  readonly others?: readonly string[]
 }
 
 export type Format = 'CSV' | 'JSONL' | 'Parquet' | 'Text'
@@ -59,7 +61,7 @@ export function planSource(source: Source): PlannedSource {
     location: source,
     format,
     textColumn: source.textColumn || preset?.textColumn || 'text',
-    human: humanRows(source) ?? preset?.human ?? [],
+    human: humanRows(source, preset?.human ?? []),
     files: files.length > 0 ? files : (preset?.files ?? []),
     license: source.license
       ? { expression: source.license, evidence: 'spec' }
@@ -85,8 +87,9 @@ export function nameInUrl(source: string, url: string): string {
   }
 }
 
-function humanRows({ name, keep }: Source): readonly Condition[] | undefined {
-  if (keep === undefined || keep.policy === '') return undefined
+/** A condition of the user's takes the place of the preset's on the same column; those on other columns stay. */
+function humanRows({ name, keep }: Source, known: readonly Condition[]): readonly Condition[] {
+  if (keep === undefined || keep.policy === '') return known
   if (keep.policy === 'All') return []
   if (keep.policy !== 'Matching')
     throw new JobFailure(
@@ -98,7 +101,7 @@ function humanRows({ name, keep }: Source): readonly Condition[] | undefined {
       'ConfigurationInvalid',
       `source ${name}: keep.policy Matching needs keep.column and keep.values`,
     )
-  return [{ column: keep.column, values: keep.values }]
+  return [{ column: keep.column, values: keep.values }, ...known.filter(({ column }) => column !== keep.column)]
 }
 
 /** Throws SourceInvalid when the policy does not allow the licence. */
@@ -108,7 +111,7 @@ export function requireLicense(name: string, license: License, policy: LicensePo
     if (policy.requireDeclared || policy.allowed.length > 0)
       throw new JobFailure(
         'SourceInvalid',
-        `source ${name}: license is undeclared; expected ${policy.allowed.length > 0 ? `one of ${policy.allowed.join(', ')}` : 'a declared one'} (set sources[].license when you have checked it)`,
+        `source ${name}: license is undeclared; expected ${policy.allowed.length > 0 ? `one of ${policy.allowed.join(', ')}` : 'a declared one'}: set sources[].license when you have checked it, or licensePolicy.requireDeclared to false to use it without`,
       )
     return
   }

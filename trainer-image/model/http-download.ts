@@ -143,7 +143,8 @@ async function send(
 function statusFailure(url: string, { status, statusText, headers }: Response): Error {
   // The Hub says in this header which of repository, revision or file is missing or gated.
   const detail = headers.get('x-error-message') ?? statusText
-  const message = `${url} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
+  // What follows a "?" may be a signature.
+  const message = `${url.replace(/\?.*/s, '')} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
   if (status === 401 || status === 403) return new JobFailure('AccessDenied', message)
   if (status === 404 || status === 410) return new JobFailure('NotFound', message)
   if (status < 500 && ![408, 425, 429].includes(status)) return new JobFailure('SourceInvalid', message)

@@ -1,6 +1,7 @@
 /** Files of a Hugging Face repository, at one commit, each checked against the sum that the repository records for it. */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub'
 import { JobFailure } from '../job/failure.ts'
 import { type Downloaded, downloadHttp, getJson, type RetryPolicy } from './http-download.ts'
 
@@ -32,6 +33,8 @@ export interface HubFile {
 export interface HubListing {
   /** The commit that `revision` stands for now. */
   readonly commit: string
+  /** What the repository's card declares; empty when it declares none. */
+  readonly license: string
   readonly files: readonly HubFile[]
 }
 
@@ -46,26 +49,55 @@ const repositoryUrl = ({ endpoint, kind, repository }: HubRepository, api: boole
 
 /** Resolves the revision to a commit and lists its files. */
 export async function listHubFiles(source: HubRepository): Promise<HubListing> {
-  if (!/^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(source.repository))
-    throw new JobFailure('ConfigurationInvalid', `repository "${source.repository}"; expected "owner/name"`)
-  const bearerToken = await readToken(source.tokenFile)
-  const api = repositoryUrl(source, true)
-  const get = (url: string) => getJson({ ...source, url, ...(bearerToken && { bearerToken }) })
-  const { body } = await get(`${api}/revision/${encodeURIComponent(source.revision || 'main')}`)
-  const commit = (body as { sha?: unknown } | null)?.sha
+  const { kind, repository, revision } = source
+  if (!/^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(repository))
+    throw new JobFailure('ConfigurationInvalid', `repository "${repository}"; expected "owner/name"`)
+  const { api, client } = await hubClient(source)
+  const asked = { name: repository, revision: revision || 'main', ...client }
+  const { sha: commit, cardData } =
+    kind === 'dataset'
+      ? await datasetInfo({ ...asked, additionalFields: ['sha', 'cardData'] })
+      : await modelInfo({ ...asked, additionalFields: ['sha', 'cardData'] })
   if (typeof commit !== 'string' || !/^[0-9a-f]{40}$/.test(commit))
     throw new JobFailure('SourceInvalid', `${api}: the answer has no commit in "sha"`)
   const files: HubFile[] = []
-  for (let query: string | undefined = '?recursive=true'; query !== undefined; ) {
-    const page = await get(`${api}/tree/${commit}${query}`)
-    if (!Array.isArray(page.body)) throw new JobFailure('SourceInvalid', `${api}: the file list is not an array`)
-    for (const entry of page.body) {
-      const file = hubFile(entry, api)
-      if (file) files.push(file)
-    }
-    query = nextQuery(page.headers.get('link'))
+  const repo = { type: kind, name: repository }
+  for await (const entry of listFiles({ repo, revision: commit, recursive: true, ...client })) {
+    const file = hubFile(entry, api)
+    if (file) files.push(file)
   }
-  return { commit, files }
+  return { commit, license: licenseOf(cardData), files }
+}
+
+/**
+ * What the Hub's own client is called with: our endpoint, retries and errors. The token stays with us and goes to the endpoint only: a
+ * mirror's links may name another host, so of the address of a further page only the query is taken.
+ */
+async function hubClient(
+  source: HubRepository,
+): Promise<{ api: string; client: { hubUrl: string; fetch: typeof fetch } }> {
+  const bearerToken = await readToken(source.tokenFile)
+  const api = repositoryUrl(source, true)
+  const hubUrl = source.endpoint.replace(/\/+$/, '')
+  let tree = ''
+  const get: typeof fetch = async (input) => {
+    const asked = String(input)
+    if (asked.startsWith(`${api}/tree/`)) tree = asked.replace(/\?.*/, '')
+    const url = asked.startsWith(`${api}/`) ? asked : `${tree}${new URL(asked).search}`
+    const { body, headers } = await getJson({ ...source, url, ...(bearerToken && { bearerToken }) })
+    if (url.startsWith(`${api}/tree/`) && !Array.isArray(body))
+      throw new JobFailure('SourceInvalid', `${api}: the file list is not an array`)
+    const link = headers.get('link')
+    return Response.json(body ?? {}, { headers: link === null ? {} : { link } })
+  }
+  return { api, client: { hubUrl, fetch: get } }
+}
+
+/** The licence that a repository's card declares as an SPDX expression; empty when it declares none. */
+function licenseOf(cardData: unknown): string {
+  const { license } = (cardData ?? {}) as { license?: unknown }
+  if (Array.isArray(license)) return license.join(' AND ')
+  return typeof license === 'string' && license !== 'unknown' && license !== 'other' ? license : ''
 }
 
 /**
@@ -141,12 +173,6 @@ function hubFile(entry: unknown, api: string): HubFile | undefined {
     throw new JobFailure('SourceInvalid', `${api}: file path "${path}" leaves the folder`)
   const sha256 = (lfs as { oid?: unknown } | undefined)?.oid
   return { path, bytes: bytes as number, gitBlob: oid, ...(typeof sha256 === 'string' && { sha256 }) }
-}
-
-/** The query of the next page. Only the query is taken: a mirror's links may name another host, and our token must not go there. */
-function nextQuery(link: string | null): string | undefined {
-  const next = /<([^>]+)>\s*;\s*rel="?next"?/.exec(link ?? '')?.[1]
-  return next ? new URL(next, 'http://mirror.invalid').search : undefined
 }
 
 async function readToken(file: string): Promise<string | undefined> {

@@ -99,7 +99,7 @@ export interface HumanizerDatasetSpec {
      */
     textColumn?: string
     /**
-     * Which rows are human-written. Absent means the known rule of a known repository, else all.
+     * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns stays.
      */
     keep?: {
       /**
@@ -116,7 +116,7 @@ export interface HumanizerDatasetSpec {
       values?: string[]
     }
     /**
-     * SPDX expression under which the text may be used. Absent means undeclared.
+     * SPDX expression under which the text may be used. Absent means that of a known repository, else of its card, else undeclared.
      */
     license?: string
     /**
@@ -205,7 +205,7 @@ export interface HumanizerDatasetSpec {
    */
   licensePolicy: {
     /**
-     * Refuse sources without a licence.
+     * Refuse sources without a licence. false takes them, and the report warns.
      */
     requireDeclared: boolean
     /**

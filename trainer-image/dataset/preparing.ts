@@ -1,0 +1,62 @@
+/** For tests: configurations of `prepare`, and what it left. */
+import { mkdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { pino } from 'pino'
+import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import type { JobContext } from '../job/context.ts'
+
+/** Surroundings of a Job whose claim is `dataDir`. */
+export const contextOf = (dataDir: string, signal = new AbortController().signal): JobContext => ({
+  dataDir,
+  signal,
+  log: pino({ level: 'silent' }),
+  podUid: 'pod-1',
+  podName: 'pod',
+  terminationLog: join(dataDir, 'termination-log'),
+  hubEndpoint: 'http://127.0.0.1:9',
+  stateDir: dataDir,
+  desiredFile: '',
+})
+
+export type Change = Partial<Omit<PrepareConfig, 'sources'>>
+/** One configuration; sources are named s0, s1, … and stand under CC0-1.0. */
+export const configOf = (sources: Partial<Source>[], change: Change = {}): PrepareConfig =>
+  PrepareConfig.fromPartial({
+    owner: { namespace: 'default', name: 'prose', uid: 'dataset-1' },
+    attempt: 1,
+    sources: sources.map((source, i) => ({ name: `s${i}`, license: 'CC0-1.0', ...source })),
+    cleaning: { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: true, removeEmails: true },
+    deduplication: { exact: true, nearThreshold: 0.85, shingleWords: 5 },
+    split: { trainPercent: 95, seed: 42 },
+    format: { sample: 'Denoise', systemPrompt: 'system', userTemplate: 'Rewrite: {text}' },
+    specHash: 'spec-1',
+    ...change,
+  })
+
+export interface Row {
+  readonly [column: string]: string
+}
+
+/** The rows of one side of a prepared dataset. */
+export async function rowsOf(dataDir: string, location: string, side: string): Promise<Row[]> {
+  const connection = await (await DuckDBInstance.create(':memory:')).connect()
+  const reader = await connection.runAndReadAll(`SELECT * FROM '${join(dataDir, location, `${side}.parquet`)}'`)
+  return reader.getRowObjects() as unknown as Row[]
+}
+
+/** Writes rows as a parquet file, every column as text. */
+export async function parquetOf(path: string, rows: readonly Readonly<Record<string, string>>[]): Promise<void> {
+  const columns = Object.keys(rows[0] ?? {})
+  const connection = await (await DuckDBInstance.create(':memory:')).connect()
+  await connection.run(`CREATE TABLE made (${columns.map((name) => `"${name}" VARCHAR`).join(', ')})`)
+  const appender = await connection.createAppender('made')
+  for (const row of rows) {
+    for (const name of columns) appender.appendVarchar(row[name] ?? '')
+    appender.endRow()
+  }
+  appender.closeSync()
+  await mkdir(dirname(path), { recursive: true })
+  await connection.run(`COPY made TO '${path}' (FORMAT parquet)`)
+  connection.closeSync()
+}
