@@ -25,6 +25,14 @@ export const ReleaseReason = {
   /** The promoted adapter or the base model is not on the claim any more; the pods look for it again. A candidate without its files is Stalled. */
   ArtifactMissing: 'ArtifactMissing',
 
+  // Reconciling, and held for a person: Argo CD shows Suspended.
+  /** Evidence that an enforced gate needs is missing or of another dataset, or its interval holds the limit. */
+  GateInconclusive: 'GateInconclusive',
+  /** spec.dryRun: the candidate passed and would serve without it. */
+  DryRun: 'DryRun',
+  /** Evidence that an enforced gate needs could not be measured or read. Tried again. */
+  GateError: 'GateError',
+
   // Stalled: the spec, or the run it names, must change.
   /** The run failed, so Best and Latest mean nothing. */
   RunFailed: 'RunFailed',
@@ -42,10 +50,6 @@ export const ReleaseReason = {
   PodInvalid: 'PodInvalid',
   /** Measured and bad: an enforced gate refused the candidate. */
   GateFailed: 'GateFailed',
-  /** Evidence that an enforced gate needs was never measured, or is of another dataset. */
-  GateInconclusive: 'GateInconclusive',
-  /** Evidence that an enforced gate needs cannot be read as a number. */
-  GateError: 'GateError',
   /** A serving pod could not load the candidate; or cannot load what is active, and tries again: then Reconciling. */
   LoadFailed: 'LoadFailed',
 } as const

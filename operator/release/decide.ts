@@ -20,7 +20,8 @@ import { promotion, proposal, refusalByPod, repair, type Transition, withdrawal 
 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
- *        │                        └─ refuse ─▶ candidate Refused ◀── a pod cannot load it ─┘
+ *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
+ *        │                        └─ inconclusive, error ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
  *
  * What is to serve goes into status first, then to the pods: desired.json always holds desiredOf(status), and a
@@ -130,14 +131,16 @@ function serve(
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
 
   const isSilent = theirs.some((pod) => !pod.state)
-  return { kind: 'rest', ...(isSilent && { seconds: silenceSeconds }), ...standing(status, resolution) }
+  return { kind: 'rest', ...standing(status, resolution), ...(isSilent && { seconds: silenceSeconds }) }
 }
 
 /** A pod that did not answer is asked again after this time. */
 const silenceSeconds = 3
+/** Evidence that could not be measured is looked for again after this time. */
+const evidenceSeconds = 60
 
 /** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
-function standing(status: Status, resolution: Resolution): { summary: Summary } {
+function standing(status: Status, resolution: Resolution): { summary: Summary; seconds?: number } {
   const { active, candidate, verdict } = status
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (resolution.kind !== 'resolved') {
@@ -152,6 +155,12 @@ function standing(status: Status, resolution: Resolution): { summary: Summary } 
         message: `${nameOf(candidate)} was refused: ${verdict.message}${serving}`,
       },
     }
+  if (verdict?.state === 'Held' && candidate) {
+    const reason = verdict.reason as ReleaseReason
+    const message = `${nameOf(candidate)} is held: ${verdict.message}${serving}`
+    const isRetried = reason === ReleaseReason.GateError
+    return { summary: { state: 'reconciling', reason, message }, ...(isRetried && { seconds: evidenceSeconds }) }
+  }
   return {
     summary: {
       state: 'ready',

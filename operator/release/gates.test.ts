@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Adapter } from './adapter.ts'
-import { type Gate, judge, refusal } from './gates.ts'
+import { type Gate, judge, objection, policyOf } from './gates.ts'
 
 const adapter = (metrics: Adapter['metrics'], name = 'prose/checkpoint-24'): Adapter => ({
   name,
@@ -69,6 +69,97 @@ const cases: {
   { a_gate: 'cannot read NaN', gate: max('9'), metrics: { ...candidate, evalLoss: 'NaN' }, want: 'GateError' },
   { a_gate: 'cannot read an empty loss', gate: max('9'), metrics: { ...candidate, evalLoss: ' ' }, want: 'GateError' },
   {
+    a_gate: 'holds a loss whose interval holds the maximum',
+    gate: max('1.9'),
+    metrics: { ...candidate, evalLossInterval: '0.2' },
+    want: 'GateInconclusive',
+  },
+  {
+    a_gate: 'passes a loss whose whole interval is below the maximum',
+    gate: max('1.9'),
+    metrics: { ...candidate, evalLossInterval: '0.1' },
+    want: 'Passed',
+  },
+  {
+    a_gate: 'refuses a loss whose whole interval is above the maximum',
+    gate: max('1.6'),
+    metrics: { ...candidate, evalLossInterval: '0.1' },
+    want: 'GateFailed',
+  },
+  {
+    a_gate: 'cannot read an interval that is no decimal',
+    gate: max('1.9'),
+    metrics: { ...candidate, evalLossInterval: 'wide' },
+    want: 'GateError',
+  },
+  {
+    a_gate: 'believes the paired improvement before the losses, and holds what it cannot tell',
+    gate: regression('0', 'Baseline'),
+    metrics: { ...candidate, figures: [{ name: 'improvement', value: '0.02', low: '-0.01', high: '0.05' }] },
+    want: 'GateInconclusive',
+  },
+  {
+    a_gate: 'passes a paired improvement whose interval is above zero',
+    gate: regression('0', 'Baseline'),
+    metrics: { ...candidate, figures: [{ name: 'improvement', value: '0.02', low: '0.01', high: '0.03' }] },
+    want: 'Passed',
+  },
+  {
+    a_gate: 'compares improvements with what serves, intervals in quadrature',
+    gate: regression('0.04', 'Active'),
+    metrics: { ...candidate, figures: [{ name: 'improvement', value: '0.2', low: '0.17', high: '0.23' }] },
+    serves: { ...active, figures: [{ name: 'improvement', value: '0.3', low: '0.26', high: '0.34' }] },
+    want: 'GateFailed',
+  },
+  {
+    a_gate: 'cannot tell when the quadrature holds the limit',
+    gate: regression('0.06', 'Active'),
+    metrics: { ...candidate, figures: [{ name: 'improvement', value: '0.2', low: '0.17', high: '0.23' }] },
+    serves: { ...active, figures: [{ name: 'improvement', value: '0.3', low: '0.26', high: '0.34' }] },
+    want: 'GateInconclusive',
+  },
+  {
+    a_gate: 'refuses what copies its input',
+    gate: { metric: 'copyRate', max: '0.5', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'copyRate', value: '0.9', low: '0.8', high: '0.95' }] },
+    want: 'GateFailed',
+  },
+  {
+    a_gate: 'passes a minimum that the interval clears',
+    gate: { metric: 'rougeL', min: '0.5', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'rougeL', value: '0.6', low: '0.55', high: '0.65' }] },
+    want: 'Passed',
+  },
+  {
+    a_gate: 'refuses what is below its minimum',
+    gate: { metric: 'rougeL', min: '0.7', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'rougeL', value: '0.6', low: '0.55', high: '0.65' }] },
+    want: 'GateFailed',
+  },
+  {
+    a_gate: 'knows that a higher overlap is better',
+    gate: { metric: 'rougeL', maxRegression: '0.05', against: 'Baseline', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'rougeL', value: '0.6', baseline: '0.7' }] },
+    want: 'GateFailed',
+  },
+  {
+    a_gate: 'passes an overlap that rose',
+    gate: { metric: 'rougeL', maxRegression: '0', against: 'Baseline', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'rougeL', value: '0.8', baseline: '0.7' }] },
+    want: 'Passed',
+  },
+  {
+    a_gate: 'cannot compare a metric without a better way',
+    gate: { metric: 'detector', maxRegression: '0', against: 'Baseline', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'detector', value: '0.8', baseline: '0.7' }] },
+    want: 'GateError',
+  },
+  {
+    a_gate: 'is inconclusive about a metric that nobody measures',
+    gate: { metric: 'bleu', min: '0.5', enforcement: 'Enforce' },
+    want: 'GateInconclusive',
+  },
+  {
     a_gate: 'cannot read infinity',
     gate: max('9'),
     metrics: { ...candidate, evalLoss: 'Infinity' },
@@ -82,8 +173,8 @@ for (const { a_gate, gate, metrics = candidate, serves = active, want } of cases
       adapter(metrics),
       serves === 'nothing' ? undefined : adapter(serves, 'prose/checkpoint-12'),
     )
-    assert.equal(refusal(results)?.reason ?? results[0]?.result, want)
-    assert.match(results[0]?.message ?? '', /evalLoss|nothing is active/)
+    assert.equal(objection(results)?.reason ?? results[0]?.result, want)
+    assert.match(results[0]?.message ?? '', /evalLoss|copyRate|rougeL|detector|bleu|nothing is active/)
   })
 
 test('a measured failure outweighs missing evidence, and a warning outweighs nothing', () => {
@@ -93,6 +184,21 @@ test('a measured failure outweighs missing evidence, and a warning outweighs not
     results.map(({ result }) => result),
     ['Inconclusive', 'Failed', 'Failed'],
   )
-  assert.equal(refusal(results)?.reason, 'GateFailed')
-  assert.equal(refusal(results.slice(2)), undefined)
+  assert.equal(objection(results)?.reason, 'GateFailed')
+  assert.equal(objection(results.slice(2)), undefined)
+})
+
+test('the gates read as a sentence', () => {
+  assert.equal(
+    policyOf([
+      max('1.9'),
+      regression('0', 'Active'),
+      { metric: 'rougeL', min: '0.5', enforcement: 'Enforce' },
+      regression('-0.1', 'Baseline'),
+      { metric: 'copyRate', maxRegression: '0.05', against: 'Baseline', enforcement: 'Warn' },
+    ]),
+    'An adapter serves if evalLoss is at most 1.9, and evalLoss is no worse than that of what serves, and rougeL is at least 0.5, ' +
+      'and evalLoss is better than that of the baseline by at least 0.1; it is only noted whether copyRate is worse than that of the ' +
+      'baseline by at most 0.05.',
+  )
 })

@@ -2,6 +2,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { findCondition } from '../kube/conditions.ts'
 import { type Adapter, asProposed, baseDigest, type Release, type Resolved, served } from './adapter.ts'
+import { type Checkpoint, metricsOf } from './evidence.ts'
 import { pinFor } from './pins.ts'
 
 /** What spec.source means now. waiting: it can still come; invalid: it cannot, unless the spec or the run changes. */
@@ -16,8 +17,6 @@ export interface Sources {
   readonly releases: readonly Release[]
 }
 
-type Checkpoint = NonNullable<NonNullable<QLoRARun['status']>['checkpoints']>[number]
-
 const waiting = (reason: ReleaseReason, message: string): Resolution => ({ kind: 'waiting', reason, message })
 const invalid = (reason: ReleaseReason, message: string): Resolution => ({ kind: 'invalid', reason, message })
 
@@ -28,9 +27,9 @@ export function resolveSource(release: Release, sources: Sources): Resolution {
   return resolveBase(release)
 }
 
-/** What this release itself knows of a digest. */
+/** What this release itself has served under a digest. */
 export function knownHere({ status }: Release, digest: string): Adapter | undefined {
-  return [...served(status), status?.candidate].find((adapter) => adapter?.digest === digest)
+  return served(status).find((adapter) => adapter.digest === digest)
 }
 
 function resolveRun(
@@ -51,7 +50,7 @@ function resolveRun(
   }
   const elsewhere = storageMismatch(release, `run ${name}`, run)
   if (elsewhere) return elsewhere
-  if (pin?.runUID === run.metadata.uid) return resolvedTo(pin!)
+  if (pin?.runUID === run.metadata.uid) return resolvedTo(withNewestEvidence(pin!, run))
   return resolveAnew(run, wanted)
 }
 
@@ -72,6 +71,12 @@ function resolveAnew(run: QLoRARun, wanted: string): Resolution {
   )
 }
 
+/** What is judged is what the run says now: evidence may come after the checkpoint. */
+function withNewestEvidence(pin: Resolved, run: QLoRARun): Resolved {
+  const checkpoint = run.status?.checkpoints?.find(({ digest }) => digest === pin.adapter.digest)
+  return checkpoint ? { ...pin, adapter: { ...pin.adapter, metrics: metricsOf(run, checkpoint) } } : pin
+}
+
 const resolvedTo = (pin: Resolved): Resolution => ({ kind: 'resolved', adapter: pin.adapter, pin })
 
 function resolveDigest(release: Release, digest: string, { runs, releases }: Sources): Resolution {
@@ -90,6 +95,8 @@ function resolveDigest(release: Release, digest: string, { runs, releases }: Sou
     elsewhere = storageMismatch(release, `release ${other.metadata.name}`, other)
     if (!elsewhere) return { kind: 'resolved', adapter: asProposed(theirs) }
   }
+  const { candidate } = release.status ?? {}
+  if (candidate?.digest === digest) return { kind: 'resolved', adapter: asProposed(candidate) }
   return (
     elsewhere ??
     invalid(
@@ -149,8 +156,9 @@ function choose(checkpoints: readonly Checkpoint[], wanted: string): Checkpoint 
 }
 
 /** Everything about a checkpoint that outlives its run. */
-function adapterOf({ metadata, spec, status }: QLoRARun, checkpoint: Checkpoint): Adapter {
-  const { model, format, datasetDigest, baseline } = status ?? {}
+function adapterOf(run: QLoRARun, checkpoint: Checkpoint): Adapter {
+  const { metadata, spec, status } = run
+  const { model, format } = status ?? {}
   return {
     name: `${metadata.name}/${checkpoint.name}`,
     run: metadata.name,
@@ -158,11 +166,7 @@ function adapterOf({ metadata, spec, status }: QLoRARun, checkpoint: Checkpoint)
     digest: checkpoint.digest,
     path: checkpoint.path,
     generation: 0,
-    metrics: {
-      ...(checkpoint.evalLoss !== undefined && { evalLoss: checkpoint.evalLoss }),
-      ...(baseline?.loss !== undefined && { baselineLoss: baseline.loss }),
-      ...(datasetDigest !== undefined && { datasetDigest }),
-    },
+    metrics: metricsOf(run, checkpoint),
     ...(model && { model: { ...model, ...ownClaim(spec) } }),
     quantization: { ...spec.quantization, computeDType: 'Auto' },
     ...(format && { format: promptsOf(format) }),

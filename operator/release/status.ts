@@ -2,6 +2,7 @@ import { ReleaseReason, ServingCondition } from '../api/release-reasons.ts'
 import { readyFrom, setCondition } from '../kube/conditions.ts'
 import { nameOf, type Release, type Status } from './adapter.ts'
 import type { Summary } from './decide.ts'
+import { policyOf } from './gates.ts'
 import type { Observed } from './observed.ts'
 import { recordOf } from './pods.ts'
 import { deploymentName, endpointOf, labelSelector } from './serving.ts'
@@ -35,6 +36,7 @@ export function atRest(release: Release, observed: Observed, summary: Summary, i
       now,
     ),
     pods: records.slice(0, 64),
+    policy: release.spec.gates?.length ? policyOf(release.spec.gates) : undefined,
     endpoint: status.active ? endpointOf(release) : undefined,
     replicas: live.filter(({ deployment }) => deployment === leadsTo).length,
     selector: leadsTo && selectorText(labelSelector(release, leadsTo)),

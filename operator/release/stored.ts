@@ -28,15 +28,21 @@ export function expanded({ status, ...release }: AdapterRelease): Release {
 }
 
 /**
- * What is written. When it would be too large, the oldest of history go, then all prompts but that of what is to serve:
- * what serves now is always kept.
+ * What is written. When it would be too large, the figures of the oldest of history go, then these themselves, then all
+ * prompts but that of what is to serve: what serves now is always kept.
  */
 export function stored(status: Status): AdapterReleaseStatus {
   const history = status.history?.slice(0, historyLength) ?? []
   const brief = { ...status, ...(status.history && { history }) }
+  for (let oldest = history.length - 1; oldest > 0 && bytesOf(withPrompts(brief)) > statusBytes; oldest--)
+    history[oldest] = withoutFigures(history[oldest]!)
   while (history.length > 1 && bytesOf(withPrompts(brief)) > statusBytes) history.pop()
   const result = withPrompts(brief)
   return bytesOf(result) > statusBytes ? withPrompts(onlyDesiredPrompt(brief)) : result
+}
+
+function withoutFigures({ metrics: { figures: _, ...metrics } = {}, ...adapter }: Adapter): Adapter {
+  return { ...adapter, metrics }
 }
 
 const bytesOf = (status: AdapterReleaseStatus): number => Buffer.byteLength(JSON.stringify(status))

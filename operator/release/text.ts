@@ -1,8 +1,12 @@
 /** Most characters of a condition's or verdict's message in the CRD. */
 export const messageLimit = 1024
 
-/** Most characters of a gate's message in the CRD. */
+/** Most characters of a gate's message and of its rule in the CRD. */
 export const gateMessageLimit = 256
+export const gateRuleLimit = 160
+
+/** Most characters of status.policy in the CRD. */
+export const policyLimit = 2048
 
 /** At most `limit` characters, counted as the API server does: by code points. An ellipsis stands for what is left out. */
 export function cut(text: string, limit: number): string {

@@ -1,7 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
-import { judge, refusal } from './gates.ts'
+import { type GateResult, judge, objection } from './gates.ts'
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
 import { shortHash } from './serving.ts'
@@ -43,19 +43,22 @@ export function withdrawal(status: Status): Transition | undefined {
   return { changes: { candidate: undefined, verdict: undefined, ...standDown(status) } }
 }
 
-/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to or refused. */
+/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
 export function proposal(release: Release, adapter: Adapter): Transition | undefined {
   const status = release.status ?? {}
   const judged = fingerprint(release, adapter)
   if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return undefined
   const hasServed = served(status).some((each) => sameAdapter(each, adapter))
   const gates = hasServed || release.spec.source.base ? [] : judge(release.spec.gates ?? [], adapter, status.active)
-  const refused = refusal(gates)
-  if (refused)
+  const stop = stopFor(release, gates)
+  if (stop) {
+    const { state, reason, message } = stop
+    const verb = state === 'Refused' ? 'was refused' : 'is held'
     return {
-      changes: { candidate: adapter, verdict: { state: 'Refused', judged, gates, ...refused }, ...standDown(status) },
-      event: { type: 'Warning', reason: refused.reason, message: `${nameOf(adapter)} was refused: ${refused.message}` },
+      changes: { candidate: adapter, verdict: { state, judged, reason, message, gates }, ...standDown(status) },
+      event: { type: 'Warning', reason, message: `${nameOf(adapter)} ${verb}: ${message}` },
     }
+  }
   const generation = (status.switchGeneration ?? 0) + 1
   return {
     changes: {
@@ -65,6 +68,23 @@ export function proposal(release: Release, adapter: Adapter): Transition | undef
     },
     event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
   }
+}
+
+/** Why a judged candidate must not be switched to. */
+interface Stop {
+  readonly state: 'Held' | 'Refused'
+  readonly reason: ReleaseReason
+  readonly message: string
+}
+
+function stopFor({ spec }: Release, gates: readonly GateResult[]): Stop | undefined {
+  const found = objection(gates)
+  if (found) {
+    const { result, reason, message } = found
+    return { state: result === 'Failed' ? 'Refused' : 'Held', reason, message }
+  }
+  if (!spec.dryRun) return undefined
+  return { state: 'Held', reason: ReleaseReason.DryRun, message: 'spec.dryRun is true; without it, it would serve' }
 }
 
 /** One pod that cannot load the candidate is enough: nobody is to get answers of two adapters for good. */

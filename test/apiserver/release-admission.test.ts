@@ -51,12 +51,12 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
   {
     what: 'a gate without a bound',
     spec: { source: run, gates: [{ metric: 'evalLoss' }] },
-    says: /exactly one of max and maxRegression/,
+    says: /exactly one of max, min and maxRegression/,
   },
   {
     what: 'a gate with two bounds',
     spec: { source: run, gates: [{ ...gate, maxRegression: '0', against: 'Active' }] },
-    says: /exactly one of max and maxRegression/,
+    says: /exactly one of max, min and maxRegression/,
   },
   {
     what: 'a regression against nothing',
@@ -69,22 +69,26 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     says: /against/,
   },
   {
-    what: 'an unknown metric',
-    spec: { source: run, gates: [{ metric: 'bleu', max: '1' }] },
-    says: /Unsupported value: "bleu"/,
+    what: 'a metric that is no name',
+    spec: { source: run, gates: [{ metric: 'eval loss', max: '1' }] },
+    says: /spec.gates\[0\].metric/,
   },
   {
     what: 'a bound that is a number',
     spec: { source: run, gates: [{ metric: 'evalLoss', max: 2 }] },
     says: /max.*string/,
   },
-  { what: 'a negative maximum', spec: { source: run, gates: [{ metric: 'evalLoss', max: '-1' }] }, says: /max/ },
+  {
+    what: 'a minimum beside a maximum',
+    spec: { source: run, gates: [{ ...gate, min: '0' }] },
+    says: /exactly one of max, min and maxRegression/,
+  },
   {
     what: 'an unknown enforcement',
     spec: { source: run, gates: [{ ...gate, enforcement: 'Maybe' }] },
     says: /enforcement/,
   },
-  { what: 'nine gates', spec: { source: run, gates: Array(9).fill(gate) }, says: /gates: Too many/ },
+  { what: 'seventeen gates', spec: { source: run, gates: Array(17).fill(gate) }, says: /gates: Too many/ },
   { what: 'no replicas at all', spec: { source: run, serving: { replicas: 0 } }, says: /replicas/ },
   { what: 'too many replicas', spec: { source: run, serving: { replicas: 65 } }, says: /replicas/ },
   { what: 'a privileged port', spec: { source: run, serving: { port: 80 } }, says: /port/ },

@@ -40,7 +40,7 @@ for (const kind of kinds)
     assert.ok(own.length >= 8)
     assert.deepEqual(own.map(({ input }) => input).sort(), inputs.sort())
     const answers = new Set(own.map(({ got }) => got.status))
-    const wanted = ['Degraded', 'Healthy', 'Progressing', ...(kind === 'QLoRARun' ? ['Suspended'] : [])]
+    const wanted = ['Degraded', 'Healthy', 'Progressing', ...(kind === 'HumanizerDataset' ? [] : ['Suspended'])]
     assert.deepEqual([...answers].sort(), wanted)
   })
 

@@ -40,21 +40,25 @@ export interface AdapterReleaseSpec {
     base?: boolean
   }
   /**
-   * What a candidate must prove before it serves. All must pass. Something that served before is not asked again.
+   * The policy: what a candidate must prove before it serves. A gate that fails refuses it; one that is inconclusive (no evidence, or the 95 % interval straddles the limit) holds it for a person, who may let it through by spec.review.approvedDigest; one that cannot be measured is tried again. Something that served before is not asked again.
    *
-   * Items: One bound on one metric. Exactly one of max and maxRegression.
+   * Items: One bound on one metric. Exactly one of max, min and maxRegression.
    */
   gates?: {
     /**
-     * evalLoss, the loss on the held-out split in nats per label token; lower is better.
+     * evalLoss (held-out loss in nats per label token), humanLoss, or a name in status.checkpoints[].metrics of the run; operator/api/metrics.ts lists them.
      */
-    metric: 'evalLoss'
+    metric: string
     /**
      * The metric must not be above this decimal.
      */
     max?: string
     /**
-     * The metric must not exceed that of `against` by more than this decimal; a negative one demands an improvement.
+     * The metric must not be below this decimal.
+     */
+    min?: string
+    /**
+     * The metric must not be worse than that of `against` by more than this decimal, in whichever direction the metric is worse; a negative one demands an improvement.
      */
     maxRegression?: string
     /**
@@ -62,10 +66,14 @@ export interface AdapterReleaseSpec {
      */
     against?: 'Baseline' | 'Active'
     /**
-     * Enforce refuses the candidate; Warn only records the result.
+     * Enforce keeps a candidate from serving; Warn only records the result, as a dry run of the gate.
      */
     enforcement: 'Enforce' | 'Warn'
   }[]
+  /**
+   * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
+   */
+  dryRun?: boolean
   /**
    * The pods that answer requests.
    */
@@ -305,6 +313,45 @@ export interface AdapterReleaseStatus {
        * The dataset whose held-out split was measured; losses of different datasets are not compared.
        */
       datasetDigest?: string
+      /**
+       * Half width of the 95 % interval of evalLoss.
+       */
+      evalLossInterval?: string
+      /**
+       * What was measured beside the loss. Left out of the oldest entries of history first when the status would grow too large.
+       *
+       * Items: One figure of the adapter, and the same of the untouched base where that was measured.
+       */
+      figures?: {
+        /**
+         * Such as improvement, repetition4 or copyRate.
+         */
+        name: string
+        /**
+         * Decimal; absent when only the base was measured.
+         */
+        value?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        low?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        high?: string
+        /**
+         * The same figure of the untouched base.
+         */
+        baseline?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        baselineLow?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        baselineHigh?: string
+      }[]
     }
     /**
      * The base model it belongs to.
@@ -405,6 +452,45 @@ export interface AdapterReleaseStatus {
        * The dataset whose held-out split was measured; losses of different datasets are not compared.
        */
       datasetDigest?: string
+      /**
+       * Half width of the 95 % interval of evalLoss.
+       */
+      evalLossInterval?: string
+      /**
+       * What was measured beside the loss. Left out of the oldest entries of history first when the status would grow too large.
+       *
+       * Items: One figure of the adapter, and the same of the untouched base where that was measured.
+       */
+      figures?: {
+        /**
+         * Such as improvement, repetition4 or copyRate.
+         */
+        name: string
+        /**
+         * Decimal; absent when only the base was measured.
+         */
+        value?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        low?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        high?: string
+        /**
+         * The same figure of the untouched base.
+         */
+        baseline?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        baselineLow?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        baselineHigh?: string
+      }[]
     }
     /**
      * The base model it belongs to.
@@ -462,19 +548,19 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Switching while pods load it; Refused when a gate or a pod said no, until the spec changes.
+     * Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, until the spec changes.
      */
-    state: 'Switching' | 'Refused'
+    state: 'Switching' | 'Held' | 'Refused'
     /**
-     * Hash of the spec (without replicas) that the verdict was given for.
+     * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
     judged: string
     /**
-     * Why it was refused.
+     * Why it is held or was refused.
      */
     reason?: string
     /**
-     * The refusal in words.
+     * The same in words.
      */
     message?: string
     /**
@@ -488,7 +574,11 @@ export interface AdapterReleaseStatus {
        */
       metric: string
       /**
-       * Passed; Failed (measured and bad); Inconclusive (evidence is missing); Error (the evidence cannot be read).
+       * The gate as a sentence.
+       */
+      rule?: string
+      /**
+       * Passed; Failed (measured and bad); Inconclusive (evidence is missing, or its interval straddles the limit); Error (could not be measured).
        */
       result: 'Passed' | 'Failed' | 'Inconclusive' | 'Error'
       /**
@@ -549,6 +639,45 @@ export interface AdapterReleaseStatus {
        * The dataset whose held-out split was measured; losses of different datasets are not compared.
        */
       datasetDigest?: string
+      /**
+       * Half width of the 95 % interval of evalLoss.
+       */
+      evalLossInterval?: string
+      /**
+       * What was measured beside the loss. Left out of the oldest entries of history first when the status would grow too large.
+       *
+       * Items: One figure of the adapter, and the same of the untouched base where that was measured.
+       */
+      figures?: {
+        /**
+         * Such as improvement, repetition4 or copyRate.
+         */
+        name: string
+        /**
+         * Decimal; absent when only the base was measured.
+         */
+        value?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        low?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        high?: string
+        /**
+         * The same figure of the untouched base.
+         */
+        baseline?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        baselineLow?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        baselineHigh?: string
+      }[]
     }
     /**
      * The base model it belongs to.
@@ -674,6 +803,45 @@ export interface AdapterReleaseStatus {
        * The dataset whose held-out split was measured; losses of different datasets are not compared.
        */
       datasetDigest?: string
+      /**
+       * Half width of the 95 % interval of evalLoss.
+       */
+      evalLossInterval?: string
+      /**
+       * What was measured beside the loss. Left out of the oldest entries of history first when the status would grow too large.
+       *
+       * Items: One figure of the adapter, and the same of the untouched base where that was measured.
+       */
+      figures?: {
+        /**
+         * Such as improvement, repetition4 or copyRate.
+         */
+        name: string
+        /**
+         * Decimal; absent when only the base was measured.
+         */
+        value?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        low?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        high?: string
+        /**
+         * The same figure of the untouched base.
+         */
+        baseline?: string
+        /**
+         * Lower end of its 95 % interval.
+         */
+        baselineLow?: string
+        /**
+         * Upper end of its 95 % interval.
+         */
+        baselineHigh?: string
+      }[]
     }
     /**
      * The base model it belongs to.
@@ -790,6 +958,45 @@ export interface AdapterReleaseStatus {
          * The dataset whose held-out split was measured; losses of different datasets are not compared.
          */
         datasetDigest?: string
+        /**
+         * Half width of the 95 % interval of evalLoss.
+         */
+        evalLossInterval?: string
+        /**
+         * What was measured beside the loss. Left out of the oldest entries of history first when the status would grow too large.
+         *
+         * Items: One figure of the adapter, and the same of the untouched base where that was measured.
+         */
+        figures?: {
+          /**
+           * Such as improvement, repetition4 or copyRate.
+           */
+          name: string
+          /**
+           * Decimal; absent when only the base was measured.
+           */
+          value?: string
+          /**
+           * Lower end of its 95 % interval.
+           */
+          low?: string
+          /**
+           * Upper end of its 95 % interval.
+           */
+          high?: string
+          /**
+           * The same figure of the untouched base.
+           */
+          baseline?: string
+          /**
+           * Lower end of its 95 % interval.
+           */
+          baselineLow?: string
+          /**
+           * Upper end of its 95 % interval.
+           */
+          baselineHigh?: string
+        }[]
       }
       /**
        * The base model it belongs to.
@@ -905,6 +1112,10 @@ export interface AdapterReleaseStatus {
      */
     loadedTime?: string
   }[]
+  /**
+   * What spec.gates asks of a candidate, in a sentence.
+   */
+  policy?: string
   /**
    * Base URL inside the cluster, for OPENAI_BASE_URL.
    */

@@ -1,4 +1,6 @@
 -- Healthy: what Git asks for serves. Degraded: it was refused or cannot be found; what served before may still serve.
+-- Suspended: held for a person.
+local held = { GateInconclusive = true, DryRun = true }
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 if obj.metadata.deletionTimestamp ~= nil then
   hs.message = "Being deleted"
@@ -22,6 +24,8 @@ for _, condition in ipairs(obj.status.conditions) do
   if condition.type == "Ready" then
     if condition.status == "True" then
       hs.status = "Healthy"
+    elseif held[condition.reason] then
+      hs.status = "Suspended"
     end
     hs.message = condition.reason .. ": " .. condition.message
   end
