@@ -57,7 +57,7 @@ test-unit test-parity test-wire:
 	@node test/run.ts $(@:test-%=%)
 test-apiserver: native $(OPERATORS) ## The controllers on a real API server
 test-chart: native ## The chart, rendered and installed; Argo CD's health checks
-test-cluster: native ## The main job on real pods, with faults; the commands of the documents
+test-cluster: native build/operator.mjs ## The main job on real pods, with faults; the commands of the documents
 test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts $(@:test-%=%) $(if $(@:test-cluster=),,documents)

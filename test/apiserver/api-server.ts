@@ -1,5 +1,5 @@
 /** A real kube-apiserver on a real etcd, as plain processes on 127.0.0.1, for the tests of this folder. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:https'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { load } from 'js-yaml'
 import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
 import { binDir } from '../cache.ts'
+import { spawnTied } from '../child.ts'
 
 const TOKEN = 'test-admin'
 const AUDIT_POLICY = {
@@ -207,12 +208,9 @@ export class ApiServer implements AsyncDisposable {
 
   #start(name: string, args: readonly string[]): void {
     const log = openSync(join(this.#folder, `${name}.log`), 'a')
-    const child = spawn(join(binDir, name), args, { stdio: ['ignore', log, log] })
+    const child = spawnTied(join(binDir, name), args, { stdio: ['ignore', log, log] })
     closeSync(log)
     child.on('error', () => undefined) // told by #assertAlive
-    const kill = () => child.kill('SIGKILL')
-    process.once('exit', kill)
-    child.once('exit', () => process.removeListener('exit', kill))
     this.#processes.set(name, child)
   }
 

@@ -1,8 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { spawnTied } from '../child.ts'
 import { until } from './api-server.ts'
 
 export interface OperatorOptions {
@@ -21,14 +22,13 @@ export class OperatorProcess implements AsyncDisposable {
   readonly log: Record<string, unknown>[] = []
   readonly #folder = mkdtempSync(join(tmpdir(), 'humanizer-operator-'))
   readonly #child: ChildProcess
-  readonly #kill = () => this.#child.kill('SIGKILL')
   #stderr = ''
 
   constructor({ program, kubeConfigFile, namespace, podName, env }: OperatorOptions) {
     const key = join(this.#folder, 'private.pem')
     const { privateKey } = generateKeyPairSync('ed25519')
     writeFileSync(key, privateKey.export({ type: 'pkcs8', format: 'pem' }))
-    this.#child = spawn(process.execPath, [join(import.meta.dirname, '../..', program)], {
+    this.#child = spawnTied(process.execPath, [join(import.meta.dirname, '../..', program)], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
@@ -53,7 +53,6 @@ export class OperatorProcess implements AsyncDisposable {
       this.#stderr += chunk
     })
     this.exited = new Promise((resolve) => this.#child.once('exit', (code) => resolve(code)))
-    process.once('exit', this.#kill)
   }
 
   /** What it printed at the end, for the message of a failed assertion. */
@@ -96,9 +95,8 @@ export class OperatorProcess implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#kill()
+    this.signal('SIGKILL')
     await this.exited
-    process.removeListener('exit', this.#kill)
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }

@@ -3,13 +3,13 @@
  * are done: nothing trains twice and everything converges.
  */
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
+import { spawnTied } from '../child.ts'
 import { type CustomObject, datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
 /** Few checkpoints and evaluations: each is a status to write, and every write costs a life. */
@@ -26,7 +26,7 @@ function operate(signal: AbortSignal): Promise<number | null> {
   const init = readFileSync(join(runDir, 'pid.init'), 'utf8').trim()
   const log = openSync(join(runDir, 'log', 'crashing-operator.log'), 'a')
   return new Promise((resolve) => {
-    const child = spawn('nsenter', ['-t', init, '-n', process.execPath, join(root, 'operator', 'main.ts')], {
+    const child = spawnTied('nsenter', ['-t', init, '-n', process.execPath, join(root, 'build', 'operator.mjs')], {
       env: {
         ...process.env,
         KUBECONFIG: join(runDir, 'admin-in-node.conf'),

@@ -1,9 +1,10 @@
 /** A registry without TLS that this machine pushes to and a cluster of up.sh pulls from, under one name on both sides. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
 import { dump } from 'js-yaml'
+import { spawnTied } from '../child.ts'
 import { script, waitFor } from './kubectl.ts'
 
 export interface Registry {
@@ -38,7 +39,7 @@ export async function startRegistry(runDir: string): Promise<Registry> {
 
   const log = openSync(join(folder, 'log'), 'a')
   const start = (command: string, ...args: string[]): ChildProcess =>
-    spawn(command, args, { stdio: ['ignore', log, log] })
+    spawnTied(command, args, { stdio: ['ignore', log, log] })
   const init = readFileSync(join(runDir, 'pid.init'), 'utf8').trim()
   const inCluster = `TCP-LISTEN:${port},bind=127.0.0.1,fork,reuseaddr`
   const children = [
@@ -48,7 +49,6 @@ export async function startRegistry(runDir: string): Promise<Registry> {
   const stop = (): void => {
     for (const child of children) child.kill()
   }
-  process.once('exit', stop)
   const hosts = join(runDir, 'certs.d', host)
   mkdirSync(hosts, { recursive: true })
   writeFileSync(join(hosts, 'hosts.toml'), `server = "http://${host}"\n`)

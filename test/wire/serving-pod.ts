@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { once } from 'node:events'
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -17,6 +17,7 @@ import { expectedAdapterTensors, writeAdapter } from '../../trainer-image/model/
 import { type AdapterBase, adapterDigest } from '../../trainer-image/storage/adapter-identity.ts'
 import { hexOf } from '../../trainer-image/storage/digest.ts'
 import { seal } from '../../trainer-image/storage/sealed.ts'
+import { spawnTied } from '../child.ts'
 
 const main = fileURLToPath(new URL('../../trainer-image/main.ts', import.meta.url))
 const fixture = fileURLToPath(new URL('../fixtures/tiny-llama', import.meta.url))
@@ -144,7 +145,7 @@ export class ServingPod {
     await writeFile(configFile, JSON.stringify(ServeConfig.toJSON(config)))
     const paths = ['--config', configFile, '--data', claim.dataDir, '--state', claim.stateDir]
     const more = ['--desired', claim.desiredFile, '--termination-log', join(claim.root, 'termination-log')]
-    const child = spawn(process.execPath, [main, 'serve', ...paths, ...more], {
+    const child = spawnTied(process.execPath, [main, 'serve', ...paths, ...more], {
       env: { ...process.env, POD_UID: podUid },
       stdio: ['ignore', 'pipe', 'inherit'],
     })

@@ -1,5 +1,5 @@
 /** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +10,7 @@ import { type RunReport, TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { sumModel } from '../../trainer-image/model/identity.ts'
 import { openModel } from '../../trainer-image/model/open.ts'
 import { hexOf } from '../../trainer-image/storage/digest.ts'
+import { spawnTied } from '../child.ts'
 import { type DatasetOptions, writeDataset } from '../fixtures/dataset.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -88,12 +89,12 @@ export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod
   const termination = join(work, 'termination-log')
   writeFileSync(join(work, 'config.json'), JSON.stringify(TrainConfig.toJSON(config)))
   const flags = ['--config', join(work, 'config.json'), '--data', claim.dataDir, '--termination-log', termination]
-  const child = spawn(process.execPath, [join(root, 'trainer-image/main.ts'), 'train', ...flags], {
+  const child = spawnTied(process.execPath, [join(root, 'trainer-image/main.ts'), 'train', ...flags], {
     env: { PATH: dirname(process.execPath), POD_UID: podUid, POD_NAME: podUid, ...nativeOf(process.env) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
+  for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk: Buffer) => (output += chunk))
   const ended = new Promise<Ended>((resolve) =>
     child.once('close', (code, signal) => {
       let result: JobResult | undefined

@@ -109,6 +109,8 @@ function refuseUnsupported(path: string, config: JsonObject, fields: Fields): vo
   if (activation !== 'silu') throw fields.wrong('hidden_act', '"silu"')
   if (fields.strings('layer_types', []).some((type) => type !== 'full_attention'))
     throw fields.wrong('layer_types', 'only "full_attention"')
+  for (const dropout of ['attention_dropout', 'resid_pdrop', 'embd_pdrop'])
+    if (fields.number(dropout, 0) !== 0) throw fields.wrong(dropout, '0: nothing is dropped inside the base')
   for (const rotary of [fields, ropeParameters(path, fields)])
     if (rotary && rotary.number('partial_rotary_factor', 1) !== 1)
       throw rotary.wrong('partial_rotary_factor', '1: the whole head is rotated here')

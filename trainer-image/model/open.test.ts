@@ -289,6 +289,11 @@ const broken: { a_folder: string; breaks: (folder: string) => void; says: RegExp
     says: /quantization_config: quant_method is "gptq"; expected "bitsandbytes"/,
   },
   {
+    a_folder: 'that drops attention while it trains',
+    breaks: config((c) => (c.attention_dropout = 0.1)),
+    says: /attention_dropout is 0\.1; expected 0: nothing is dropped inside the base/,
+  },
+  {
     a_folder: 'with another activation',
     breaks: config((c) => (c.hidden_act = 'gelu')),
     says: /hidden_act is "gelu"; expected "silu"/,

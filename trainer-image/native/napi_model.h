@@ -138,8 +138,8 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
     });
     // The delivery takes all that the job held: JavaScript's thread, not this one, drops the last reference to it.
     OpenModel* raw = model.get();
-    raw->send([model = std::move(model), held = std::move(held), deferred = std::move(deferred), result, failure,
-               done = std::move(done)](Napi::Env js) {
+    raw->send([model = std::move(model), held = std::move(held), deferred = std::move(deferred),
+               result = std::move(result), failure, done = std::move(done)](Napi::Env js) {
       const Napi::HandleScope scope(js);
       if (--model->pending == 0 && !model->released) model->channel.Unref(js);
       if (failure) return deferred->Reject(to_js(js, *failure).Value());
