@@ -1,169 +1,76 @@
 #include "dedup.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <array>
-#include <cstring>
+#include <cerrno>
+#include <cstdlib>
 #include <exception>
 #include <limits>
 #include <numeric>
 #include <stdexcept>
-#include <string>
+#include <system_error>
 #include <thread>
+
+#include "dedup_sketch.h"
 
 namespace humanizer {
 namespace {
 
 constexpr size_t kFewWords = 20;
 constexpr int kShortShingle = 3;
-constexpr int kHashes = NearDuplicates::kBands * NearDuplicates::kRows;
 
 // ---------------------------------------------------------------------------------------------------------------------
-// hashes
+// the file
 
-// The finalizer of MurmurHash3: every bit of x reaches every bit of the result.
-uint64_t mix(uint64_t x) {
-  x = (x ^ (x >> 33)) * 0xff51afd7ed558ccdULL;
-  x = (x ^ (x >> 33)) * 0xc4ceb9fe1a85ec53ULL;
-  return x ^ (x >> 33);
+[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+
+int nameless_file(const std::string& folder) {
+  std::string path = folder + "/near-duplicates-XXXXXX";
+  const int file = mkostemp(path.data(), O_CLOEXEC);
+  if (file < 0) fail("a file in " + folder);
+  unlink(path.c_str());
+  return file;
 }
 
-constexpr uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
-
-uint64_t hash_word(std::string_view word) {
-  uint64_t h = mix(word.size() + kGolden);
-  for (size_t i = 0; i < word.size(); i += 8) {
-    uint64_t piece = 0;
-    std::memcpy(&piece, word.data() + i, std::min<size_t>(8, word.size() - i));
-    h = mix((h + kGolden) ^ piece);
+template <typename T>
+void write_at(int file, int64_t at, const std::vector<T>& values) {
+  const char* from = reinterpret_cast<const char*>(values.data());
+  for (size_t left = values.size() * sizeof(T); left > 0;) {
+    const ssize_t done = pwrite(file, from, left, at);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail("writing what is known of the texts");
+    from += done;
+    at += done;
+    left -= done;
   }
-  return h;
 }
 
-std::vector<uint64_t> hash_words(std::string_view text) {
-  std::vector<uint64_t> words;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    if (end > begin) words.push_back(hash_word(text.substr(begin, end - begin)));
-    begin = end + 1;
+template <typename T>
+void read_at(int file, int64_t at, T* values, size_t count) {
+  char* to = reinterpret_cast<char*>(values);
+  for (size_t left = count * sizeof(T); left > 0;) {
+    const ssize_t done = pread(file, to, left, at);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail("reading what is known of the texts");
+    to += done;
+    at += done;
+    left -= done;
   }
-  return words;
-}
-
-// The set of k-word shingles, sorted; all words together when there are fewer than k.
-std::vector<uint64_t> shingle_set(const std::vector<uint64_t>& words, size_t k) {
-  std::vector<uint64_t> shingles;
-  if (words.empty()) return shingles;
-  k = std::min(k, words.size());
-  shingles.reserve(words.size() - k + 1);
-  for (size_t i = 0; i + k <= words.size(); i++) {
-    uint64_t h = 0;
-    for (size_t j = i; j < i + k; j++) h = mix(h * kGolden + words[j]);
-    shingles.push_back(h);
-  }
-  std::sort(shingles.begin(), shingles.end());
-  shingles.erase(std::unique(shingles.begin(), shingles.end()), shingles.end());
-  shingles.shrink_to_fit();
-  return shingles;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// MinHash
+// threads and clusters
 
-struct HashFamily {
-  std::array<uint32_t, kHashes> flip;
-  std::array<uint32_t, kHashes> factor;  // odd, so that each function is a permutation of 32 bits
-};
-
-const HashFamily& hash_family() {
-  static const HashFamily family = [] {
-    HashFamily made;
-    for (int j = 0; j < kHashes; j++) {
-      const uint64_t h = mix(kGolden * (j + 1));
-      made.flip[j] = static_cast<uint32_t>(h >> 32);
-      made.factor[j] = static_cast<uint32_t>(h) | 1;
-    }
-    return made;
-  }();
-  return family;
-}
-
-// minima[j] = min over shingles s of (s ^ flip[j]) * factor[j]. Integer arithmetic: every clone gives the same bits.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-void min_hashes(uint32_t* minima, const uint64_t* shingles, size_t count, const uint32_t* flip,
-                const uint32_t* factor) {
-  constexpr int kBlock = 64;  // stays in vector registers over all shingles
-  for (int start = 0; start < kHashes; start += kBlock) {
-    uint32_t least[kBlock];
-    for (int j = 0; j < kBlock; j++) least[j] = std::numeric_limits<uint32_t>::max();
-    for (size_t i = 0; i < count; i++) {
-      const uint32_t s = static_cast<uint32_t>(shingles[i] >> 32);
-      for (int j = 0; j < kBlock; j++) {
-        const uint32_t h = (s ^ flip[start + j]) * factor[start + j];
-        least[j] = h < least[j] ? h : least[j];
-      }
-    }
-    std::memcpy(minima + start, least, sizeof least);
-  }
-}
-
-std::vector<uint64_t> band_keys(const std::vector<uint64_t>& shingles) {
-  if (shingles.empty()) return {};
-  const HashFamily& family = hash_family();
-  std::array<uint32_t, kHashes> minima;
-  min_hashes(minima.data(), shingles.data(), shingles.size(), family.flip.data(), family.factor.data());
-  std::vector<uint64_t> keys(NearDuplicates::kBands);
-  for (int band = 0; band < NearDuplicates::kBands; band++) {
-    uint64_t key = band;
-    for (int row = 0; row < NearDuplicates::kRows; row++)
-      key = mix(key * kGolden + minima[band * NearDuplicates::kRows + row]);
-    keys[band] = key;
-  }
-  return keys;
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// similarity and clusters
-
-double jaccard(const std::vector<uint64_t>& a, const std::vector<uint64_t>& b) {
-  size_t common = 0;
-  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-    common += a[i] == b[j];
-    const bool step_a = a[i] <= b[j], step_b = b[j] <= a[i];
-    i += step_a;
-    j += step_b;
-  }
-  const size_t all = a.size() + b.size() - common;
-  return all == 0 ? 0 : static_cast<double>(common) / static_cast<double>(all);
-}
-
-// J can not pass the quotient of the sizes.
-bool sizes_allow(size_t a, size_t b, double threshold) {
-  return static_cast<double>(std::min(a, b)) > threshold * static_cast<double>(std::max(a, b)) * (1 - 1e-12);
-}
-
-uint32_t root_of(std::vector<uint32_t>& parent, uint32_t text) {
-  while (parent[text] != text) text = parent[text] = parent[parent[text]];
-  return text;
-}
-
-// The smaller ordinal becomes the root, so that a root is always the first text of its cluster.
-void unite(std::vector<uint32_t>& parent, uint32_t a, uint32_t b) {
-  a = root_of(parent, a);
-  b = root_of(parent, b);
-  parent[std::max(a, b)] = std::min(a, b);
-}
-
-// Calls body(begin, end) on up to `threads` threads over equal parts of [0, count); rethrows the first error. Parts for
-// which the system gives no thread run on the calling one.
+// Calls body(part) for each part on a thread of its own; rethrows the first error. Parts for which the system gives no
+// thread run on the calling one.
 template <typename Body>
-void in_parts(int threads, size_t count, const Body& body) {
-  const size_t parts = std::min<size_t>(threads, count);
+void in_parts(size_t parts, const Body& body) {
   std::vector<std::exception_ptr> errors(parts);
   const auto run = [&](size_t part) {
     try {
-      body(count * part / parts, count * (part + 1) / parts);
+      body(part);
     } catch (...) {
       errors[part] = std::current_exception();
     }
@@ -182,10 +89,34 @@ void in_parts(int threads, size_t count, const Body& body) {
     if (error) std::rethrow_exception(error);
 }
 
+uint32_t root_of(std::vector<uint32_t>& parent, uint32_t text) {
+  while (parent[text] != text) text = parent[text] = parent[parent[text]];
+  return text;
+}
+
+// The smaller ordinal becomes the root, so that a root is always the first text of its cluster.
+void unite(std::vector<uint32_t>& parent, uint32_t a, uint32_t b) {
+  a = root_of(parent, a);
+  b = root_of(parent, b);
+  parent[std::max(a, b)] = std::min(a, b);
+}
+
+void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& from, uint32_t plus) {
+  for (const uint32_t value : from) to.push_back(value + plus);
+}
+
 }  // namespace
 
-NearDuplicates::NearDuplicates(double threshold, int shingle_words, int threads)
-    : threshold_(threshold), words_{std::min(kShortShingle, shingle_words), shingle_words}, threads_(threads) {
+// ---------------------------------------------------------------------------------------------------------------------
+// adding
+
+NearDuplicates::NearDuplicates(double threshold, int shingle_words, int threads, size_t memory_bytes,
+                               std::string folder)
+    : threshold_(threshold),
+      words_{std::min(kShortShingle, shingle_words), shingle_words},
+      threads_(threads),
+      memory_bytes_(memory_bytes),
+      folder_(std::move(folder)) {
   if (!(threshold > 0 && threshold <= 1))
     throw std::invalid_argument("threshold is " + std::to_string(threshold) + "; expected more than 0 and at most 1");
   if (shingle_words < 1)
@@ -193,14 +124,38 @@ NearDuplicates::NearDuplicates(double threshold, int shingle_words, int threads)
   if (threads < 1) throw std::invalid_argument("threads is " + std::to_string(threads) + "; expected at least 1");
 }
 
-NearDuplicates::Text NearDuplicates::describe(std::string_view text) const {
-  const std::vector<uint64_t> words = hash_words(text);
-  Text described;
-  described.few_words = words.size() < kFewWords;
-  if (words.size() < 2 * kFewWords) described.shingles[kShort] = shingle_set(words, words_[kShort]);
-  if (!described.few_words) described.shingles[kLong] = shingle_set(words, words_[kLong]);
-  for (int scale = 0; scale < kScales; scale++) described.bands[scale] = band_keys(described.shingles[scale]);
-  return described;
+NearDuplicates::~NearDuplicates() {
+  if (file_ >= 0) close(file_);
+}
+
+size_t NearDuplicates::Batch::bytes() const {
+  size_t values = 0;
+  for (int scale = 0; scale < kScales; scale++) values += keys[scale].size();
+  return shingles.size() * sizeof(uint64_t) + values * sizeof(uint32_t);
+}
+
+// The keys of a part stand by member, then by band; add turns them round.
+NearDuplicates::Batch NearDuplicates::describe(std::string_view bytes, const uint32_t* ends, size_t begin,
+                                               size_t end) const {
+  Batch part;
+  std::vector<uint64_t> words;
+  for (size_t i = begin; i < end; i++) {
+    const size_t start = i == 0 ? 0 : ends[i - 1];
+    words.clear();
+    append_words(words, bytes.substr(start, ends[i] - start));
+    const bool wanted[kScales] = {words.size() < 2 * kFewWords, words.size() >= kFewWords};
+    for (int scale = 0; scale < kScales; scale++) {
+      const size_t from = part.shingles.size();
+      part.begins.push_back(static_cast<uint32_t>(from));
+      if (!wanted[scale] || words.empty()) continue;
+      append_shingles(part.shingles, words, words_[scale]);
+      part.members[scale].push_back(static_cast<uint32_t>(i));
+      part.keys[scale].resize(part.keys[scale].size() + kBands);
+      band_keys(part.keys[scale].data() + part.keys[scale].size() - kBands, 1, part.shingles.data() + from,
+                part.shingles.size() - from);
+    }
+  }
+  return part;
 }
 
 void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t count) {
@@ -208,68 +163,155 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
     if (ends[i] > bytes.size() || (i > 0 && ends[i] < ends[i - 1]))
       throw std::invalid_argument("ends[" + std::to_string(i) + "] is " + std::to_string(ends[i]) +
                                   "; expected ascending offsets of at most " + std::to_string(bytes.size()));
-  const size_t first = texts_.size();
-  if (first + count > std::numeric_limits<uint32_t>::max()) throw std::invalid_argument("more than 4294967295 texts");
-  texts_.resize(first + count);
-  try {
-    in_parts(threads_, count, [&](size_t begin, size_t end) {
-      for (size_t i = begin; i < end; i++) {
-        const size_t start = i == 0 ? 0 : ends[i - 1];
-        texts_[first + i] = describe(bytes.substr(start, ends[i] - start));
-      }
-    });
-  } catch (...) {
-    texts_.resize(first);
-    throw;
+  if (texts_ + count > std::numeric_limits<uint32_t>::max()) throw std::invalid_argument("more than 4294967295 texts");
+  const size_t parts = std::min<size_t>(threads_, count);
+  std::vector<Batch> described(parts);
+  in_parts(parts, [&](size_t part) {
+    described[part] = describe(bytes, ends, count * part / parts, count * (part + 1) / parts);
+  });
+
+  Batch batch;
+  batch.first = static_cast<uint32_t>(texts_);
+  size_t shingles = 0, members[kScales] = {0, 0};
+  for (const Batch& part : described) {
+    shingles += part.shingles.size();
+    for (int scale = 0; scale < kScales; scale++) members[scale] += part.members[scale].size();
   }
+  if (shingles > std::numeric_limits<uint32_t>::max())
+    throw std::invalid_argument("more than 4294967295 words at once");
+  batch.begins.reserve(2 * count + 1);
+  batch.shingles.reserve(shingles);
+  for (int scale = 0; scale < kScales; scale++) {
+    batch.members[scale].reserve(members[scale]);
+    batch.keys[scale].resize(members[scale] * kBands);
+  }
+  for (const Batch& part : described) {
+    append(batch.begins, part.begins, static_cast<uint32_t>(batch.shingles.size()));
+    batch.shingles.insert(batch.shingles.end(), part.shingles.begin(), part.shingles.end());
+    for (int scale = 0; scale < kScales; scale++) {
+      const size_t before = batch.members[scale].size(), own = part.members[scale].size();
+      append(batch.members[scale], part.members[scale], batch.first);
+      for (int band = 0; band < kBands; band++)
+        for (size_t i = 0; i < own; i++)
+          batch.keys[scale][band * members[scale] + before + i] = part.keys[scale][i * kBands + band];
+    }
+  }
+  batch.begins.push_back(static_cast<uint32_t>(batch.shingles.size()));
+  resident_ += batch.bytes();
+  batches_.push_back(std::move(batch));
+  texts_ += count;
+  if (!folder_.empty() && resident_ > memory_bytes_) spill();
 }
 
-std::vector<NearDuplicates::Proposal> NearDuplicates::sorted_band(Scale scale, int band) const {
-  std::vector<Proposal> proposals;
-  for (uint32_t text = 0; text < texts_.size(); text++)
-    if (!texts_[text].bands[scale].empty()) proposals.emplace_back(texts_[text].bands[scale][band], text);
+void NearDuplicates::spill() {
+  if (file_ < 0) file_ = nameless_file(folder_);
+  int64_t at = static_cast<int64_t>(spilled_);
+  for (Batch& batch : batches_) {
+    if (batch.shingles_at >= 0) continue;
+    const auto move = [&](auto& values, int64_t& place) {
+      write_at(file_, at, values);
+      place = at;
+      at += values.size() * sizeof(values[0]);
+    };
+    move(batch.shingles, batch.shingles_at);
+    for (int scale = 0; scale < kScales; scale++) move(batch.keys[scale], batch.keys_at[scale]);
+    batch.shingles = {};
+    for (auto& keys : batch.keys) keys = {};
+  }
+  spilled_ = at;
+  resident_ = 0;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// clusters
+
+const NearDuplicates::Batch& NearDuplicates::batch_of(uint32_t text) const {
+  return *std::prev(std::upper_bound(batches_.begin(), batches_.end(), text,
+                                     [](uint32_t wanted, const Batch& batch) { return wanted < batch.first; }));
+}
+
+// The sets of one scale, as a bucket is searched.
+class NearDuplicates::View final : public Corpus {
+ public:
+  View(const NearDuplicates& all, Scale scale) : all_(all), scale_(scale) {}
+
+  ShingleSet set_of(uint32_t text, std::vector<uint64_t>& room) const override {
+    const Batch& batch = all_.batch_of(text);
+    const auto [begin, end] = bounds(batch, text, scale_);
+    if (batch.shingles_at < 0) return {batch.shingles.data() + begin, end - begin};
+    room.resize(end - begin);
+    read_at(all_.file_, batch.shingles_at + static_cast<int64_t>(begin * sizeof(uint64_t)), room.data(), room.size());
+    return {room.data(), room.size()};
+  }
+
+  size_t size_of(uint32_t text) const override {
+    const auto [begin, end] = bounds(all_.batch_of(text), text, scale_);
+    return end - begin;
+  }
+
+  // Two texts of 20 words or more are compared by their long shingles only.
+  bool comparable(uint32_t a, uint32_t b) const override { return scale_ == kLong || few_words(a) || few_words(b); }
+
+ private:
+  static std::pair<size_t, size_t> bounds(const Batch& batch, uint32_t text, Scale scale) {
+    const uint32_t* begin = batch.begins.data() + 2 * (text - batch.first) + scale;
+    return {begin[0], begin[1]};
+  }
+  bool few_words(uint32_t text) const {
+    const auto [begin, end] = bounds(all_.batch_of(text), text, kLong);
+    return begin == end;
+  }
+
+  const NearDuplicates& all_;
+  Scale scale_;
+};
+
+std::vector<uint64_t> NearDuplicates::sorted_band(Scale scale, int band) const {
+  std::vector<uint64_t> proposals;
+  size_t count = 0;
+  for (const Batch& batch : batches_) count += batch.members[scale].size();
+  proposals.reserve(count);
+  std::vector<uint32_t> room;
+  for (const Batch& batch : batches_) {
+    const std::vector<uint32_t>& members = batch.members[scale];
+    const uint32_t* keys = batch.keys[scale].data() + band * members.size();
+    if (batch.shingles_at >= 0) {
+      room.resize(members.size());
+      read_at(file_, batch.keys_at[scale] + static_cast<int64_t>(band * members.size() * sizeof(uint32_t)), room.data(),
+              room.size());
+      keys = room.data();
+    }
+    for (size_t i = 0; i < members.size(); i++) proposals.push_back(uint64_t{keys[i]} << 32 | members[i]);
+  }
   std::sort(proposals.begin(), proposals.end());
   return proposals;
 }
 
-// Unites all similar pairs among texts of equal key. A text is compared with a cluster until its first similar member.
-void NearDuplicates::join(const std::vector<Proposal>& band, Scale scale, std::vector<uint32_t>& parent) const {
-  for (size_t begin = 0, end; begin < band.size(); begin = end) {
-    for (end = begin + 1; end < band.size() && band[end].first == band[begin].first;) end++;
-    for (size_t j = begin + 1; j < end; j++) {
-      const Text& later = texts_[band[j].second];
-      for (size_t i = begin; i < j; i++) {
-        const Text& earlier = texts_[band[i].second];
-        if (scale == kShort && !earlier.few_words && !later.few_words) continue;
-        if (root_of(parent, band[i].second) == root_of(parent, band[j].second)) continue;
-        if (!sizes_allow(earlier.shingles[scale].size(), later.shingles[scale].size(), threshold_)) continue;
-        if (jaccard(earlier.shingles[scale], later.shingles[scale]) > threshold_)
-          unite(parent, band[i].second, band[j].second);
-      }
-    }
-  }
-}
-
 std::vector<uint32_t> NearDuplicates::clusters() const {
-  std::vector<uint32_t> parent(texts_.size());
+  std::vector<uint32_t> parent(texts_);
   std::iota(parent.begin(), parent.end(), 0);
-  for (int scale = 0; scale < kScales; scale++)
+  for (const Scale scale : {kShort, kLong}) {
+    const View view(*this, scale);
     for (int band = 0; band < kBands; band += threads_) {
       const int width = std::min(threads_, kBands - band);
-      std::vector<std::vector<Proposal>> sorted(width);
-      in_parts(width, width, [&](size_t begin, size_t end) {
-        for (size_t i = begin; i < end; i++) sorted[i] = sorted_band(Scale(scale), band + static_cast<int>(i));
+      std::vector<std::vector<Edge>> found(width);
+      in_parts(width, [&](size_t part) {
+        const std::vector<uint64_t> proposals = sorted_band(scale, band + static_cast<int>(part));
+        std::vector<uint32_t> texts;
+        for (size_t begin = 0, end; begin < proposals.size(); begin = end) {
+          for (end = begin + 1; end < proposals.size() && proposals[end] >> 32 == proposals[begin] >> 32;) end++;
+          if (end - begin < 2) continue;
+          texts.clear();
+          for (size_t i = begin; i < end; i++) texts.push_back(static_cast<uint32_t>(proposals[i]));
+          join_bucket(found[part], texts, parent.data(), view, threshold_);
+        }
       });
-      for (const auto& proposals : sorted) join(proposals, Scale(scale), parent);
+      for (const std::vector<Edge>& edges : found)
+        for (const auto& [a, b] : edges) unite(parent, a, b);
+      for (uint32_t text = 0; text < parent.size(); text++) parent[text] = root_of(parent, text);
     }
-  for (uint32_t text = 0; text < parent.size(); text++) parent[text] = root_of(parent, text);
+  }
   return parent;
-}
-
-double NearDuplicates::similarity(uint32_t a, uint32_t b) const {
-  const Text &left = texts_.at(a), &right = texts_.at(b);
-  const Scale scale = left.few_words || right.few_words ? kShort : kLong;
-  return jaccard(left.shingles[scale], right.shingles[scale]);
 }
 
 }  // namespace humanizer

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { test } from 'node:test'
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
 import { randomOf } from '../dataset/random.ts'
 import { nearDuplicateIndex } from './dedup.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'near-'))
+after(() => rmSync(folder, { recursive: true }))
 
 const words = (n: number, prefix = 'w'): string[] => Array.from({ length: n }, (_, i) => `${prefix}${i}`)
 
@@ -128,6 +133,78 @@ test('threads and the division into calls change nothing', async () => {
   assert.ok(new Set(once).size < texts.length)
   for (const threads of [2, 3, 8, 64]) assert.deepEqual(await clusters(texts, { threads, pieces: threads }), once)
 })
+
+test('beyond its memory the index goes on in a file without a name, and finds the same', async () => {
+  const texts = Array.from({ length: 3000 }, (_, i) => changed(15 + (i % 30) * 5, i % 3).replaceAll('w', `g${i % 40}w`))
+  const want = await clusters(texts)
+  for (const [bytes, pieces] of [
+    [0, 7],
+    [500_000, 30],
+    [1_000_000, 300],
+  ] as const) {
+    const memory = { bytes, folder }
+    const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 3, memory })
+    for (let i = 0; i < texts.length; i += texts.length / pieces)
+      await index.add(texts.slice(Math.round(i), Math.round(i + texts.length / pieces)))
+    assert.deepEqual([...(await index.clusters())], want)
+    assert.ok(index.spilled > 500_000, `${index.spilled}`)
+    assert.deepEqual(readdirSync(folder), [])
+  }
+})
+
+test('a folder that can not be written is an error of storage', async () => {
+  const memory = { bytes: 0, folder: join(folder, 'nowhere') }
+  const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 1, memory })
+  await assert.rejects(index.add([words(50).join(' ')]), { code: 'EIO', message: /nowhere/ })
+})
+
+/** Texts whose common words give all of them the same band keys more often than not, with `own` words of their own. */
+const relatives = (count: number, common: number, own: number): string[] =>
+  Array.from({ length: count }, (_, i) => [...words(common), ...words(own, `own${i}x`)].join(' '))
+
+test('a bucket of many texts is searched for rare shingles, and every pair in it is still found', async () => {
+  const random = randomOf(7, 'families')
+  const common = words(200)
+  const texts = Array.from({ length: 1500 }, (_, i) => {
+    const family = i % 500
+    const text = [...common, ...words(24 + (family % 9), `f${family}x`)]
+    return text.map((word) => (random() < 0.004 ? `${word}y` : word)).join(' ')
+  })
+  const found = await clusters(texts)
+  let above = 0
+  for (let i = 0; i < 500; i++)
+    for (const [a, b] of [
+      [i, i + 500],
+      [i, i + 1000],
+      [i + 500, i + 1000],
+    ] as const) {
+      if (jaccard(texts[a] as string, texts[b] as string) <= 0.85) continue
+      above++
+      assert.equal(found[a], found[b], `${a} and ${b}`)
+    }
+  assert.ok(above > 1000, `${above}`)
+})
+
+// Compared pair by pair, any of these would take minutes to hours.
+const crowds = [
+  { crowd: 'equal texts', texts: Array<string>(20_000).fill(words(160).join(' ')), clusters: 1 },
+  { crowd: 'short equal texts of 25 words', texts: Array<string>(100_000).fill(words(25).join(' ')), clusters: 1 },
+  { crowd: 'texts that differ in one word', texts: relatives(20_000, 160, 1), clusters: 1 },
+  {
+    crowd: 'texts that share most of their words and are not alike',
+    texts: relatives(30_000, 140, 22),
+    clusters: 30_000,
+  },
+]
+for (const { crowd, texts, clusters: want } of crowds)
+  test(`${texts.length} ${crowd} take seconds`, async () => {
+    const start = performance.now()
+    const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 2 })
+    for (let i = 0; i < texts.length; i += 5000) await index.add(texts.slice(i, i + 5000))
+    assert.equal(new Set(await index.clusters()).size, want)
+    const seconds = (performance.now() - start) / 1000
+    assert.ok(seconds < 120, `${seconds} s`)
+  })
 
 test('nothing, empty texts and texts without a common word', async () => {
   assert.deepEqual(await clusters([]), [])

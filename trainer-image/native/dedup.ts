@@ -2,15 +2,18 @@ import { loadAddon } from './addon.ts'
 
 /** Near duplicates among the texts added so far; the relation is defined in dedup.h. Calls must not overlap. */
 export interface NearDuplicateIndex {
-  /** Appends texts in their normal form: words separated by single spaces. Keeps about 8 bytes a word and 300 a text. */
+  /** Appends texts in their normal form: words separated by single spaces. Keeps 8 bytes a word and 140 a text. */
   add(texts: readonly string[]): Promise<void>
   /** For each text the ordinal of the first text of its cluster. The same for every number of threads and machine. */
   clusters(): Promise<Uint32Array>
+  /** Bytes that went to disk because memory was not enough. */
+  readonly spilled: number
 }
 
 interface NearDuplicatesObject {
   add(bytes: Uint8Array, ends: Uint32Array): Promise<void>
   clusters(): Promise<Uint32Array>
+  spilled(): number
 }
 
 /** Fails with code INVALID_ARGUMENT unless 0 < threshold ≤ 1 and shingleWords and threads are at least 1. */
@@ -19,11 +22,20 @@ export function nearDuplicateIndex(options: {
   readonly threshold: number
   readonly shingleWords: number
   readonly threads: number
+  /** Beyond `bytes` the index goes on in a nameless file in `folder`. Absent: all of it stays in memory. */
+  readonly memory?: { readonly bytes: number; readonly folder: string }
 }): NearDuplicateIndex {
+  const { threshold, shingleWords, threads, memory } = options
   const { NearDuplicates } = loadAddon() as {
-    NearDuplicates: new (threshold: number, shingleWords: number, threads: number) => NearDuplicatesObject
+    NearDuplicates: new (
+      threshold: number,
+      shingleWords: number,
+      threads: number,
+      memoryBytes: number,
+      folder: string,
+    ) => NearDuplicatesObject
   }
-  const index = new NearDuplicates(options.threshold, options.shingleWords, options.threads)
+  const index = new NearDuplicates(threshold, shingleWords, threads, memory?.bytes ?? 0, memory?.folder ?? '')
   const encoder = new TextEncoder()
   return {
     async add(texts) {
@@ -38,5 +50,8 @@ export function nearDuplicateIndex(options: {
       await index.add(bytes.subarray(0, end), ends)
     },
     clusters: async () => index.clusters(),
+    get spilled() {
+      return index.spilled()
+    },
   }
 }

@@ -1,9 +1,11 @@
 #include "dedup_napi.h"
 
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -15,6 +17,8 @@ namespace {
 const char* code_of(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error)) return "OUT_OF_MEMORY";
   if (dynamic_cast<const std::invalid_argument*>(&error)) return "INVALID_ARGUMENT";
+  if (const auto* failure = dynamic_cast<const std::system_error*>(&error))
+    return failure->code() == std::errc::no_space_on_device ? "ENOSPC" : "EIO";
   return "INTERNAL";
 }
 
@@ -71,15 +75,17 @@ class Task : public Napi::AsyncWorker {
 class NearDuplicatesObject : public Napi::ObjectWrap<NearDuplicatesObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "NearDuplicates",
-                       {InstanceMethod<&NearDuplicatesObject::add>("add"),
-                        InstanceMethod<&NearDuplicatesObject::clusters>("clusters")});
+    return DefineClass(
+        env, "NearDuplicates",
+        {InstanceMethod<&NearDuplicatesObject::add>("add"), InstanceMethod<&NearDuplicatesObject::clusters>("clusters"),
+         InstanceMethod<&NearDuplicatesObject::spilled>("spilled")});
   }
 
   explicit NearDuplicatesObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NearDuplicatesObject>(info) {
     try {
-      index_ = std::make_shared<NearDuplicates>(info[0].ToNumber().DoubleValue(), info[1].ToNumber().Int32Value(),
-                                                info[2].ToNumber().Int32Value());
+      index_ = std::make_shared<NearDuplicates>(
+          info[0].ToNumber().DoubleValue(), info[1].ToNumber().Int32Value(), info[2].ToNumber().Int32Value(),
+          static_cast<size_t>(std::max<int64_t>(0, info[3].ToNumber().Int64Value())), info[4].ToString().Utf8Value());
     } catch (const std::exception& error) {
       throw coded_error(info.Env(), code_of(error), error.what());
     }
@@ -110,6 +116,11 @@ class NearDuplicatesObject : public Napi::ObjectWrap<NearDuplicatesObject> {
           if (!found->empty()) std::memcpy(result.Data(), found->data(), found->size() * sizeof(uint32_t));
           return result;
         });
+  }
+
+  Napi::Value spilled(const Napi::CallbackInfo& info) {
+    refuse_when_busy(info.Env());
+    return Napi::Number::New(info.Env(), static_cast<double>(index_->spilled()));
   }
 
   Napi::Value start(const Napi::CallbackInfo& info, std::function<void()> work,
