@@ -28,6 +28,8 @@ export const ReleaseReason = {
   // Reconciling, and held for a person: Argo CD shows Suspended.
   /** Evidence that an enforced gate needs is missing or of another dataset, or its interval holds the limit. */
   GateInconclusive: 'GateInconclusive',
+  /** spec.review.required: the candidate passed its gates and waits for its digest to be approved. */
+  ReviewPending: 'ReviewPending',
   /** spec.dryRun: the candidate passed and would serve without it. */
   DryRun: 'DryRun',
   /** Evidence that an enforced gate needs could not be measured or read. Tried again. */
@@ -50,6 +52,10 @@ export const ReleaseReason = {
   PodInvalid: 'PodInvalid',
   /** Measured and bad: an enforced gate refused the candidate. */
   GateFailed: 'GateFailed',
+  /** spec.review.rejectedDigest is the candidate's. */
+  Rejected: 'Rejected',
+  /** Nobody approved or rejected the candidate within spec.review.deadlineSeconds. */
+  ReviewExpired: 'ReviewExpired',
   /** A serving pod could not load the candidate; or cannot load what is active, and tries again: then Reconciling. */
   LoadFailed: 'LoadFailed',
 } as const

@@ -7,6 +7,7 @@ import { callKey, type Observed, type ServingPod } from './observed.ts'
 import { obstacle } from './obstacle.ts'
 import { pinning } from './pins.ts'
 import { agreedBefore, agrees } from './pods.ts'
+import { waitsFor } from './review.ts'
 import {
   deploymentName,
   desiredAdapter,
@@ -21,7 +22,7 @@ import { promotion, proposal, refusalByPod, repair, type Transition, withdrawal 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
  *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
- *        │                        └─ inconclusive, error ──▶ candidate Held, judged again when evidence or spec change
+ *        │                        └─ inconclusive, error, not reviewed ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
  *
  * What is to serve goes into status first, then to the pods: desired.json always holds desiredOf(status), and a
@@ -44,14 +45,14 @@ export interface Summary {
 export function decide(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
   const resolution = resolveSource(release, observed.sources)
-  const transition = nextTransition(release, status, resolution, observed)
+  const transition = nextTransition(release, status, resolution, observed, now)
   if (transition) return { kind: 'transition', transition }
 
   const desired = desiredOf(status)
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(status, resolution) }
+    return { kind: 'rest', ...standing(release, resolution, now) }
   }
   return serve(release, desired, resolution, observed, settings, now)
 }
@@ -62,6 +63,7 @@ function nextTransition(
   status: Status,
   resolution: Resolution,
   observed: Observed,
+  now: Date,
 ): Transition | undefined {
   const repaired = repair(status, observed.pods)
   if (repaired) return repaired
@@ -70,7 +72,7 @@ function nextTransition(
   const pinned = pinning(status, pin)
   const step = sameAdapter(adapter, status.active)
     ? withdrawal(status)
-    : (proposal(release, adapter) ?? refusalByPod(status, observed.pods))
+    : (proposal(release, adapter, now) ?? refusalByPod(status, observed.pods))
   if (Object.keys(pinned).length === 0) return step
   return { ...step, changes: { ...pinned, ...step?.changes } }
 }
@@ -131,7 +133,7 @@ function serve(
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
 
   const isSilent = theirs.some((pod) => !pod.state)
-  return { kind: 'rest', ...standing(status, resolution), ...(isSilent && { seconds: silenceSeconds }) }
+  return { kind: 'rest', ...standing(release, resolution, now), ...(isSilent && { seconds: silenceSeconds }) }
 }
 
 /** A pod that did not answer is asked again after this time. */
@@ -140,8 +142,8 @@ const silenceSeconds = 3
 const evidenceSeconds = 60
 
 /** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
-function standing(status: Status, resolution: Resolution): { summary: Summary; seconds?: number } {
-  const { active, candidate, verdict } = status
+function standing(release: Release, resolution: Resolution, now: Date): { summary: Summary; seconds?: number } {
+  const { active, candidate, verdict } = release.status ?? {}
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (resolution.kind !== 'resolved') {
     const state = resolution.kind === 'waiting' ? 'reconciling' : 'stalled'
@@ -158,8 +160,8 @@ function standing(status: Status, resolution: Resolution): { summary: Summary; s
   if (verdict?.state === 'Held' && candidate) {
     const reason = verdict.reason as ReleaseReason
     const message = `${nameOf(candidate)} is held: ${verdict.message}${serving}`
-    const isRetried = reason === ReleaseReason.GateError
-    return { summary: { state: 'reconciling', reason, message }, ...(isRetried && { seconds: evidenceSeconds }) }
+    const seconds = reason === ReleaseReason.GateError ? evidenceSeconds : waitsFor(release, now)
+    return { summary: { state: 'reconciling', reason, message }, ...(seconds !== undefined && { seconds }) }
   }
   return {
     summary: {

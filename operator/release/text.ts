@@ -1,6 +1,9 @@
 /** Most characters of a condition's or verdict's message in the CRD. */
 export const messageLimit = 1024
 
+/** Most characters of leftBecause in the CRD. */
+export const becauseLimit = 256
+
 /** Most characters of a gate's message and of its rule in the CRD. */
 export const gateMessageLimit = 256
 export const gateRuleLimit = 160

@@ -1,11 +1,12 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
-import { type Adapter, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
-import { type GateResult, judge, objection } from './gates.ts'
+import { type Adapter, baseDigest, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
+import { judge, objection } from './gates.ts'
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
+import { expiry, isApproved, stopFor } from './review.ts'
 import { shortHash } from './serving.ts'
-import { cut, messageLimit } from './text.ts'
+import { becauseLimit, cut, messageLimit } from './text.ts'
 
 /** A step that is taken by writing it into status. A field set to undefined is dropped. */
 export interface Transition {
@@ -44,47 +45,44 @@ export function withdrawal(status: Status): Transition | undefined {
 }
 
 /** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
-export function proposal(release: Release, adapter: Adapter): Transition | undefined {
+export function proposal(release: Release, adapter: Adapter, now: Date): Transition | undefined {
   const status = release.status ?? {}
   const judged = fingerprint(release, adapter)
-  if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return undefined
-  const hasServed = served(status).some((each) => sameAdapter(each, adapter))
-  const gates = hasServed || release.spec.source.base ? [] : judge(release.spec.gates ?? [], adapter, status.active)
-  const stop = stopFor(release, gates)
+  if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return deadline(release, now)
+  const isKnown = served(status).some((each) => sameAdapter(each, adapter)) || adapter.digest === baseDigest
+  const gates = isKnown ? [] : judge(release.spec.gates ?? [], adapter, status.active)
+  const stop = stopFor(release, adapter, objection(gates), isKnown, now)
   if (stop) {
-    const { state, reason, message } = stop
-    const verb = state === 'Refused' ? 'was refused' : 'is held'
+    const message = cut(stop.message, messageLimit)
+    const verb = stop.state === 'Refused' ? 'was refused' : 'is held'
     return {
-      changes: { candidate: adapter, verdict: { state, judged, reason, message, gates }, ...standDown(status) },
-      event: { type: 'Warning', reason, message: `${nameOf(adapter)} ${verb}: ${message}` },
+      changes: { candidate: adapter, verdict: { ...stop, message, judged, gates }, ...standDown(status) },
+      event: { type: 'Warning', reason: stop.reason, message: `${nameOf(adapter)} ${verb}: ${message}` },
     }
   }
+  const { approvedBy } = release.spec.review ?? {}
   const generation = (status.switchGeneration ?? 0) + 1
   return {
     changes: {
       switchGeneration: generation,
-      candidate: { ...adapter, generation },
+      candidate: { ...adapter, generation, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) },
       verdict: { state: 'Switching', judged, gates },
     },
     event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
   }
 }
 
-/** Why a judged candidate must not be switched to. */
-interface Stop {
-  readonly state: 'Held' | 'Refused'
-  readonly reason: ReleaseReason
-  readonly message: string
-}
-
-function stopFor({ spec }: Release, gates: readonly GateResult[]): Stop | undefined {
-  const found = objection(gates)
-  if (found) {
-    const { result, reason, message } = found
-    return { state: result === 'Failed' ? 'Refused' : 'Held', reason, message }
+/** A person was waited for long enough. */
+function deadline(release: Release, now: Date): Transition | undefined {
+  const { verdict } = release.status ?? {}
+  const stop = expiry(release, now)
+  if (!stop || !verdict) return undefined
+  const { state, reason, about } = stop
+  const message = cut(stop.message, messageLimit)
+  return {
+    changes: { verdict: { ...verdict, state, reason, message } },
+    event: { type: 'Warning', reason, message: `${about} was refused: ${message}` },
   }
-  if (!spec.dryRun) return undefined
-  return { state: 'Held', reason: ReleaseReason.DryRun, message: 'spec.dryRun is true; without it, it would serve' }
 }
 
 /** One pod that cannot load the candidate is enough: nobody is to get answers of two adapters for good. */
@@ -110,11 +108,13 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
   if (sameAdapter(adapter, active))
     return { changes: { deployment, active: adapter, ...settledCandidate(status, adapter) } }
   const activated = { ...adapter, activeSinceTime: kubeTime(now) }
+  const others = served(status).filter((each) => !sameAdapter(each, adapter))
+  const left = { leftTime: kubeTime(now), leftBecause: cut(`${nameOf(adapter)} took its place`, becauseLimit) }
   return {
     changes: {
       active: activated,
       ...(active && { previous: active }),
-      history: [activated, ...served(status).filter((each) => !sameAdapter(each, adapter))],
+      history: [activated, ...others.map((each) => (sameAdapter(each, active) ? { ...each, ...left } : each))],
       candidate: undefined,
       verdict: undefined,
       deployment,

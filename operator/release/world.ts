@@ -124,6 +124,7 @@ export class World implements Effects {
   questions = 0
   dieAt = 0
   effects = 0
+  now: Date = start
 
   constructor(object: AdapterRelease = release()) {
     this.object = object
@@ -133,12 +134,16 @@ export class World implements Effects {
   async settle(): Promise<void> {
     for (let pass = 0; pass < 12; pass++) {
       const before = JSON.stringify([this.object.status, [...this.children]])
-      await reconcileRelease(this.object, this, start).catch((error) => {
+      await reconcileRelease(this.object, this, this.now).catch((error) => {
         if (!(error instanceof Died)) throw error
       })
       this.tick()
       if (JSON.stringify([this.object.status, [...this.children]]) === before) return
     }
+  }
+
+  pass(seconds: number): void {
+    this.now = new Date(this.now.getTime() + seconds * 1000)
   }
 
   /** The user applies another spec. */

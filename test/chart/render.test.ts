@@ -44,6 +44,8 @@ test('the default is everything a cluster needs and nothing that needs more than
     'Secret',
     'Service',
     'ServiceAccount',
+    'ValidatingAdmissionPolicy',
+    'ValidatingAdmissionPolicyBinding',
   ])
 })
 
@@ -52,7 +54,7 @@ test('every object says what it belongs to and is in the namespace of the releas
     if (metadata.annotations?.['helm.sh/hook']) continue
     assert.equal(metadata.labels['app.kubernetes.io/name'], 'humanizer', kind)
     assert.equal(metadata.labels['app.kubernetes.io/instance'], 'humanizer', kind)
-    if (!/^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition)$/.test(kind))
+    if (!/^(ClusterRole|ClusterRoleBinding|CustomResourceDefinition|ValidatingAdmissionPolicy(Binding)?)$/.test(kind))
       assert.equal(metadata.namespace, 'system', kind)
   }
 })
@@ -104,6 +106,14 @@ test('the signing key is an Ed25519 key whose public part can be derived', () =>
   assert.equal(createPublicKey(pem).asymmetricKeyType, 'ed25519')
   assert.equal(pod.volumes[0].secret.secretName, only(objects, 'Secret').metadata.name)
   assert.equal(pod.volumes[0].secret.defaultMode, 0o440)
+})
+
+test('without the review policy nothing is made of it', async () => {
+  const all = await render({ reviewPolicy: { enabled: false } })
+  assert.equal(
+    all.some(({ kind }) => kind.startsWith('ValidatingAdmissionPolicy')),
+    false,
+  )
 })
 
 test('a signing key of the user is used and none is made', async () => {

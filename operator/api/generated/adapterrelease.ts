@@ -71,6 +71,31 @@ export interface AdapterReleaseSpec {
     enforcement: 'Enforce' | 'Warn'
   }[]
   /**
+   * A person reads the samples and approves a digest, or rejects it. Approving one digest lets no other through. An approval also lets through what gates could not tell, never what failed one. Something that served before is not asked again, but a rejected digest never serves.
+   */
+  review?: {
+    /**
+     * Whether a candidate that passed its gates waits for approvedDigest.
+     */
+    required: boolean
+    /**
+     * The digest that was approved; status.candidate.digest shows what waits.
+     */
+    approvedDigest?: string
+    /**
+     * The digest that must not serve.
+     */
+    rejectedDigest?: string
+    /**
+     * Who approved. The chart's ValidatingAdmissionPolicy holds it to the requesting user.
+     */
+    approvedBy?: string
+    /**
+     * How long a candidate waits for a person; then it is refused until the spec changes. For ever when absent.
+     */
+    deadlineSeconds?: number
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -298,6 +323,18 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * spec.review.approvedBy when a person let it through.
+     */
+    approvedBy?: string
+    /**
+     * When something else took its place; only in history.
+     */
+    leftTime?: string
+    /**
+     * Why it left; only in history.
+     */
+    leftBecause?: string
+    /**
      * What its run measured, as decimals, in nats per label token.
      */
     metrics?: {
@@ -437,6 +474,18 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * spec.review.approvedBy when a person let it through.
+     */
+    approvedBy?: string
+    /**
+     * When something else took its place; only in history.
+     */
+    leftTime?: string
+    /**
+     * Why it left; only in history.
+     */
+    leftBecause?: string
+    /**
      * What its run measured, as decimals, in nats per label token.
      */
     metrics?: {
@@ -564,6 +613,10 @@ export interface AdapterReleaseStatus {
      */
     message?: string
     /**
+     * Since when it waits for a person; spec.review.deadlineSeconds counts from here.
+     */
+    heldSinceTime?: string
+    /**
      * One result per gate of the spec, in its order.
      *
      * Items: The result of one gate.
@@ -623,6 +676,18 @@ export interface AdapterReleaseStatus {
      * When all serving pods had it loaded; absent before.
      */
     activeSinceTime?: string
+    /**
+     * spec.review.approvedBy when a person let it through.
+     */
+    approvedBy?: string
+    /**
+     * When something else took its place; only in history.
+     */
+    leftTime?: string
+    /**
+     * Why it left; only in history.
+     */
+    leftBecause?: string
     /**
      * What its run measured, as decimals, in nats per label token.
      */
@@ -754,7 +819,7 @@ export interface AdapterReleaseStatus {
     userTemplate?: string
   }[]
   /**
-   * What has served, newest first, each digest once. Any of them can be asked for again. The oldest go when the status would outgrow 40 KiB.
+   * What has served, newest first, each digest once, with what was measured, who approved it and why it left. Any of them can be asked for again. The oldest go when the status would outgrow 40 KiB.
    *
    * Items: An adapter, or the untouched base, with everything that is needed to serve it again.
    */
@@ -787,6 +852,18 @@ export interface AdapterReleaseStatus {
      * When all serving pods had it loaded; absent before.
      */
     activeSinceTime?: string
+    /**
+     * spec.review.approvedBy when a person let it through.
+     */
+    approvedBy?: string
+    /**
+     * When something else took its place; only in history.
+     */
+    leftTime?: string
+    /**
+     * Why it left; only in history.
+     */
+    leftBecause?: string
     /**
      * What its run measured, as decimals, in nats per label token.
      */
@@ -942,6 +1019,18 @@ export interface AdapterReleaseStatus {
        * When all serving pods had it loaded; absent before.
        */
       activeSinceTime?: string
+      /**
+       * spec.review.approvedBy when a person let it through.
+       */
+      approvedBy?: string
+      /**
+       * When something else took its place; only in history.
+       */
+      leftTime?: string
+      /**
+       * Why it left; only in history.
+       */
+      leftBecause?: string
       /**
        * What its run measured, as decimals, in nats per label token.
        */

@@ -1,6 +1,6 @@
 -- Healthy: what Git asks for serves. Degraded: it was refused or cannot be found; what served before may still serve.
 -- Suspended: held for a person.
-local held = { GateInconclusive = true, DryRun = true }
+local held = { GateInconclusive = true, ReviewPending = true, DryRun = true }
 local hs = { status = "Progressing", message = "Waiting for the operator" }
 if obj.metadata.deletionTimestamp ~= nil then
   hs.message = "Being deleted"
