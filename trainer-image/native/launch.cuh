@@ -1,5 +1,6 @@
-// What of CUDA is no plain C++: starting a kernel, its dynamic shared memory and the errors of the runtime. test/cuda/ has
-// a header of this name that runs the same kernels on the CPU, and is found first there: hence <launch.cuh>, never "".
+// What of CUDA is no plain C++: starting a kernel, its dynamic shared memory and the errors of the runtime. test/cuda/
+// has a header of this name that runs the same kernels on the CPU, and is found first there: hence <launch.cuh>, never
+// "".
 //
 // A kernel's signature is the only place where its parameters' types stand: launch converts to them, as a call would.
 #pragma once
@@ -14,7 +15,8 @@
 
 namespace humanizer::cuda {
 
-// Throws Error: kOutOfMemory for the device's memory, else kInternal, naming the call and CUDA's word for what went wrong.
+// Throws Error: kOutOfMemory for the device's memory, else kInternal, naming the call and CUDA's word for what went
+// wrong.
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // one that is not sticky must not be found again by the next call
