@@ -3,8 +3,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
+CUDA_SOURCES := $(wildcard trainer-image/native/*.cu trainer-image/native/*.cuh test/cuda/* test/cuda/*/*)
 NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/parity/*.cc test/parity/*.h) \
-  trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc
+  trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc $(CUDA_SOURCES)
 SANITIZED := parity_ops engine_faults engine_fuzz
 GENERATED := proto/generated operator/api/generated charts/humanizer/templates/crds charts/humanizer/argocd/argocd-cm.yaml
 DEPS := node_modules/.package-lock.json
@@ -68,7 +69,8 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
 	  { echo "generated files are stale: commit these"; exit 1; }
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
-	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h)
+	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
+	  $(filter-out %.txt %.ts %.sh,$(CUDA_SOURCES))
 
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
