@@ -22,7 +22,7 @@ __global__ void __launch_bounds__(kNormParts) norm_kernel(GradientNorm* norm, co
   const double squares = block_sum(parts[threadIdx.x], dynamic_shared<double>());
   if (threadIdx.x != 0) return;
   norm->norm = sqrt(squares) * fabs(scale);
-  norm->skip = isfinite(norm->norm) ? 0 : 1;
+  norm->skip = norm->norm < INFINITY ? 0 : 1;  // a NaN is not either
 }
 
 __global__ void __launch_bounds__(kThreads)

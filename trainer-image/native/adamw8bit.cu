@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   if (i >= count) return;
   int code = nearest(first_code, __fdiv_rn(m, first_absmax > 0 ? first_absmax : 1.0f));
-  if (signbit(first_code[code]) != signbit(m)) code += m > 0 ? 1 : -1;
+  if ((__float_as_int(first_code[code]) ^ __float_as_int(m)) < 0) code += m > 0 ? 1 : -1;
   moments.first[i] = static_cast<uint8_t>(code);
   moments.second[i] =
       static_cast<uint8_t>(nearest(second_code, __fdiv_rn(v, second_absmax > 0 ? second_absmax : 1.0f)));

@@ -75,7 +75,7 @@ void attention_forward(cudaStream_t stream, View<T> out, float* lse, const Atten
                        const AttentionShape& shape);
 // scratch: (rows, heads) floats.
 template <class T>
-void attention_backward(cudaStream_t stream, const AttentionInput<T>& gradients_of, View<T> dq, View<T> dk, View<T> dv,
+void attention_backward(cudaStream_t stream, const AttentionInput<T>& in, View<T> dq, View<T> dk, View<T> dv,
                         View<const T> dout, View<const T> out, const float* lse, const Packed& rows,
                         const AttentionShape& shape, float* scratch);
 
