@@ -13,5 +13,10 @@ suite('the emulated device', () =>
 // ops.cc: every kernel against the .cc of the same op, under eight orders of threads.
 suite('the kernels', () =>
   testsOf(program('cuda_ops'), {
-    cover: ['nf4 dequantise twice has the bits bf16', 'attention backward bf16', 'lora dA bf16', 'adamw8bit has the bits'],
+    cover: [
+      'nf4 dequantise twice has the bits bf16',
+      'attention backward bf16',
+      'lora dA bf16',
+      'adamw8bit has the bits',
+    ],
   }))
