@@ -62,7 +62,7 @@ test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts $(@:test-%=%) $(if $(@:test-cluster=),,documents)
 
-bench: native ## Measure (SUITE=engine or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
+bench: native ## Measure (SUITE=engine, ablation or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
 	@node test/bench/$(SUITE).ts
 
 cluster: ## Start a real single-node Kubernetes

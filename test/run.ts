@@ -27,7 +27,7 @@ const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buff
 /** A stage's name is the boundary that its tests cross. */
 const stages: Readonly<Record<string, Stage>> = {
   unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2 },
-  parity: { files: ['test/parity/**/*.test.ts'], concurrency: 1 },
+  parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1 },
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2 },
   apiserver: { files: ['test/apiserver/**/*.test.ts'], concurrency: 4 },
   chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1 },

@@ -53,19 +53,22 @@ const median = (values: readonly number[]): number => {
   return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
 
-/** Ours and the peer's seconds for a unit of work, in turns; the first pair warms up. `ratio` is the median of the pairs' theirs / ours. */
-export async function inTurns(
-  ours: Contender,
-  theirs: Contender,
-  pairs: number,
-): Promise<{ ours: number; theirs: number; ratio: number }> {
-  await ours.round()
-  await theirs.round()
+/** Ours and the peer's seconds for a unit of work; `ratio` is the median of the pairs' theirs / ours. */
+export interface Pair {
+  readonly ours: number
+  readonly theirs: number
+  readonly ratio: number
+}
+
+/** Both in turns, `pairs` times, after `warmUps` rounds of each that do not count. */
+export async function inTurns(ours: Contender, theirs: Contender, pairs: number, warmUps = 1): Promise<Pair> {
   const seconds: { ours: number; theirs: number }[] = []
-  for (let pair = 0; pair < pairs; pair++) seconds.push({ ours: await ours.round(), theirs: await theirs.round() })
+  for (let pair = 0; pair < warmUps + pairs; pair++)
+    seconds.push({ ours: await ours.round(), theirs: await theirs.round() })
+  const counted = seconds.slice(warmUps)
   return {
-    ours: median(seconds.map((pair) => pair.ours)),
-    theirs: median(seconds.map((pair) => pair.theirs)),
-    ratio: median(seconds.map((pair) => pair.theirs / pair.ours)),
+    ours: median(counted.map((pair) => pair.ours)),
+    theirs: median(counted.map((pair) => pair.theirs)),
+    ratio: median(counted.map((pair) => pair.theirs / pair.ours)),
   }
 }

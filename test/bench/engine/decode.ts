@@ -1,11 +1,11 @@
 /** decode.ts FOLDER NF4|None REQUESTS PROMPT_TOKENS NEW_TOKENS THREADS: greedy answers to several requests at once, a round. */
 import { randomDocument } from '../../parity/random-model.ts'
 import { answerRounds } from '../answering.ts'
-import { openFolder } from './model-folder.ts'
+import { type Base, openFolder } from './model-folder.ts'
 
 const [folder = '', base = 'NF4', ...numbers] = process.argv.slice(2)
 const [requests = 1, prompt = 32, fresh = 64, threads = 2] = numbers.map(Number)
-const model = await openFolder(folder, base as 'NF4' | 'None', threads)
+const model = await openFolder(folder, base as Base, threads)
 
 const likeliest = (logits: Float32Array): number =>
   logits.reduce((best, value, token) => (value > logits[best]! ? token : best), 0)

@@ -8,31 +8,16 @@
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { type Architecture, loadModel } from '../../../trainer-image/native/index.ts'
-import { allLinear, pack, randomDocument, randomWeights } from '../../parity/random-model.ts'
+import type { Architecture } from '../../../trainer-image/native/index.ts'
+import { randomDocument } from '../../parity/random-model.ts'
 import type { Row } from '../report.ts'
+import { isShort } from '../settings.ts'
+import { openFolder } from './model-folder.ts'
+import { fullyLabelled, lora, qloraStep } from './qlora-step.ts'
 
-const architecture: Architecture = {
-  family: 'llama',
-  hiddenSize: 576,
-  intermediateSize: 1536,
-  layers: 30,
-  heads: 9,
-  keyValueHeads: 3,
-  headSize: 64,
-  vocabularySize: 49152,
-  rmsNormEpsilon: 1e-5,
-  ropeTheta: 100000,
-  tiedEmbeddings: true,
-  maxPositions: 8192,
-  qkvBias: false,
-  outputBias: false,
-  fusedProjections: false,
-}
-const lora = { rank: 32, alpha: 16, dropout: 0.05, targetModules: allLinear, rankStabilized: false, seed: 42 }
 const sequences = 4
 const sequenceTokens = 256
-const rounds = 5
+const rounds = isShort ? 1 : 5
 const peakShapes = [
   [1024, 2048, 2048],
   [4096, 2048, 2048],
@@ -56,38 +41,23 @@ const peakProgram = fileURLToPath(new URL('../../../build/native/matmul_peak', i
 const peakOf = (threads: number, shape: readonly number[]): number =>
   Number(execFileSync(peakProgram, [threads, ...shape].map(String), { encoding: 'utf8' }))
 
+export const gemmShareWork = 'step-vs-gemm-peak'
+
 /** The share of the peak that the whole step reaches. */
-export async function gemmShare(threads: number): Promise<Row> {
-  const { tensors, dispose } = randomWeights(architecture)
-  const model = await loadModel(architecture, tensors, {
-    quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
-    threads,
-  })
-  dispose()
-  const adapter = await model.createAdapter(lora)
-  const batch = pack(
-    // One token more, cut off again: the last position too has a next token, so all are labelled.
-    Array.from({ length: sequences }, (_, s) => [randomDocument(sequenceTokens, architecture.vocabularySize, s)]),
+export async function gemmShare(folder: string, threads: number): Promise<Row> {
+  const model = await openFolder(folder, 'NF4', threads)
+  const { architecture } = model
+  const config = lora(0.05)
+  const adapter = await model.createAdapter(config)
+  const batch = fullyLabelled(
+    Array.from({ length: sequences }, (_, s) => randomDocument(sequenceTokens + 1, architecture.vocabularySize, s)),
   )
-  batch.labels.forEach((label, i) => {
-    if (label < 0) batch.labels[i] = i
-  })
 
   const tokens = batch.tokens.length
-  const operations = stepOperations(architecture, lora.rank, tokens, sequenceTokens)
+  const operations = stepOperations(architecture, config.rank, tokens, sequenceTokens)
   const step = async (number: number): Promise<number> => {
     const start = performance.now()
-    const { labelTokens } = await model.accumulate(adapter, batch, number)
-    await model.optimizerStep(adapter, {
-      step: number,
-      learningRate: 1e-4,
-      gradientScale: 1 / labelTokens,
-      maxGradientNorm: 1,
-      beta1: 0.9,
-      beta2: 0.999,
-      epsilon: 1e-8,
-      weightDecay: 0,
-    })
+    await qloraStep(model, adapter, batch, number)
     return (performance.now() - start) / 1000
   }
 
@@ -104,5 +74,6 @@ export async function gemmShare(threads: number): Promise<Row> {
   console.log(
     `  step ${seconds.toFixed(3)} s, ${(tokens / seconds).toFixed(0)} tokens/s, ${ours.toFixed(1)} GFLOP/s; sgemm ${peaks.map((peak) => peak.toFixed(1)).join(' and ')} GFLOP/s`,
   )
-  return { work: 'step-vs-gemm-peak', peer: 'oneDNN f32 sgemm', ratio: ours / theirs, unit: 'GFLOP/s', ours, theirs }
+  const peer = 'oneDNN f32 sgemm'
+  return { work: gemmShareWork, peer, ratio: ours / theirs, unit: 'GFLOP/s', ours, theirs }
 }

@@ -1,15 +1,48 @@
-/** The folder that ours and the peers load: Hugging Face's format, bf16, made once by peer/model.py. */
+/** The base as ours and the peers load it: Hugging Face's format, or a GGUF file. Without a tokenizer, since the peers load none here. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { architectureOf } from '../../../trainer-image/model/config.ts'
+import { readGguf } from '../../../trainer-image/model/gguf.ts'
+import { ggufArchitecture, ggufTensors } from '../../../trainer-image/model/gguf-llama.ts'
 import { floatSources, readTensorIndex } from '../../../trainer-image/model/safetensors-folder.ts'
-import { loadModel, type Model } from '../../../trainer-image/native/index.ts'
+import {
+  type ActivationCheckpointing,
+  type Architecture,
+  loadModel,
+  type Model,
+  type TensorSource,
+} from '../../../trainer-image/native/index.ts'
 
-export async function openFolder(folder: string, type: 'NF4' | 'None', threads: number): Promise<Model> {
-  const path = join(folder, 'config.json')
-  const { tensors } = await readTensorIndex(folder)
-  return loadModel(architectureOf(path, JSON.parse(readFileSync(path, 'utf8'))), floatSources(tensors), {
+export type Base = 'NF4' | 'None'
+
+export async function openFolder(
+  path: string,
+  type: Base,
+  threads: number,
+  activationCheckpointing: ActivationCheckpointing = 'Selective',
+): Promise<Model> {
+  const { architecture, tensors } = await (path.endsWith('.gguf') ? gguf : huggingFace)(path)
+  return loadModel(architecture, tensors, {
     quantization: { type, blockSize: 64, doubleQuantization: true },
     threads,
+    activationCheckpointing,
   })
+}
+
+interface Opened {
+  readonly architecture: Architecture
+  readonly tensors: readonly TensorSource[]
+}
+
+async function gguf(path: string): Promise<Opened> {
+  const file = await readGguf(path)
+  const architecture = await ggufArchitecture(file)
+  return { architecture, tensors: ggufTensors(file, architecture) }
+}
+
+async function huggingFace(folder: string): Promise<Opened> {
+  const path = join(folder, 'config.json')
+  const { tensors } = await readTensorIndex(folder)
+  const architecture = architectureOf(path, JSON.parse(readFileSync(path, 'utf8')))
+  return { architecture, tensors: floatSources(tensors) }
 }

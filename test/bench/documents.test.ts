@@ -1,0 +1,60 @@
+/** What docs/benchmarks.md says of the programs: its commands run, cut short, and its table has their rows. The figures are nobody's test. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { promisify } from 'node:util'
+import { blocksOf } from '../cluster/commands.ts'
+import { gemmShareWork } from './engine/gemm-share.ts'
+import { saveStallWork } from './engine/save-stall.ts'
+import { besidePeers } from './peers.ts'
+
+const root = join(import.meta.dirname, '..', '..')
+const document = readFileSync(join(root, 'docs/benchmarks.md'), 'utf8')
+
+/** Without the peers, which are 6 GB, and without the make that runs the tests. */
+const env = { ...process.env, SHORT: '1', PEERS: 'none', MAKELEVEL: undefined, MAKEFLAGS: undefined }
+const commands = blocksOf(document).flatMap((block) => block.split('\n'))
+
+/** By the first words of a command: the works that it measures without peers. */
+const expected: Readonly<Record<string, readonly (string | RegExp)[]>> = {
+  'make bench SUITE=engine': [gemmShareWork, saveStallWork],
+  'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
+  'make bench SUITE=ablation': [
+    /^naive/,
+    /longest/,
+    /^not padded/,
+    /^packed/,
+    /^logits/,
+    /Selective/,
+    /None/,
+    /dropout/,
+    /bf16/,
+  ],
+}
+
+test('every command of docs/benchmarks.md is known here', () => {
+  assert.deepEqual(commands, Object.keys(expected))
+})
+
+for (const [command, works] of Object.entries(expected))
+  test(command, async () => {
+    await promisify(execFile)('bash', ['-euc', command], { cwd: root, env, timeout: 600_000 })
+    const rows: { work: string; ratio?: number; tokensPerSecond?: number }[] = JSON.parse(
+      readFileSync(join(root, 'bench.json'), 'utf8'),
+    )
+    assert.equal(rows.length, works.length)
+    rows.forEach(({ work, ratio, tokensPerSecond }, i) => {
+      assert.match(work, new RegExp(works[i]!))
+      assert.ok((ratio ?? tokensPerSecond)! > 0, work)
+    })
+  })
+
+test('the table of docs/benchmarks.md has a row for every work of the suite, and no other', () => {
+  const prose = { datasetDigest: '', rows: '', examples: [], tokens: 0 }
+  const setting = { claim: '', base: '', gguf: '', prose, threads: 1, bf16: true }
+  const works = [gemmShareWork, saveStallWork, ...besidePeers(setting).flatMap((bench) => bench.works)]
+  const told = [...document.matchAll(/^\| ([a-z]+-[^|]+?) \|/gm)].map(([, work]) => work)
+  assert.deepEqual(told.toSorted(), works.toSorted())
+})
