@@ -7,6 +7,8 @@ export const RunReason = {
   DatasetNotFound: 'DatasetNotFound',
   /** The dataset is not prepared yet, or its spec has changed since. */
   DatasetNotReady: 'DatasetNotReady',
+  /** The dataset asks for a review, and its digest is not the approved one. */
+  DatasetNotApproved: 'DatasetNotApproved',
   /** The dataset lies on another claim than the run's. */
   StorageMismatch: 'StorageMismatch',
   /** Dataset and configuration are pinned. */

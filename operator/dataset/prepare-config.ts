@@ -8,7 +8,7 @@ import { tokenFile } from '../workload/pod.ts'
 type Spec = HumanizerDataset['spec']
 export type SpecSource = Spec['sources'][number]
 
-/** What decides the rows: two specs of equal hash need one preparation. Pods, storage and tokens do not count. */
+/** What decides the rows: two specs of equal hash need one preparation. Pods, storage, tokens, memory and review do not count. */
 export function specHash({ sources, cleaning, deduplication, split, format, licensePolicy }: Spec): string {
   return digestOf({ sources: sources.map(withoutToken), cleaning, deduplication, split, format, licensePolicy })
 }
@@ -42,8 +42,12 @@ export function prepareConfig(
     licensePolicy: spec.licensePolicy,
     specHash: specHash(spec),
     reclaim,
+    memoryBytes: bytesOf(spec.memory),
   }
 }
+
+/** Of a quantity such as 512Mi or 2Gi, which the CRD holds to that form. */
+const bytesOf = (quantity: string): number => Number.parseInt(quantity, 10) * 2 ** (quantity.endsWith('Gi') ? 30 : 20)
 
 function sourceOf(source: SpecSource): Source {
   return {
@@ -66,6 +70,8 @@ function sourceOf(source: SpecSource): Source {
     },
     license: source.license ?? '',
     limit: source.limit ?? 0,
+    groupColumn: source.groupColumn ?? '',
+    inputColumn: source.inputColumn ?? '',
   }
 }
 

@@ -20,7 +20,7 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
       return said(
         dataset,
         readied(status),
-        { state: 'ready', reason: DatasetReason.Prepared, message: preparedMessage(status) },
+        { state: 'ready', reason: DatasetReason.Prepared, message: preparedMessage(dataset, status) },
         now,
       )
     case 'wait':
@@ -51,7 +51,7 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
       return said(
         dataset,
         next,
-        { state: 'ready', reason: DatasetReason.Prepared, message: preparedMessage(next) },
+        { state: 'ready', reason: DatasetReason.Prepared, message: preparedMessage(dataset, next) },
         now,
       )
     }
@@ -174,8 +174,11 @@ function duplicatesPercent({
   return clean > 0 ? (((exactDuplicates + nearDuplicates) / clean) * 100).toFixed(1) : '0.0'
 }
 
-const preparedMessage = ({ counts, digest }: Status): string =>
-  `${counts?.train ?? 0} rows to train on, ${counts?.validation ?? 0} to validate on, ${digest}`
+function preparedMessage({ spec: { review } }: HumanizerDataset, { counts, digest }: Status): string {
+  const waits = review.required && review.approvedDigest !== digest
+  const rows = `${counts?.train ?? 0} rows to train on, ${counts?.validation ?? 0} to validate on, ${digest}`
+  return waits ? `${rows}; runs wait until spec.review.approvedDigest is this digest` : rows
+}
 
 const leaving = (pods: readonly string[]): string =>
   pods.length > 0

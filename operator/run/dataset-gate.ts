@@ -38,7 +38,15 @@ export function datasetObstacle(run: QLoRARun, dataset: HumanizerDataset | undef
     }
   const ready = findCondition(dataset.status?.conditions, 'Ready')
   const current = ready?.observedGeneration === dataset.metadata.generation
-  if (ready?.status === 'True' && current && dataset.status?.digest) return undefined
+  const { digest } = dataset.status ?? {}
+  if (ready?.status === 'True' && current && digest) {
+    const { required, approvedDigest = 'none' } = dataset.spec.review
+    if (!required || approvedDigest === digest) return undefined
+    return waits(
+      RunReason.DatasetNotApproved,
+      `waiting for a person to read the report of HumanizerDataset ${name} in ${dataset.status?.location} and to set its spec.review.approvedDigest to ${digest}; it is ${approvedDigest}`,
+    )
+  }
   const why = ready && current ? `: ${ready.reason}: ${ready.message}` : ''
   return waits(RunReason.DatasetNotReady, `waiting for HumanizerDataset ${name}${why}`)
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { type Decision, decide, type Observed, type Status } from './decide.ts'
 import {
@@ -58,9 +59,31 @@ const say = (decision: Decision): string =>
   ]
     .filter((word) => word)
     .join(' ')
+const reviewed = (review: HumanizerDataset['spec']['review']): HumanizerDataset => {
+  const ready = dataset()
+  return { ...ready, spec: { ...ready.spec, review } }
+}
 const ago = (seconds: number): Date => new Date(start.getTime() - seconds * 1000)
 
 const cases: { a_run: string; given: QLoRARun; sees?: Partial<Observed>; does: string }[] = [
+  {
+    a_run: 'whose dataset waits for a review',
+    given: run(),
+    sees: { dataset: reviewed({ required: true }) },
+    does: 'wait DatasetNotApproved',
+  },
+  {
+    a_run: 'whose dataset was approved under another digest',
+    given: run(),
+    sees: { dataset: reviewed({ required: true, approvedDigest: digestOf('e') }) },
+    does: 'wait DatasetNotApproved',
+  },
+  {
+    a_run: 'whose dataset was approved',
+    given: run(),
+    sees: { dataset: reviewed({ required: true, approvedDigest: digestOf('d') }) },
+    does: 'begin',
+  },
   { a_run: 'whose dataset is not there', given: run(), sees: { dataset: undefined }, does: 'wait DatasetNotFound' },
   {
     a_run: 'whose dataset is not ready',

@@ -7,7 +7,7 @@ import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { type Collected, collect, excerptOf } from './collect.ts'
+import { type Collected, collect, excerptOf, idOf } from './collect.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
@@ -18,9 +18,13 @@ import { publish } from './publish.ts'
 import { markdownOf, type Report, reportOf } from './report.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
-import { validationClusters } from './split.ts'
+import { validationOf } from './split.ts'
 import { openSpool, type Spool } from './spool.ts'
 import type { WorkFolder } from './work-folder.ts'
+
+/** Shares of the memory setting: the near-duplicate index, and the database. The rest is for the process itself. */
+const NEAR_SHARE = 0.4
+const DATABASE_SHARE = 0.2
 
 export interface Surroundings {
   readonly dataDir: string
@@ -39,10 +43,10 @@ export async function buildDataset(
   around: Surroundings,
 ): Promise<PreparationResult> {
   const located = await locateAll(settings, work, around)
-  const database = await openDatabase(work.attempt, availableParallelism())
+  const database = await openDatabase(work.attempt, availableParallelism(), settings.memoryBytes * DATABASE_SHARE)
   try {
     const spool = await openSpool(database)
-    const { collected, deduplicated } = await deduplicate(settings, located, database, spool, around)
+    const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
     const counts = sumCounts(collected.counts)
     if (!deduplicated.kept.includes(true))
       throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(counts)}`)
@@ -98,17 +102,23 @@ async function deduplicate(
   located: readonly LocatedSource[],
   database: Database,
   spool: Spool,
+  work: WorkFolder,
   around: Surroundings,
 ): Promise<{ collected: Collected; deduplicated: Deduplicated }> {
   const { exact, nearThreshold, shingleWords } = settings.deduplication
   const near =
     nearThreshold > 0
-      ? nearDuplicateIndex({ threshold: nearThreshold, shingleWords, threads: availableParallelism() })
+      ? nearDuplicateIndex({
+          threshold: nearThreshold,
+          shingleWords,
+          threads: availableParallelism(),
+          memory: { bytes: settings.memoryBytes * NEAR_SHARE, folder: work.attempt },
+        })
       : undefined
   const collected = await collect(
     await database.connect(),
     located,
-    { cleaning: settings.cleaning, exact },
+    { cleaning: settings.cleaning, exact, seed: settings.split.seed },
     spool,
     near,
     {
@@ -125,10 +135,13 @@ async function deduplicate(
   around.signal.throwIfAborted()
   const texts = collected.sourceOf.length
   around.report({ stage: 'Deduplicating', source: '', rows: texts, percent: 60 })
-  const deduplicated = dropNearDuplicates(collected.sameAs, collected.copies, await near?.clusters())
+  const deduplicated = dropNearDuplicates(collected.sameAs, collected.groupOf, collected.copies, await near?.clusters())
   deduplicated.kept.forEach((kept, ordinal) => {
     const counts = collected.counts[collected.sourceOf[ordinal] ?? -1]
-    if (!kept && counts) counts.nearDuplicates++
+    if (kept || !counts) return
+    counts.nearDuplicates++
+    const original = deduplicated.leader[ordinal] as number
+    if (collected.sourceOf[original] !== collected.sourceOf[ordinal]) counts.crossSourceDuplicates++
   })
   return { collected, deduplicated }
 }
@@ -136,7 +149,7 @@ async function deduplicate(
 async function writeExamples(
   { split, format }: Settings,
   located: readonly LocatedSource[],
-  { sourceOf, counts }: Collected,
+  { sourceOf, rowOf, counts, machineTexts }: Collected,
   { kept, cluster }: Deduplicated,
   database: Database,
   spool: Spool,
@@ -144,23 +157,25 @@ async function writeExamples(
   { signal, report }: Surroundings,
 ): Promise<void> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
-  // Clusters are named by the id of their first text, which always stands before its members in the spool.
-  const names: string[] = []
-  for await (const texts of spool.read()) for (const { id } of texts) names.push(id)
-  const clusterOf = (ordinal: number): string => names[cluster[ordinal] as number] as string
-  const survivors = kept.flatMap((is, ordinal) => (is ? [clusterOf(ordinal)] : []))
-  const validation = validationClusters(survivors, split)
+  /** Clusters are named by the id of their first text. */
+  const clusterOf = (ordinal: number): string => {
+    const first = cluster[ordinal] as number
+    return idOf(located[sourceOf[first] as number] as LocatedSource, rowOf[first] as number)
+  }
+  const roots = new Set<number>()
+  for (const [ordinal, is] of kept.entries()) if (is) roots.add(cluster[ordinal] as number)
+  const inValidation = validationOf(Array.from(roots, clusterOf), split)
 
   const writer = await exampleWriter(database)
   let ordinal = 0
   for await (const texts of spool.read()) {
     signal.throwIfAborted()
     const sides: Record<'train' | 'validation', Example[]> = { train: [], validation: [] }
-    for (const { id, text } of texts) {
+    for (const { id, text, input } of texts) {
       const index = sourceOf[ordinal] as number
       if (kept[ordinal]) {
         const source = located[index] as LocatedSource
-        const side = validation.has(clusterOf(ordinal)) ? 'validation' : 'train'
+        const side = inValidation(clusterOf(ordinal)) ? 'validation' : 'train'
         ;(counts[index] as DataCounts)[side]++
         sides[side].push({
           id,
@@ -168,9 +183,7 @@ async function writeExamples(
           revision: source.revision,
           license: source.license.expression,
           cluster: clusterOf(ordinal),
-          kind: format.sample,
-          input: format.sample === 'Denoise' ? corrupt(text, split.seed, id) : text,
-          target: text,
+          ...pairOf(format.sample, id, text, input, split.seed),
         })
       }
       ordinal++
@@ -179,37 +192,44 @@ async function writeExamples(
     await writer.append('validation', sides.validation)
     report({ stage: 'Writing', source: '', rows: ordinal, percent: 70 + (25 * ordinal) / kept.length })
   }
-  await writer.finish(output)
+  await writer.finish(output, machineTexts)
+}
+
+/** A row of a Paired dataset without a pair is a Denoise one. */
+function pairOf(sample: Example['kind'], id: string, text: string, paired: string, seed: number) {
+  const kind = sample === 'Paired' && paired === '' ? 'Denoise' : sample
+  const inputs = { Identity: () => text, Denoise: () => corrupt(text, seed, id), Paired: () => paired }
+  return { kind, input: inputs[kind](), target: text }
 }
 
 async function makeReport(
   settings: Settings,
   located: readonly LocatedSource[],
   { counts, examples }: Collected,
-  { kept, cluster, largest }: Deduplicated,
+  { kept, leader, largest }: Deduplicated,
   spool: Spool,
 ): Promise<Report> {
   const shown = kept.flatMap((is, ordinal) => (is ? [] : [ordinal])).slice(0, 3)
   const wanted = [
     ...largest.map(({ ordinal }) => ordinal),
     ...shown,
-    ...shown.map((ordinal) => cluster[ordinal] as number),
+    ...shown.map((ordinal) => leader[ordinal] as number),
   ]
   const texts = await spool.pick(wanted)
-  const idOf = (ordinal: number): string => texts.get(ordinal)?.id ?? ''
+  const nameOf = (ordinal: number): string => texts.get(ordinal)?.id ?? ''
   const excerpt = (ordinal: number): string => excerptOf(texts.get(ordinal)?.text ?? '')
   return reportOf(
     settings,
     located,
     counts,
-    largest.map(({ ordinal, size }) => ({ id: idOf(ordinal), size, excerpt: excerpt(ordinal) })),
+    largest.map(({ ordinal, size }) => ({ id: nameOf(ordinal), size, excerpt: excerpt(ordinal) })),
     [
       ...examples,
       ...shown.map((ordinal) => ({
-        id: idOf(ordinal),
+        id: nameOf(ordinal),
         rule: 'nearDuplicates' as const,
         excerpt: excerpt(ordinal),
-        duplicateOf: idOf(cluster[ordinal] as number),
+        duplicateOf: nameOf(leader[ordinal] as number),
       })),
     ],
   )

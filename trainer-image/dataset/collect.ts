@@ -1,12 +1,13 @@
-import { createHash } from 'node:crypto'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
 import { clean, normalForm } from './cleaning.ts'
+import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
 import type { LocatedSource } from './locate.ts'
+import { type MachineText, MachineTexts } from './machine-texts.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Spool, SpooledText } from './spool.ts'
 
@@ -24,36 +25,46 @@ export interface Collected {
   readonly counts: readonly DataCounts[]
   /** By ordinal in the spool: index of the source. */
   readonly sourceOf: readonly number[]
+  /** By ordinal: its row in the source, from 1. */
+  readonly rowOf: readonly number[]
   /** By ordinal: ordinal of the first text with the same normal form; differs from its own only when exact is off. */
   readonly sameAs: readonly number[]
+  /** By ordinal: ordinal of the first text of its group. */
+  readonly groupOf: readonly number[]
   /** By ordinal: texts that were removed as exact copies of it. */
   readonly copies: readonly number[]
   readonly examples: readonly Example[]
+  readonly machineTexts: readonly MachineText[]
 }
 
 const EXAMPLES_PER_RULE = 3
 
+/** How a row is named: by its source and its place there. */
+export const idOf = (source: { readonly name: string }, row: number): string => `${source.name}-${row}`
+
 /**
  * Reads the sources one after the other, keeps what is human-written and survives cleaning and the exact-duplicate search, and hands it
- * to the spool and the near-duplicate index. Ids are "<source>-<row number>", so the first of several equal texts is the one of
- * the earliest source and row.
+ * to the spool and the near-duplicate index. So the first of several equal texts is the one of the earliest source and row.
  */
 export async function collect(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  rules: { readonly cleaning: Cleaning; readonly exact: boolean },
+  rules: { readonly cleaning: Cleaning; readonly exact: boolean; readonly seed: number },
   spool: Spool,
   near: NearDuplicateIndex | undefined,
   watch: { readonly signal: AbortSignal; readonly onRows: (source: number, rows: number) => void },
 ): Promise<Collected> {
   const counts = sources.map(emptyCounts)
   const sourceOf: number[] = []
+  const rowOf: number[] = []
   const sameAs: number[] = []
+  const groupOf: number[] = []
   const copies: number[] = []
   const examples: Example[] = []
   const shown = new Map<Removal, number>()
-  const ordinals = new Map<string, number>()
-  const ids: string[] = []
+  const texts = new FirstOfEqual()
+  const groups = new FirstOfEqual()
+  const machine = new MachineTexts(rules.seed, rules.cleaning)
 
   const example = (rule: Removal, id: string, text: string, duplicateOf?: string): void => {
     const seen = shown.get(rule) ?? 0
@@ -63,49 +74,60 @@ export async function collect(
   }
 
   // Every schema before the first row: a wrong column of the last source must not cost the reading of all others.
-  for (const { texts, textColumn, human } of sources)
-    for (const file of texts) await requireSchema(connection, file, [...human.map(({ column }) => column), textColumn])
+  for (const source of sources)
+    for (const file of source.texts) await requireSchema(connection, file, columnsOf(source))
 
   for (const [index, source] of sources.entries()) {
     const count = counts[index] as DataCounts
     const filter = humanFilter(source.human)
+    const wanted = columnsOf(source)
+    const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
+      wanted.indexOf(name),
+    ) as [number, number, number]
     for (const file of source.texts) {
       if (count.read >= source.limit) break
-      for await (const all of readRows(connection, file, [...filter.columns, source.textColumn])) {
+      for await (const all of readRows(connection, file, wanted)) {
         watch.signal.throwIfAborted()
         const rows = all.slice(0, source.limit - count.read)
         const kept: SpooledText[] = []
         const normalForms: string[] = []
         for (const row of rows) {
           count.read++
-          const human = filter.isHuman(row)
-          if (human === 'unknown') throw unknownValue(source, file.path, count.read, filter)
-          if (!human) {
+          const id = idOf(source, count.read)
+          const author = filter.judge(row)
+          if (author === 'unknown') throw unknownValue(source, file.path, count.read, filter)
+          if (author !== 'human') {
             count.notHuman++
+            if (author === 'machine') machine.offer(id, source.name, row[textAt] ?? '')
             continue
           }
-          const id = `${source.name}-${count.read}`
-          const cleaned = clean(row.at(-1) ?? '', rules.cleaning)
+          const paired = row[inputAt] ?? ''
+          if (paired !== '') machine.offer(id, source.name, paired)
+          const cleaned = clean(row[textAt] ?? '', rules.cleaning)
           if (cleaned.kind === 'removed') {
             count[cleaned.rule]++
             example(cleaned.rule, id, cleaned.text)
             continue
           }
           const normal = normalForm(cleaned.text)
-          const key = createHash('md5').update(normal).digest('base64')
-          const first = ordinals.get(key)
-          if (first !== undefined && rules.exact) {
+          const ordinal = sameAs.length
+          const first = texts.find(normal, ordinal)
+          if (first !== ordinal && rules.exact) {
             count.exactDuplicates++
+            if (sourceOf[first] !== index) count.crossSourceDuplicates++
             copies[first] = (copies[first] ?? 0) + 1
-            example('exactDuplicates', id, cleaned.text, ids[first])
+            const original = sources[sourceOf[first] as number] as LocatedSource
+            example('exactDuplicates', id, cleaned.text, idOf(original, rowOf[first] as number))
             continue
           }
-          const ordinal = ids.push(id) - 1
-          if (first === undefined) ordinals.set(key, ordinal)
-          sameAs.push(first ?? ordinal)
+          sameAs.push(first)
           sourceOf.push(index)
+          rowOf.push(count.read)
           copies.push(0)
-          kept.push({ id, text: cleaned.text })
+          const group = row[groupAt]
+          groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
+          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
+          kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
           normalForms.push(normal)
         }
         await spool.append(kept)
@@ -116,7 +138,13 @@ export async function collect(
     }
     requireHumanRows(source, count, filter)
   }
-  return { counts, sourceOf, sameAs, copies, examples }
+  return { counts, sourceOf, rowOf, sameAs, groupOf, copies, examples, machineTexts: await machine.sample() }
+}
+
+/** Those that decide who wrote a row come first, as the human filter wants them. */
+const columnsOf = ({ human, textColumn, inputColumn, groupColumn }: LocatedSource): readonly string[] => {
+  const others = [textColumn, inputColumn, groupColumn].filter((name) => name !== '')
+  return [...human.map(({ column }) => column), ...others]
 }
 
 export const excerptOf = (text: string): string => {

@@ -9,19 +9,16 @@ export const identifier = (name: string): string => `"${name.replaceAll('"', '""
 /** One file as SQL, also when its name holds characters of a glob pattern. */
 export const fileLiteral = (path: string): string => literal(path.replace(/[[*?]/g, '[$&]'))
 
-/** Of DuckDB alone, in megabytes (10^6 bytes); what does not fit goes to the work folder. */
-const MEMORY_MEGABYTES = 400
-
 export interface Database {
   connect(): Promise<DuckDBConnection>
   close(): void
 }
 
-/** A database in `folder` (which exists), that never loads an extension and spills into the same folder. */
-export async function openDatabase(folder: string, threads: number): Promise<Database> {
+/** A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to the same folder. */
+export async function openDatabase(folder: string, threads: number, memoryBytes = 400e6): Promise<Database> {
   const instance = await DuckDBInstance.create(join(folder, 'spool.duckdb'), {
     threads: String(threads),
-    memory_limit: `${MEMORY_MEGABYTES}MB`,
+    memory_limit: `${Math.round(memoryBytes / 1e6)}MB`,
     temp_directory: join(folder, 'spill'),
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',

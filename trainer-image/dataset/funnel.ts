@@ -21,6 +21,7 @@ export const emptyCounts = (): DataCounts => ({
   nearDuplicates: 0,
   train: 0,
   validation: 0,
+  crossSourceDuplicates: 0,
 })
 
 export function sumCounts(all: readonly DataCounts[]): DataCounts {

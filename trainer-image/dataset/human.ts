@@ -3,10 +3,13 @@ import type { Condition } from './source.ts'
 
 /** Which rows are human-written, and which values the columns had that decide it. */
 export interface HumanFilter {
-  /** Columns to be read, in the order that `isHuman` expects them. */
+  /** Columns to be read, in the order that `judge` expects them. */
   readonly columns: readonly string[]
-  /** Whether the row is human-written; "unknown" when a column holds a value that the condition lists neither way. */
-  isHuman(values: Row): boolean | 'unknown'
+  /**
+   * Who wrote the row. "machine": only the first condition, which is about that, does not hold. "other": another does not, so the text
+   * was changed. "unknown": a column holds a value that its condition lists neither way.
+   */
+  judge(values: Row): 'human' | 'machine' | 'other' | 'unknown'
   /** What the conditions want that no row had: "label in [human]"; empty when every wanted value was seen. */
   unseen(): string
   /** For a person whose filter matched nothing: per column its values so far, most frequent first, at most 20. */
@@ -21,8 +24,9 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
   const seen = conditions.map(() => new Map<string, number>())
   return {
     columns: conditions.map(({ column }) => column),
-    isHuman(row) {
-      let human = true
+    judge(row) {
+      let others = true
+      let byHuman = true
       let known = true
       tests.forEach(({ wanted, other }, i) => {
         const value = row[i]
@@ -31,10 +35,13 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
         const count = counts.get(name)
         if (count !== undefined || counts.size < REMEMBERED) counts.set(name, (count ?? 0) + 1)
         const matches = wanted.has(value)
-        human &&= matches
+        if (i === 0) byHuman = matches
+        else others &&= matches
         if (other !== undefined && value !== undefined && !matches) known &&= other.has(value)
       })
-      return known ? human : 'unknown'
+      if (!known) return 'unknown'
+      if (!others) return 'other'
+      return byHuman ? 'human' : row[0] === undefined ? 'other' : 'machine'
     },
     unseen: () =>
       conditions

@@ -59,7 +59,7 @@ async function humanTexts(source: LocatedSource): Promise<(string | undefined)[]
   const found: (string | undefined)[] = []
   for (const file of source.texts)
     for await (const rows of readRows(connection, file, [...filter.columns, source.textColumn]))
-      for (const row of rows) if (filter.isHuman(row)) found.push(row.at(-1))
+      for (const row of rows) if (filter.judge(row) === 'human') found.push(row.at(-1))
   return found
 }
 

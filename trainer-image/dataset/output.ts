@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import type { Database } from './database.ts'
 import { literal } from './database.ts'
+import type { MachineText } from './machine-texts.ts'
 
 /** One training example; the columns of train.parquet and validation.parquet in their order. */
 export interface Example {
@@ -9,7 +10,7 @@ export interface Example {
   readonly revision: string
   readonly license: string
   readonly cluster: string
-  readonly kind: 'Identity' | 'Denoise'
+  readonly kind: 'Identity' | 'Denoise' | 'Paired'
   readonly input: string
   readonly target: string
 }
@@ -32,8 +33,8 @@ const ROWS_PER_GROUP = 8192
 
 export interface ExampleWriter {
   append(side: Side, examples: readonly Example[]): Promise<void>
-  /** Writes both files into the folder; a side without examples is a file without rows. */
-  finish(folder: string): Promise<void>
+  /** Writes the three files into the folder; what has no rows is a file without rows. */
+  finish(folder: string, machineTexts: readonly MachineText[]): Promise<void>
 }
 
 export async function exampleWriter(database: Database): Promise<ExampleWriter> {
@@ -50,10 +51,17 @@ export async function exampleWriter(database: Database): Promise<ExampleWriter> 
       }
       appender.closeSync()
     },
-    async finish(folder) {
-      for (const side of ['train', 'validation'])
+    async finish(folder, machineTexts) {
+      await connection.run(`CREATE TABLE ai_inputs (id VARCHAR, source VARCHAR, text VARCHAR)`)
+      const appender = await connection.createAppender('ai_inputs')
+      for (const { id, source, text } of machineTexts) {
+        for (const value of [id, source, text]) appender.appendVarchar(value)
+        appender.endRow()
+      }
+      appender.closeSync()
+      for (const table of ['train', 'validation', 'ai_inputs'])
         await connection.run(
-          `COPY (SELECT * FROM ${side}) TO ${literal(join(folder, `${side}.parquet`))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROWS_PER_GROUP})`,
+          `COPY (SELECT * FROM ${table}) TO ${literal(join(folder, `${table}.parquet`))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROWS_PER_GROUP})`,
         )
     },
   }

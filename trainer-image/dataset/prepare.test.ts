@@ -70,10 +70,10 @@ test('prose with planted copies becomes a sealed dataset whose counts add up', a
     train: result.sources[0]?.counts?.train,
     validation: result.sources[0]?.counts?.validation,
   })
-  const { exactDuplicates, nearDuplicates, tooShort, read } = result.sources[1]?.counts ?? zero
+  const { exactDuplicates, nearDuplicates, crossSourceDuplicates, tooShort, read } = result.sources[1]?.counts ?? zero
   assert.deepEqual(
-    { exactDuplicates, nearDuplicates, tooShort, read },
-    { exactDuplicates: 20, nearDuplicates: 20, tooShort: 1, read: 61 },
+    { exactDuplicates, nearDuplicates, crossSourceDuplicates, tooShort, read },
+    { exactDuplicates: 20, nearDuplicates: 20, crossSourceDuplicates: 40, tooShort: 1, read: 61 },
   )
   assert.equal(result.counts?.train, 589)
   assert.equal(result.counts?.validation, 31)
@@ -117,6 +117,7 @@ const zero = {
   nearDuplicates: 0,
   train: 0,
   validation: 0,
+  crossSourceDuplicates: 0,
 }
 
 test('the same spec on another volume gives the same bytes, another seed or sample another digest', async () => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { type Hub, startHub } from '../../test/fixtures/hub.ts'
-import { csv, labelledCsv, numberedCsv, pairedCsv, prose, raidCsv } from '../../test/fixtures/sources.ts'
+import { csv, labelledCsv, machineText, numberedCsv, pairedCsv, prose, raidCsv } from '../../test/fixtures/sources.ts'
 import { prepare } from './prepare.ts'
 import { configOf, contextOf, parquetOf, rowsOf } from './preparing.ts'
 
@@ -166,3 +166,82 @@ test("a condition of the user's takes the place of the known one on its column, 
       .sort(),
   )
 })
+
+const targets = new Set(prose)
+const textsOf = (rows: readonly { readonly [column: string]: string }[], column: string) =>
+  rows.map((row) => row[column])
+
+test('machine-written rows are set aside into a sample for the evaluation: none of a human, none attacked, no copies', async () => {
+  for (const { repository, files, change } of known) {
+    const { dataDir, result } = await prepareFrom(repository, files as never, change ?? {})
+    const aside = await rowsOf(dataDir, result.location, 'ai_inputs')
+    assert.equal(
+      aside.length,
+      { 'liamdugan/raid': 20, 'badhanr/wikipedia_human_written_text': 0 }[repository] ?? 40,
+      repository,
+    )
+    assert.equal(new Set(textsOf(aside, 'text')).size, aside.length)
+    for (const { text } of aside) assert.ok(!targets.has(text as string) && !text?.includes('\u200b'))
+  }
+})
+
+test('a thousand machine-written texts leave the same seeded sample of 256, whatever their order', async () => {
+  const rows = Array.from({ length: 1300 }, (_, i) => [machineText(i), 'ai'])
+  const sample = async (order: typeof rows, seed: number) => {
+    const content = csv([['text', 'label'], [prose[0] as string, 'human'], ...order])
+    const change = { split: { trainPercent: 95, seed } }
+    const { dataDir, result } = await prepareFrom(
+      'silentone0725/ai-human-text-detection-v1',
+      { 'a.csv': content },
+      change,
+    )
+    return textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
+  }
+  const once = await sample(rows, 1)
+  assert.equal(once.length, 256)
+  assert.deepEqual(await sample(rows.toReversed(), 1), once)
+  assert.notDeepEqual(await sample(rows, 2), once)
+})
+
+test("Paired gives the machine's text of a pair as input, and Denoise where a row has none", async () => {
+  const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
+  const content = pairedCsv(0, 40) + csv([['lone', prose[50] as string, '', 'x']])
+  const { rows } = await prepareFrom('dmitva/human_ai_generated_text', { 'a.csv': content }, { format })
+  const kinds = new Map(rows.map(({ target, kind }) => [target, kind]))
+  assert.deepEqual([kinds.size, kinds.get(prose[50] as string)], [41, 'Denoise'])
+  const inputs = new Map(rows.map(({ target, input }) => [target, input]))
+  for (const [i, text] of prose.slice(0, 40).entries()) assert.equal(inputs.get(text), machineText(2000 + i))
+})
+
+test('Paired without a source of pairs is refused', async () => {
+  const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
+  await assert.rejects(prepareFrom('badhanr/wikipedia_human_written_text', { 'a.csv': 'text\nx\n' }, { format }), {
+    reason: 'ConfigurationInvalid',
+    message: /format\.sample is "Paired"; expected a source with pairs: sources\[\]\.inputColumn/,
+  })
+})
+
+test('no RAID source stands on both sides of the split, also when its attacked rows are wanted', async () => {
+  const keep = {
+    policy: 'Matching',
+    column: 'attack',
+    values: ['none', 'upper_lower', 'homoglyph', 'insert_paragraphs'],
+  }
+  const deduplication = { exact: false, nearThreshold: 0, shingleWords: 5 }
+  const change = { split: { trainPercent: 50, seed: 3 }, deduplication }
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(40) }, change, { keep })
+  const sourceOf = (id = '') => Math.floor((Number(id.slice(3)) - 1) / 12)
+  const sides = await Promise.all(
+    ['train', 'validation'].map(
+      async (side) => new Set((await rowsOf(dataDir, result.location, side)).map(({ id }) => documents[sourceOf(id)])),
+    ),
+  )
+  assert.equal(rows.length, 160)
+  assert.ok((sides[0]?.size ?? 0) > 5 && (sides[1]?.size ?? 0) > 5)
+  assert.deepEqual(
+    [...(sides[0] ?? [])].filter((source) => sides[1]?.has(source)),
+    [],
+  )
+})
+/** Of raidCsv(40), by document: its source. Every second source has a machine's text after its own. */
+const documents = Array.from({ length: 40 }, (_, i) => (i % 2 ? [i, i] : [i])).flat()

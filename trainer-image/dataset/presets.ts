@@ -3,6 +3,10 @@ import type { Condition } from './source.ts'
 /** What is known of a repository, so that a user need not know its columns. Every value yields to the source's own field. */
 export interface Preset {
   readonly textColumn: string
+  /** Of sources of pairs: the machine's answer beside the human's. */
+  readonly inputColumn?: string
+  /** Rows of one value stay on one side of the split. */
+  readonly groupColumn?: string
   /** All must hold for a row to be human-written; empty means that the repository holds nothing else. */
   readonly human: readonly Condition[]
   /** Glob patterns of the files to read; empty means every file of a known format. */
@@ -21,6 +25,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   // raid/evaluate.py calibrates on the same pair of conditions. test.csv has no labels.
   'liamdugan/raid': {
     textColumn: 'generation',
+    groupColumn: 'source_id',
     human: [
       {
         column: 'model',
@@ -57,6 +62,7 @@ export const presets: Readonly<Record<string, Preset>> = {
   // Columns id, human_text, ai_text, instructions: each row holds a human and a machine answer to one instruction.
   'dmitva/human_ai_generated_text': {
     textColumn: 'human_text',
+    inputColumn: 'ai_text',
     human: [],
     files: ['*.csv'],
     license: 'CC-BY-4.0',

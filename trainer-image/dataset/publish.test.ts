@@ -26,7 +26,8 @@ const owner = (uid: string): OwnerRecord => ({
 async function output(rows = 'rows'): Promise<string> {
   const folder = join(data, 'output')
   await mkdir(folder)
-  for (const name of ['dataset.json', 'train.parquet', 'validation.parquet']) await writeFile(join(folder, name), rows)
+  for (const name of ['ai_inputs.parquet', 'dataset.json', 'train.parquet', 'validation.parquet'])
+    await writeFile(join(folder, name), rows)
   return folder
 }
 const owners = async (location: string): Promise<string[] | undefined> =>

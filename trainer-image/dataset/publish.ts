@@ -5,8 +5,8 @@ import { digestOf, hexOf } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
 
-/** What the digest of a dataset covers: what training reads. The reports beside it are about how it came to be. */
-const covered = ['dataset.json', 'train.parquet', 'validation.parquet'] as const
+/** What the digest of a dataset covers: what training and evaluation read. The reports beside it are about how it came to be. */
+const covered = ['ai_inputs.parquet', 'dataset.json', 'train.parquet', 'validation.parquet'] as const
 
 /**
  * Seals a finished folder and moves it to datasets/<hex of its digest>. Equal content that already lies there whole is left as it is;

@@ -18,8 +18,10 @@ export interface Settings {
   readonly cleaning: Cleaning
   readonly deduplication: Deduplication
   readonly split: Split
-  readonly format: SampleFormat & { readonly sample: 'Identity' | 'Denoise' }
+  readonly format: SampleFormat & { readonly sample: 'Identity' | 'Denoise' | 'Paired' }
   readonly licensePolicy: LicensePolicy
+  /** What the preparation plans with. */
+  readonly memoryBytes: number
 }
 
 /** Below it the bands of native/dedup.h (32 of 8 hashes) would miss near duplicates in silence: 0.3 % at 0.8, half at 0.62. */
@@ -59,16 +61,21 @@ export function settingsOf(config: PrepareConfig): Settings {
   check(split.trainPercent >= 1 && split.trainPercent <= 100, 'split.trainPercent', split.trainPercent, '1 to 100')
   check(format.userTemplate.includes('{text}'), 'format.userTemplate', format.userTemplate, 'a text with {text}')
   const { sample } = format
-  if (sample !== 'Identity' && sample !== 'Denoise') throw invalid('format.sample', sample, 'Identity or Denoise')
+  if (sample !== 'Identity' && sample !== 'Denoise' && sample !== 'Paired')
+    throw invalid('format.sample', sample, 'Identity, Denoise or Paired')
+  const sources = config.sources.map(planSource)
+  if (sample === 'Paired' && sources.every(({ inputColumn }) => inputColumn === ''))
+    throw invalid('format.sample', sample, 'a source with pairs: sources[].inputColumn')
   return {
     ownerUid,
     specHash: config.specHash,
-    sources: config.sources.map(planSource),
+    sources,
     cleaning,
     deduplication,
     split,
     format: { ...format, sample },
     licensePolicy: config.licensePolicy ?? { requireDeclared: true, allowed: [] },
+    memoryBytes: config.memoryBytes || 2 * 2 ** 30,
   }
 }
 

@@ -29,6 +29,11 @@ export interface PlannedSource {
   /** Absent: by the ending of each file. */
   readonly format: Format | undefined
   readonly textColumn: string
+  /** Column of the other text of a pair; empty: the source has no pairs. */
+  readonly inputColumn: string
+  /** Rows of one value in it stay on one side of the split; empty: each row for itself. */
+  readonly groupColumn: string
+  /** All must hold for a row to be human-written. The first is about who wrote it, the others about what was done to it. */
   readonly human: readonly Condition[]
   /** Glob patterns of the repository's files; empty means every file of a known format. */
   readonly files: readonly string[]
@@ -61,6 +66,8 @@ export function planSource(source: Source): PlannedSource {
     location: source,
     format,
     textColumn: source.textColumn || preset?.textColumn || 'text',
+    inputColumn: source.inputColumn || preset?.inputColumn || '',
+    groupColumn: source.groupColumn || preset?.groupColumn || '',
     human: humanRows(source, preset?.human ?? []),
     files: files.length > 0 ? files : (preset?.files ?? []),
     license: source.license

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { randomOf } from './random.ts'
-import { validationClusters } from './split.ts'
+import { validationOf } from './split.ts'
 
+const validationClusters = (clusters: readonly string[], split: Parameters<typeof validationOf>[1]): Set<string> =>
+  new Set([...new Set(clusters)].filter(validationOf(clusters, split)).sort())
 const names = (n: number) => Array.from({ length: n }, (_, i) => `c${i}`)
 
 const sizes = [

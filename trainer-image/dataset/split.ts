@@ -2,17 +2,17 @@ import { createHash } from 'node:crypto'
 import type { Split } from '#proto/humanizer/trainer/v1/preparation.ts'
 
 /**
- * The clusters that validation gets: those whose seeded hash ranks lowest, so the order of the rows does not matter.
- * Rounded to the nearest whole cluster, but at least one on each side whenever there are two and trainPercent is below 100.
+ * Tells of a cluster whether validation gets it: those whose seeded hash ranks lowest, so the order of the rows does not matter. Rounded
+ * to the nearest whole cluster, but at least one on each side whenever there are two and trainPercent is below 100.
  */
-export function validationClusters(clusters: Iterable<string>, split: Split): ReadonlySet<string> {
-  const ranked = [...new Set(clusters)].map((name) => ({ name, rank: rankOf(split.seed, name) }))
-  if (split.trainPercent >= 100 || ranked.length < 2) return new Set()
-  const wanted = Math.round((ranked.length * (100 - split.trainPercent)) / 100)
-  const size = Math.min(Math.max(wanted, 1), ranked.length - 1)
-  ranked.sort((a, b) => (a.rank < b.rank ? -1 : a.rank > b.rank ? 1 : 0))
-  return new Set(ranked.slice(0, size).map(({ name }) => name))
+export function validationOf(clusters: Iterable<string>, split: Split): (cluster: string) => boolean {
+  const ranks = BigUint64Array.from(new Set(clusters), (name) => rankOf(split.seed, name)).sort()
+  if (split.trainPercent >= 100 || ranks.length < 2) return () => false
+  const wanted = Math.round((ranks.length * (100 - split.trainPercent)) / 100)
+  const size = Math.min(Math.max(wanted, 1), ranks.length - 1)
+  const last = ranks[size - 1] as bigint
+  return (cluster) => rankOf(split.seed, cluster) <= last
 }
 
-const rankOf = (seed: number, name: string): string =>
-  createHash('sha256').update(`split\0${seed}\0${name}`).digest('hex')
+const rankOf = (seed: number, name: string): bigint =>
+  createHash('sha256').update(`split\0${seed}\0${name}`).digest().readBigUInt64BE()

@@ -5,6 +5,8 @@ import type { Database } from './database.ts'
 export interface SpooledText {
   readonly id: string
   readonly text: string
+  /** The other text of its pair; empty when it has none. */
+  readonly input: string
 }
 
 /** Cleaned texts on disk, in the order in which they came. */
@@ -18,15 +20,16 @@ export interface Spool {
 
 export async function openSpool(database: Database): Promise<Spool> {
   const writer = await database.connect()
-  await writer.run('CREATE TABLE spool (ordinal UINTEGER, id VARCHAR, text VARCHAR)')
+  await writer.run('CREATE TABLE spool (ordinal UINTEGER, id VARCHAR, text VARCHAR, input VARCHAR)')
   let count = 0
   return {
     async append(texts) {
       const appender = await writer.createAppender('spool')
-      for (const { id, text } of texts) {
+      for (const { id, text, input } of texts) {
         appender.appendUInteger(count++)
         appender.appendVarchar(id)
         appender.appendVarchar(text)
+        appender.appendVarchar(input)
         appender.endRow()
       }
       appender.closeSync()
@@ -35,12 +38,12 @@ export async function openSpool(database: Database): Promise<Spool> {
       const reader: DuckDBConnection = await database.connect()
       try {
         // Insertion order is the order of the ordinals.
-        const result = await reader.stream('SELECT id, text FROM spool')
+        const result = await reader.stream('SELECT id, text, input FROM spool')
         for (;;) {
           const chunk = await result.fetchChunk()
           if (!chunk || chunk.rowCount === 0) return
-          const [ids = [], texts = []] = chunk.getColumns()
-          yield texts.map((text, i) => ({ id: String(ids[i]), text: String(text) }))
+          const [ids = [], texts = [], inputs = []] = chunk.getColumns()
+          yield texts.map((text, i) => ({ id: String(ids[i]), text: String(text), input: String(inputs[i]) }))
         }
       } finally {
         reader.closeSync()
@@ -49,10 +52,15 @@ export async function openSpool(database: Database): Promise<Spool> {
     async pick(ordinals) {
       if (ordinals.length === 0) return new Map()
       const reader = await writer.runAndReadAll(
-        `SELECT ordinal, id, text FROM spool WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
+        `SELECT ordinal, id, text, input FROM spool WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
       )
       return new Map(
-        reader.getRows().map(([ordinal, id, text]) => [Number(ordinal), { id: String(id), text: String(text) }]),
+        reader
+          .getRows()
+          .map(([ordinal, id, text, input]) => [
+            Number(ordinal),
+            { id: String(id), text: String(text), input: String(input) },
+          ]),
       )
     },
   }

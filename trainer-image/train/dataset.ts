@@ -11,7 +11,7 @@ export interface Row {
   readonly id: string
   /** Near-duplicates share it; never in both parts of the split. */
   readonly cluster: string
-  readonly kind: 'Identity' | 'Denoise'
+  readonly kind: 'Identity' | 'Denoise' | 'Paired'
   readonly input: string
   readonly target: string
 }
@@ -67,7 +67,10 @@ function checkedRow(row: Record<string, unknown>, path: string): Row {
   for (const column of ['id', 'cluster', 'input', 'target'])
     if (typeof row[column] !== 'string')
       throw new JobFailure('SourceInvalid', `${path}: row ${row.id}: ${column} is ${row[column]}; expected text`)
-  if (row.kind !== 'Identity' && row.kind !== 'Denoise')
-    throw new JobFailure('SourceInvalid', `${path}: row ${row.id}: kind is "${row.kind}"; expected Identity or Denoise`)
+  if (row.kind !== 'Identity' && row.kind !== 'Denoise' && row.kind !== 'Paired')
+    throw new JobFailure(
+      'SourceInvalid',
+      `${path}: row ${row.id}: kind is "${row.kind}"; expected Identity, Denoise or Paired`,
+    )
   return row as unknown as Row
 }

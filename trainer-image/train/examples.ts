@@ -11,7 +11,7 @@ export interface Examples {
   readonly examples: readonly Example[]
   /** Rows that did not fit and were cut into pieces. */
   readonly chunked: number
-  /** Sentences that fit nowhere. */
+  /** Sentences, and pairs, that fit nowhere. */
   readonly dropped: number
   /** Share of the texts' characters that those sentences hold, 0 to 1. */
   readonly droppedShare: number
@@ -19,7 +19,8 @@ export interface Examples {
 
 /**
  * Renders rows into examples of at most `maxTokens`. A text that does not fit is cut; its pieces are new pairs of the
- * same kind and id, and a piece of a Denoise row gets a corruption of its own (the row's cannot be cut alike).
+ * same kind and id, and a piece of a Denoise row gets a corruption of its own (the row's cannot be cut alike). A pair that does not fit is
+ * dropped.
  */
 export async function makeExamples(
   rows: AsyncIterable<Row>,
@@ -47,6 +48,12 @@ export async function makeExamples(
       examples.push(whole)
       continue
     }
+    if (row.kind === 'Paired') {
+      // The two texts of a pair cannot be cut alike.
+      dropped++
+      droppedCharacters += row.target.length
+      continue
+    }
     const render = (piece: string): Example =>
       renderExample(codec, format, pairOf(row, inputOf(row, piece, seed), piece))
     const result = cut(row.target, (piece) => render(piece).tokens.length <= maxTokens)
@@ -65,10 +72,11 @@ const pairOf = (row: Row, input: string, target: string): Pair => ({
   trainsOnInput: row.kind === 'Identity',
 })
 
-/** The piece itself keys the corruption, so that measuring and rendering see the same. */
+/** Not for Paired rows. The piece itself keys the corruption, so that measuring and rendering see the same. */
 function inputOf(row: Row, piece: string, seed: number): string {
   switch (row.kind) {
     case 'Identity':
+    case 'Paired':
       return piece
     case 'Denoise':
       return corrupt(piece, seed, `${row.id}\0${piece}`)

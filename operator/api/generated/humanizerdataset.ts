@@ -99,6 +99,14 @@ export interface HumanizerDatasetSpec {
      */
     textColumn?: string
     /**
+     * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none.
+     */
+    inputColumn?: string
+    /**
+     * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none.
+     */
+    groupColumn?: string
+    /**
      * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns stays.
      */
     keep?: {
@@ -184,9 +192,9 @@ export interface HumanizerDatasetSpec {
    */
   format: {
     /**
-     * Identity gives the text itself as the input, as documented; copying is then its optimum. Denoise gives a seeded corruption of the text.
+     * Identity gives the text itself as the input, as documented; copying is then its optimum. Denoise gives a seeded corruption of the text. Paired gives the other text of the row's pair, and Denoise where a row has none.
      */
-    sample: 'Identity' | 'Denoise'
+    sample: 'Identity' | 'Denoise' | 'Paired'
     /**
      * System prompt of every example.
      */
@@ -213,6 +221,27 @@ export interface HumanizerDatasetSpec {
      */
     allowed: string[]
   }
+  /**
+   * Whether a person must have read the report before a run trains on these rows.
+   */
+  review: {
+    /**
+     * Runs wait until approvedDigest is status.digest.
+     */
+    required: boolean
+    /**
+     * status.digest whose report was read and found good.
+     */
+    approvedDigest?: string
+    /**
+     * Who read it.
+     */
+    approvedBy?: string
+  }
+  /**
+   * What the preparation plans with, such as 2Gi; beyond it data goes to the volume. The rows do not depend on it. The container's limit should be at least as much.
+   */
+  memory: string
   /**
    * Any text. A preparation that has failed for good is tried again when it changes.
    */
@@ -479,6 +508,10 @@ export interface HumanizerDatasetStatus {
      * Rows to validate on.
      */
     validation?: number
+    /**
+     * Copies, exact or near, of a text of another source.
+     */
+    crossSourceDuplicates?: number
   }
   /**
    * Exact and near copies as a share of the texts that passed cleaning.
@@ -540,6 +573,10 @@ export interface HumanizerDatasetStatus {
        * Rows to validate on.
        */
       validation?: number
+      /**
+       * Copies, exact or near, of a text of another source.
+       */
+      crossSourceDuplicates?: number
     }
   }[]
   /**

@@ -28,7 +28,11 @@ export interface PrepareConfig {
     | undefined;
   /** sha256 of the data-shaping fields, computed by the operator; echoed in the result. */
   specHash: string;
-  reclaim: Reclaim | undefined;
+  reclaim:
+    | Reclaim
+    | undefined;
+  /** What the preparation plans with; beyond it data goes to the volume. 0 means 2 GiB. */
+  memoryBytes: number;
 }
 
 export interface Source {
@@ -56,6 +60,10 @@ export interface Source {
    * the folder that file_path stands in.
    */
   mountPath: string;
+  /** Rows with the same value in it stay on one side of the split; empty means the known one of a known repository. */
+  groupColumn: string;
+  /** Column with the other text of a pair, which Paired gives as input; empty means the known one. */
+  inputColumn: string;
 }
 
 /** Which rows are human-written. */
@@ -88,7 +96,7 @@ export interface Split {
 }
 
 export interface SampleFormat {
-  /** "Identity" or "Denoise". */
+  /** "Identity", "Denoise" or "Paired". */
   sample: string;
   systemPrompt: string;
   /** Contains "{text}". */
@@ -113,6 +121,8 @@ export interface DataCounts {
   nearDuplicates: number;
   train: number;
   validation: number;
+  /** Of the duplicates, those whose kept text stands in another source. */
+  crossSourceDuplicates: number;
 }
 
 export interface SourceResult {
@@ -157,6 +167,7 @@ function createBasePrepareConfig(): PrepareConfig {
     licensePolicy: undefined,
     specHash: "",
     reclaim: undefined,
+    memoryBytes: 0,
   };
 }
 
@@ -194,6 +205,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     }
     if (message.reclaim !== undefined) {
       Reclaim.encode(message.reclaim, writer.uint32(90).fork()).join();
+    }
+    if (message.memoryBytes !== 0) {
+      writer.uint32(96).int64(message.memoryBytes);
     }
     return writer;
   },
@@ -299,6 +313,14 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
             message.reclaim = Reclaim.decode(reader, reader.uint32());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.memoryBytes = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -332,6 +354,11 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
         ? globalThis.String(object.spec_hash)
         : "",
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
+      memoryBytes: isSet(object.memoryBytes)
+        ? globalThis.Number(object.memoryBytes)
+        : isSet(object.memory_bytes)
+        ? globalThis.Number(object.memory_bytes)
+        : 0,
     };
   },
 
@@ -370,6 +397,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     if (message.reclaim !== undefined) {
       obj.reclaim = Reclaim.toJSON(message.reclaim);
     }
+    if (message.memoryBytes !== 0) {
+      obj.memoryBytes = Math.round(message.memoryBytes);
+    }
     return obj;
   },
 
@@ -399,6 +429,7 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     message.reclaim = (object.reclaim !== undefined && object.reclaim !== null)
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
+    message.memoryBytes = object.memoryBytes ?? 0;
     return message;
   },
 };
@@ -415,6 +446,8 @@ function createBaseSource(): Source {
     license: "",
     limit: 0,
     mountPath: "",
+    groupColumn: "",
+    inputColumn: "",
   };
 }
 
@@ -449,6 +482,12 @@ export const Source: MessageFns<Source> = {
     }
     if (message.mountPath !== "") {
       writer.uint32(82).string(message.mountPath);
+    }
+    if (message.groupColumn !== "") {
+      writer.uint32(90).string(message.groupColumn);
+    }
+    if (message.inputColumn !== "") {
+      writer.uint32(98).string(message.inputColumn);
     }
     return writer;
   },
@@ -546,6 +585,22 @@ export const Source: MessageFns<Source> = {
             message.mountPath = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.groupColumn = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.inputColumn = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -586,6 +641,16 @@ export const Source: MessageFns<Source> = {
         : isSet(object.mount_path)
         ? globalThis.String(object.mount_path)
         : "",
+      groupColumn: isSet(object.groupColumn)
+        ? globalThis.String(object.groupColumn)
+        : isSet(object.group_column)
+        ? globalThis.String(object.group_column)
+        : "",
+      inputColumn: isSet(object.inputColumn)
+        ? globalThis.String(object.inputColumn)
+        : isSet(object.input_column)
+        ? globalThis.String(object.input_column)
+        : "",
     };
   },
 
@@ -621,6 +686,12 @@ export const Source: MessageFns<Source> = {
     if (message.mountPath !== "") {
       obj.mountPath = message.mountPath;
     }
+    if (message.groupColumn !== "") {
+      obj.groupColumn = message.groupColumn;
+    }
+    if (message.inputColumn !== "") {
+      obj.inputColumn = message.inputColumn;
+    }
     return obj;
   },
 
@@ -643,6 +714,8 @@ export const Source: MessageFns<Source> = {
     message.license = object.license ?? "";
     message.limit = object.limit ?? 0;
     message.mountPath = object.mountPath ?? "";
+    message.groupColumn = object.groupColumn ?? "";
+    message.inputColumn = object.inputColumn ?? "";
     return message;
   },
 };
@@ -1328,6 +1401,7 @@ function createBaseDataCounts(): DataCounts {
     nearDuplicates: 0,
     train: 0,
     validation: 0,
+    crossSourceDuplicates: 0,
   };
 }
 
@@ -1359,6 +1433,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     }
     if (message.validation !== 0) {
       writer.uint32(72).int64(message.validation);
+    }
+    if (message.crossSourceDuplicates !== 0) {
+      writer.uint32(80).int64(message.crossSourceDuplicates);
     }
     return writer;
   },
@@ -1448,6 +1525,14 @@ export const DataCounts: MessageFns<DataCounts> = {
             message.validation = longToNumber(reader.int64());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.crossSourceDuplicates = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1495,6 +1580,11 @@ export const DataCounts: MessageFns<DataCounts> = {
         : 0,
       train: isSet(object.train) ? globalThis.Number(object.train) : 0,
       validation: isSet(object.validation) ? globalThis.Number(object.validation) : 0,
+      crossSourceDuplicates: isSet(object.crossSourceDuplicates)
+        ? globalThis.Number(object.crossSourceDuplicates)
+        : isSet(object.cross_source_duplicates)
+        ? globalThis.Number(object.cross_source_duplicates)
+        : 0,
     };
   },
 
@@ -1527,6 +1617,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     if (message.validation !== 0) {
       obj.validation = Math.round(message.validation);
     }
+    if (message.crossSourceDuplicates !== 0) {
+      obj.crossSourceDuplicates = Math.round(message.crossSourceDuplicates);
+    }
     return obj;
   },
 
@@ -1544,6 +1637,7 @@ export const DataCounts: MessageFns<DataCounts> = {
     message.nearDuplicates = object.nearDuplicates ?? 0;
     message.train = object.train ?? 0;
     message.validation = object.validation ?? 0;
+    message.crossSourceDuplicates = object.crossSourceDuplicates ?? 0;
     return message;
   },
 };
