@@ -107,6 +107,7 @@ export const report = (fields: Partial<RunReport> = {}): RunReport => ({
   resumedFromStep: 0,
   stoppedEarly: false,
   warnings: [],
+  diagnosis: undefined,
   ...fields,
 })
 
