@@ -13,5 +13,7 @@ export const ConditionType = {
   Succeeded: 'Succeeded',
   /** Runs only. False, naming the figures, while the trainer reports one that is not finite and that status therefore lacks. Stands only then. */
   Finite: 'Finite',
+  /** Runs only. What became of it; its reason is the verdict of the diagnosis. Stands once the run is diagnosed. */
+  Healthy: 'Healthy',
 } as const
 export type ConditionType = (typeof ConditionType)[keyof typeof ConditionType]

@@ -21,6 +21,8 @@ export const RunReason = {
   MeasuringBaseline: 'MeasuringBaseline',
   /** Optimizer steps are made. */
   Training: 'Training',
+  /** All steps are made; the best and the newest checkpoint write samples. */
+  Evaluating: 'Evaluating',
   /** spec.suspend: a checkpoint is sealed and no pod runs. */
   Suspended: 'Suspended',
   /** An attempt failed; the next one comes by itself, after a while. */
@@ -35,6 +37,16 @@ export const RunReason = {
   DeviceOutOfMemory: 'DeviceOutOfMemory',
   /** Reason of the condition Finite: a loss or another figure is infinite or not a number. */
   NotFinite: 'NotFinite',
+  /** Reasons of the condition Healthy, the verdicts of a diagnosis: outputs and losses are as they should be. */
+  Healthy: 'Healthy',
+  /** Held-out loss rises while training loss falls, or outputs repeat, swell or are memorised. */
+  Overfitting: 'Overfitting',
+  /** No real gain over the base. */
+  Underfitting: 'Underfitting',
+  /** Outputs are their inputs. */
+  CopyCollapse: 'CopyCollapse',
+  /** Evidence is missing. */
+  Unknown: 'Unknown',
   /** Finished; stays so for ever. */
   Succeeded: 'Succeeded',
 } as const

@@ -47,10 +47,12 @@ test('progress is written every ten seconds at most; a checkpoint and a phase at
   )
 })
 
+const metric = (name: string, value: number, low?: number, high?: number): Metric => ({ name, value, low, high })
 const phases: { state: RunState; reason: string; says: RegExp }[] = [
   { state: 'RUN_STATE_PREPARING', reason: 'Preparing', says: /^attempt 1 reads, packs and loads in pod pod$/ },
   { state: 'RUN_STATE_MEASURING_BASELINE', reason: 'MeasuringBaseline', says: /measures the untouched base/ },
   { state: 'RUN_STATE_TRAINING', reason: 'Training', says: /^attempt 1 trains in pod pod$/ },
+  { state: 'RUN_STATE_EVALUATING', reason: 'Evaluating', says: /has made all steps and evaluates/ },
   { state: 'RUN_STATE_STOPPING', reason: 'Stopping', says: /seals a checkpoint/ },
   { state: 'RUN_STATE_SUCCEEDED', reason: 'Training', says: /trains/ },
 ]
@@ -99,7 +101,6 @@ test('a figure that is not finite is absent, and a condition names it until all 
 })
 
 test('a metric is in status with its interval; one that is not finite or that nobody here knows is not', () => {
-  const metric = (name: string, value: number, low?: number, high?: number): Metric => ({ name, value, low, high })
   const metrics = [
     metric('improvement', 0.05, 0.04, 0.0601),
     metric('copyRate', 0.25),
@@ -115,6 +116,47 @@ test('a metric is in status with its interval; one that is not finite or that no
   ]
   assert.deepEqual([status.checkpoints?.[0]?.metrics, status.baseline?.metrics], [expected, expected])
 })
+
+test('a short result without metrics leaves what was heard of the same adapter before', () => {
+  const checkpoints = (metrics: Metric[], letter = 'a') => [
+    {
+      name: 'checkpoint-10',
+      step: 10,
+      digest: digestOf(letter),
+      path: 'p',
+      evaluation: EvaluationResult.fromPartial({ step: 10, loss: 1, metrics }),
+      best: true,
+    },
+  ]
+  const heard = statusAfter(run({}, training), follow({ checkpoints: checkpoints([metric('rougeL', 0.5)]) }), start)
+  const end = (letter: string): Decision => ({
+    kind: 'succeed',
+    report: report({ state: 'RUN_STATE_SUCCEEDED', checkpoints: checkpoints([], letter) }),
+  })
+  const rougeL = (letter: string) =>
+    statusAfter(run({}, heard), end(letter), at(1)).checkpoints?.[0]?.metrics?.[0]?.value
+  assert.deepEqual([rougeL('a'), rougeL('b')], ['0.500000', undefined])
+})
+
+for (const [verdict, healthy] of [
+  ['Healthy', 'True'],
+  ['Overfitting', 'False'],
+  ['Underfitting', 'False'],
+  ['CopyCollapse', 'False'],
+  ['Unknown', 'Unknown'],
+] as const)
+  test(`the verdict ${verdict} is the reason of a condition that is ${healthy}, and does not touch Ready`, () => {
+    const diagnosis = { verdict, findings: [{ verdict, evidence: 'because 2 > 1' }], advice: ['do less'] }
+    const end: Decision = { kind: 'succeed', report: report({ state: 'RUN_STATE_SUCCEEDED', diagnosis }) }
+    const status = statusAfter(run({}, training), end, start)
+    const condition = status.conditions?.find(({ type }) => type === 'Healthy')
+    assert.deepEqual(
+      [condition?.status, condition?.reason, condition?.message],
+      [healthy, verdict, 'because 2 > 1; do less'],
+    )
+    assert.deepEqual(status.diagnosis, diagnosis)
+    assert.equal(ready(status)?.status, 'True')
+  })
 
 test('a checkpoint of a short result lies where its step says', () => {
   const short = { name: '', step: 40, digest: digestOf('a'), path: '', evaluation: undefined, best: false }

@@ -13,11 +13,14 @@ const MAX_CHECKPOINTS = 24
 const MAX_WARNINGS = 16
 const WARNING_CHARACTERS = 512
 const MESSAGE_CHARACTERS = 4096
+const MAX_FINDINGS = 8
+const verdicts = ['Healthy', 'Overfitting', 'Underfitting', 'CopyCollapse', 'Unknown'] as const
 
 const phases: Readonly<Partial<Record<RunState, RunReason>>> = {
   RUN_STATE_PREPARING: RunReason.Preparing,
   RUN_STATE_MEASURING_BASELINE: RunReason.MeasuringBaseline,
   RUN_STATE_TRAINING: RunReason.Training,
+  RUN_STATE_EVALUATING: RunReason.Evaluating,
   RUN_STATE_STOPPING: RunReason.Stopping,
 }
 
@@ -26,7 +29,7 @@ export const phaseOf = ({ state }: RunReport): RunReason | undefined => phases[s
 
 /** The status with what a trainer reported. What it does not speak of stays as it was heard before. */
 export function reported(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace = 'paced'): Status {
-  return withFinite(run, figures(run, status, report, now, when), report, now)
+  return withDiagnosis(run, withFinite(run, figures(run, status, report, now, when), report, now), report, now)
 }
 
 type Pace = 'paced' | 'always'
@@ -49,6 +52,30 @@ function withFinite({ metadata }: QLoRARun, status: Status, report: RunReport, n
   return { ...status, conditions }
 }
 
+/** What became of the run stands in status and, so that an Event tells it, in a condition. */
+function withDiagnosis({ metadata }: QLoRARun, status: Status, { diagnosis }: RunReport, now: Date): Status {
+  const reason = verdicts.find((known) => known === diagnosis?.verdict)
+  if (diagnosis === undefined || reason === undefined) return status
+  const says = [...diagnosis.findings.map(({ evidence }) => evidence), ...diagnosis.advice]
+  const conditions = setCondition(
+    status.conditions,
+    {
+      type: ConditionType.Healthy,
+      status: reason === 'Healthy' ? 'True' : reason === 'Unknown' ? 'Unknown' : 'False',
+      reason,
+      message: says.join('; ').slice(0, MESSAGE_CHARACTERS),
+      observedGeneration: metadata.generation ?? 0,
+    },
+    now,
+  )
+  const findings = diagnosis.findings.slice(0, MAX_FINDINGS).map(({ verdict, evidence }) => ({
+    verdict: verdict.slice(0, 32),
+    evidence: evidence.slice(0, WARNING_CHARACTERS),
+  }))
+  const advice = diagnosis.advice.slice(0, MAX_FINDINGS).map((words) => words.slice(0, 256))
+  return { ...status, conditions, diagnosis: { verdict: reason, findings, advice } }
+}
+
 function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace): Status {
   const phase = phaseOf(report)
   const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map((checkpoint) => checkpointOf(run, checkpoint))
@@ -56,6 +83,7 @@ function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, wh
     when === 'always' || phase !== status.progress?.phase || names(checkpoints) !== names(status.checkpoints ?? [])
   const fresh = now.getTime() - Date.parse(status.progress?.updateTime ?? '') < PROGRESS_SECONDS * 1000
   if (!news && fresh) return status
+  const before = ({ digest }: { digest: string }) => status.checkpoints?.find((each) => each.digest === digest)
   const last = status.attempts?.at(-1)
   const attempts = last && [
     ...(status.attempts ?? []).slice(0, -1),
@@ -67,8 +95,8 @@ function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, wh
     ...(report.progress
       ? { progress: progressOf(report, phase, now) }
       : status.progress && { progress: present({ ...status.progress, phase }) }),
-    ...(report.baseline && { baseline: baselineOf(report.baseline) }),
-    ...(checkpoints.length > 0 && { checkpoints }),
+    ...(report.baseline && { baseline: withHeard(baselineOf(report.baseline), status.baseline) }),
+    ...(checkpoints.length > 0 && { checkpoints: checkpoints.map((each) => withHeard(each, before(each))) }),
     ...(report.data && {
       data: { ...report.data, packingEfficiency: figure(report.data.packingEfficiency, 3) ?? '' },
     }),
@@ -78,6 +106,13 @@ function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, wh
     }),
   }
 }
+
+/** A short result leaves metrics out that were heard before, of the very same adapter. */
+function withHeard<T extends { metrics?: Metrics }>(now: T, before: { metrics?: Metrics } | undefined): T {
+  const told = now.metrics?.length ?? 0
+  return before?.metrics && before.metrics.length > told ? { ...now, metrics: before.metrics } : now
+}
+type Metrics = NonNullable<NonNullable<Status['baseline']>['metrics']>
 
 const names = (checkpoints: readonly { name: string; best?: boolean }[]): string =>
   checkpoints.map(({ name, best }) => `${name}${best ? '*' : ''}`).join()
@@ -134,7 +169,7 @@ function checkpointOf(
 }
 
 /** A metric that is not finite, or that this operator does not know, is left out. */
-function metricsOf(metrics: readonly Metric[]): NonNullable<NonNullable<Status['baseline']>['metrics']> | undefined {
+function metricsOf(metrics: readonly Metric[]): Metrics | undefined {
   const known = metrics.flatMap(({ name, value, low, high }) => {
     const decimal = figure(value, 6)
     if (decimal === undefined || !Object.hasOwn(metricDirections, name)) return []

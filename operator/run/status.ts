@@ -172,6 +172,7 @@ function trainingOpened(run: QLoRARun, { attempt, plan }: Decision & { kind: 'tr
 const doing: Readonly<Partial<Record<RunReason, string>>> = {
   Preparing: 'reads, packs and loads',
   MeasuringBaseline: 'measures the untouched base',
+  Evaluating: 'has made all steps and evaluates what came of them',
   Stopping: 'seals a checkpoint',
 }
 

@@ -70,7 +70,7 @@ function shared(run: QLoRARun): TrainConfig {
       microBatchSize: 0,
       gradientAccumulation: 0,
     },
-    evaluation: { ...evaluation, maxTokens: evaluation.maxTokens ?? 0 },
+    evaluation: { ...evaluation, maxTokens: evaluation.maxTokens ?? 0, samples: evaluation.samples },
     checkpoints: spec.checkpoints,
     earlyStopping: { patience: earlyStopping.patience, minImprovement: Number(earlyStopping.minImprovement) },
     logging: spec.logging,

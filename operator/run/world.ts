@@ -109,6 +109,7 @@ export const report = (fields: Partial<RunReport> = {}): RunReport => ({
   resumedFromStep: 0,
   stoppedEarly: false,
   warnings: [],
+  diagnosis: undefined,
   ...fields,
 })
 

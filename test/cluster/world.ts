@@ -305,7 +305,7 @@ export const runSpec = (steps: number, changes: object = {}): object => ({
     gradientAccumulation: 2,
     learningRate: '1e-3',
   },
-  evaluation: { everySteps: 20, maxExamples: 8 },
+  evaluation: { everySteps: 20, maxExamples: 8, samples: 2 },
   checkpoints: { everySteps: 20, keep: 3 },
   earlyStopping: { patience: 0 },
   logging: { everySteps: 5 },

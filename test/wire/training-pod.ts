@@ -55,7 +55,7 @@ export async function makeClaim(
         maxGradientNorm: 1,
         seed: 42,
       },
-      evaluation: { everySteps: 8, maxExamples: 8, maxTokens: 400 },
+      evaluation: { everySteps: 8, maxExamples: 8, maxTokens: 400, samples: 0 },
       checkpoints: { everySteps: 5, keep: 2 },
       earlyStopping: { patience: 0 },
       logging: { everySteps: 2, tensorBoard: true },
@@ -120,15 +120,22 @@ export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string
 }
 
 /** Resolves when the pod has logged this step or a later one. */
-export function reaches(pod: Pod, step: number): Promise<void> {
+export const reaches = (pod: Pod, step: number): Promise<void> =>
+  logs(pod, `step ${step}`, (seen) =>
+    Array.from(seen.matchAll(/"step":(\d+),"totalSteps"/g), ([, digits]) => Number(digits)).some(
+      (logged) => logged >= step,
+    ),
+  )
+
+/** Resolves when what the pod has logged satisfies `holds`. */
+export function logs(pod: Pod, what: string, holds: (seen: string) => boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     let seen = ''
     pod.process.stdout?.on('data', (chunk) => {
       seen += chunk
-      const steps = Array.from(seen.matchAll(/"step":(\d+),"totalSteps"/g), ([, digits]) => Number(digits))
-      if (steps.some((logged) => logged >= step)) resolve()
+      if (holds(seen)) resolve()
     })
-    pod.ended.then(({ code, output }) => reject(new Error(`ended with ${code} before step ${step}\n${output}`)))
+    pod.ended.then(({ code, output }) => reject(new Error(`ended with ${code} before ${what}\n${output}`)))
   })
 }
 

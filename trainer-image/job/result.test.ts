@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+import { metricKinds } from '../evaluate/metrics.ts'
 import { FolderLocked } from '../storage/lock.ts'
 import { SealBroken } from '../storage/sealed.ts'
 import { exitCodes, failureOf, JobFailure } from './failure.ts'
@@ -178,4 +179,31 @@ for (const { error, reason } of failures)
 
 test('every exit code stands for one reason', () => {
   assert.equal(new Set(Object.values(exitCodes)).size, Object.keys(exitCodes).length)
+})
+
+test('best and newest keep their metrics beside many checkpoints; the best keeps its intervals longest', () => {
+  const names = Object.keys(metricKinds)
+  const metrics = names.map((name) => ({ name, value: 0.123456789, low: 0.1, high: 0.2345678901 }))
+  const measured = (step: number, best: boolean) => {
+    const plain = checkpoint(step, best)
+    return { ...plain, evaluation: { ...plain.evaluation, metrics } }
+  }
+  const evidence = 'held-out loss rose, and this is told at some length. '.repeat(5)
+  const finding = { verdict: 'Overfitting', evidence }
+  const run = {
+    baseline: measured(0, false).evaluation,
+    checkpoints: [measured(1, true), measured(2, false), measured(3, false)],
+    diagnosis: { verdict: 'Overfitting', findings: [finding, finding, finding], advice: ['train less'] },
+  }
+  const fitted = fitResult(JobResult.fromPartial({ ownerUid, attempt: 1, reason: 'Completed', run })).run!
+  const told = (evaluation: { metrics: readonly { low?: number | undefined }[] } | undefined) => [
+    evaluation?.metrics.length,
+    evaluation?.metrics.filter(({ low }) => low !== undefined).length,
+  ]
+  assert.ok(size(JobResult.fromPartial({ ownerUid, attempt: 1, reason: 'Completed', run: fitted })) <= terminationBytes)
+  assert.deepEqual(told(fitted.checkpoints[0]?.evaluation), [names.length, names.length])
+  assert.deepEqual(told(fitted.checkpoints[1]?.evaluation), [0, 0])
+  assert.equal(told(fitted.checkpoints[2]?.evaluation)[0], names.length)
+  assert.equal(told(fitted.baseline)[0], names.length)
+  assert.equal(fitted.diagnosis?.verdict, 'Overfitting')
 })

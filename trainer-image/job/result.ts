@@ -60,6 +60,24 @@ const lossOnly = ({ evaluation }: Checkpoint): object => ({
     evaluation && EvaluationResult.fromPartial({ loss: evaluation.loss && Number(evaluation.loss.toFixed(6)) }),
 })
 
+const withBaseline = (result: JobResult, change: (baseline: EvaluationResult) => object): JobResult =>
+  withRun(result, ({ baseline }) => ({ baseline: baseline && { ...baseline, ...change(baseline) } }))
+
+/** Values of metrics without their intervals. */
+const valuesOnly = ({ metrics }: EvaluationResult): object => ({
+  metrics: metrics.map(({ name, value }) => ({ name, value, low: undefined, high: undefined })),
+})
+const withEvaluation = (
+  { evaluation }: Checkpoint,
+  change: (evaluation: EvaluationResult) => object,
+): { evaluation: EvaluationResult | undefined } => ({
+  evaluation: evaluation && { ...evaluation, ...change(evaluation) },
+})
+
+/** What a gate may ask for: of the best and the newest checkpoint. */
+const isRead = (run: NonNullable<JobResult['run']>, { best, step }: Checkpoint): boolean =>
+  best || step === run.checkpoints.at(-1)?.step
+
 /** In the order in which they are given up: what the operator can find elsewhere first, digests last. */
 const shortenings: readonly Shortening[] = [
   (result) => withCheckpoints(result, (checkpoint) => derivable(result, checkpoint)),
@@ -70,8 +88,21 @@ const shortenings: readonly Shortening[] = [
   (result) => withPreparation(result, (preparation) => ({ summary: shorten(preparation.summary, 400) })),
   (result) => ({ ...result, message: shorten(result.message, 1024) }),
   (result) => withPreparation(result, (preparation) => ({ sources: preparation.sources.slice(0, 4) })),
+  (result) => withCheckpoints(result, (checkpoint) => (isRead(result.run!, checkpoint) ? {} : lossOnly(checkpoint))),
+  (result) =>
+    withRun(result, ({ diagnosis }) => ({
+      diagnosis: diagnosis && {
+        ...diagnosis,
+        findings: diagnosis.findings.slice(0, 3).map((each) => ({ ...each, evidence: shorten(each.evidence, 200) })),
+      },
+    })),
+  (result) => withBaseline(result, valuesOnly),
+  (result) => withCheckpoints(result, (checkpoint) => (checkpoint.best ? {} : withEvaluation(checkpoint, valuesOnly))),
+  (result) => withCheckpoints(result, (checkpoint) => withEvaluation(checkpoint, valuesOnly)),
+  (result) => withBaseline(result, () => ({ metrics: [] })),
   (result) => withCheckpoints(result, (checkpoint) => (checkpoint.best ? {} : lossOnly(checkpoint))),
   (result) => withRun(result, () => ({ warnings: [] })),
+  (result) => withRun(result, ({ diagnosis }) => ({ diagnosis: diagnosis && { ...diagnosis, advice: [] } })),
   (result) => ({ ...result, message: shorten(result.message, 256) }),
   (result) => withCheckpoints(result, lossOnly),
   (result) =>

@@ -7,6 +7,7 @@ import { loadModel, type Model } from '../native/index.ts'
 import { fitsUnquantized, type Measured, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
 import { findCheckpoints, type SealedCheckpoint } from './checkpoint.ts'
 import { Checkpoints } from './checkpoints.ts'
+import { measureOutputs, withMetrics } from './conclude.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
 import type { LiveRun, Requests } from './live-run.ts'
@@ -39,6 +40,9 @@ export interface Attempt {
   /** SIGTERM, Stop, or the loss of the writer's lock. */
   readonly signal: AbortSignal
 }
+
+/** The base without an adapter, among what is evaluated. */
+const untouched = { name: 'base', digest: '' }
 
 /** Trains from the newest sealed checkpoint to the end. A stop seals the last optimizer step and throws its reason. */
 export async function runAttempt(attempt: Attempt): Promise<RunReport> {
@@ -97,11 +101,15 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))
   try {
     log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
-    const baseline = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
+    const measured = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
+    const base =
+      measured && (await measureOutputs(attempt, plan, untouched, async () => ({ model, adapter: undefined })))
+    const baseline = measured && base ? { ...measured, result: withMetrics(measured.result, base.metrics) } : measured
+    if (baseline !== undefined && baseline !== known) await writeBaseline(runDirectory, baseline)
     const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
     live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
     const { templateDate } = settled
-    const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline }
+    const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline, base }
     return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
   } finally {
     model.close()

@@ -2,9 +2,9 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import { type AdapterBase, adapterDigest } from '../storage/adapter-identity.ts'
-import { isTemporary, isTemporaryOf, syncDirectory, temporaryName } from '../storage/atomic.ts'
+import { isTemporary, isTemporaryOf, syncDirectory, temporaryName, writeFileAtomic } from '../storage/atomic.ts'
 import { lockName } from '../storage/lock.ts'
-import { type Manifest, manifestName, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
+import { type Manifest, manifestName, readManifest, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
 import type { Environment } from './run-config.ts'
 
 /** What a checkpoint's manifest says beside its sums. */
@@ -73,6 +73,19 @@ export async function writeCheckpoint(
     throw error
   }
   return fromManifest(target, step, manifest)
+}
+
+/** The evaluation as it now stands, in the manifest; the files and the digest over them are what they were. */
+export async function recordEvaluation(
+  checkpoint: SealedCheckpoint,
+  evaluation: EvaluationResult,
+): Promise<SealedCheckpoint> {
+  const path = join(checkpoint.directory, manifestName)
+  const manifest = await readManifest(checkpoint.directory)
+  if (manifest === undefined) throw new SealBroken(`${path} is gone`)
+  const changed = { ...manifest, evaluation: EvaluationResult.toJSON(evaluation) }
+  await writeFileAtomic(path, `${JSON.stringify(changed, null, 2)}\n`)
+  return { ...checkpoint, evaluation }
 }
 
 async function replace(target: string, staging: string): Promise<void> {

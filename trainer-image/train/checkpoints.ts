@@ -1,6 +1,6 @@
 import { relative } from 'node:path'
-import { Checkpoint } from '#proto/humanizer/trainer/v1/run.ts'
-import { removeCheckpoint, type SealedCheckpoint } from './checkpoint.ts'
+import { Checkpoint, type EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
+import { recordEvaluation, removeCheckpoint, type SealedCheckpoint } from './checkpoint.ts'
 import { prunable } from './retention.ts'
 
 /** The sealed checkpoints of a run as they are reported, and which of them stay. */
@@ -17,6 +17,16 @@ export class Checkpoints {
 
   at(step: number): SealedCheckpoint | undefined {
     return this.#sealed.find((checkpoint) => checkpoint.step === step)
+  }
+
+  get newest(): SealedCheckpoint | undefined {
+    return this.#sealed.at(-1)
+  }
+
+  /** Writes down what more was measured of one. */
+  async record(checkpoint: SealedCheckpoint, evaluation: EvaluationResult): Promise<void> {
+    const recorded = await recordEvaluation(checkpoint, evaluation)
+    this.#sealed = this.#sealed.map((each) => (each === checkpoint ? recorded : each))
   }
 
   /** Adds a new one and removes what no rule keeps. */

@@ -162,6 +162,12 @@ const rules: readonly Rule[] = [
   rule('evaluation.everySteps', (c) => c.evaluation.everySteps, notNegative, 'a whole number from 0'),
   rule('evaluation.maxExamples', (c) => c.evaluation.maxExamples, positive, 'a whole number from 1'),
   rule('evaluation.maxTokens', (c) => c.evaluation.maxTokens, notNegative, 'a whole number from 0'),
+  rule(
+    'evaluation.samples',
+    (c) => c.evaluation.samples,
+    (count) => count === undefined || notNegative(count),
+    'a whole number from 0',
+  ),
   rule('checkpoints.everySteps', (c) => c.checkpoints.everySteps, notNegative, 'a whole number from 0'),
   rule('checkpoints.keep', (c) => c.checkpoints.keep, notNegative, 'a whole number from 0'),
   rule('earlyStopping.patience', (c) => c.earlyStopping.patience, notNegative, 'a whole number from 0'),

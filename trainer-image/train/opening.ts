@@ -10,6 +10,7 @@ import {
   type Adapter,
   type Architecture,
   engineInfo,
+  type LoraConfig,
   type Model,
   type Optimizer,
   type Quantization,
@@ -95,14 +96,31 @@ export const optimizerOf = ({ training }: CheckedConfig): Optimizer => (training
 export async function openAdapter(
   model: Model,
   config: CheckedConfig,
-  { rank, alpha, dropout, targetModules, rankStabilized }: AdapterConfig,
+  adapterConfig: AdapterConfig,
   from: SealedCheckpoint | undefined,
 ): Promise<Adapter> {
-  const { seed } = config.training
-  const lora = { rank, alpha, dropout, targetModules, rankStabilized, seed, optimizer: optimizerOf(config) }
-  if (from === undefined) return model.createAdapter(lora)
+  if (from === undefined) return model.createAdapter(loraOf(config, adapterConfig))
   const { tensors } = await readAdapter(from.directory, model.architecture)
-  const adapter = await model.loadAdapter(lora, tensors)
+  const adapter = await model.loadAdapter(loraOf(config, adapterConfig), tensors)
   adapter.restoreOptimizer(await readOptimizer(from.directory, tensors))
   return adapter
+}
+
+/** A checkpoint's adapter as it serves. */
+export async function openSealed(
+  model: Model,
+  config: CheckedConfig,
+  adapterConfig: AdapterConfig,
+  { directory }: SealedCheckpoint,
+): Promise<Adapter> {
+  const { tensors } = await readAdapter(directory, model.architecture)
+  return model.loadAdapter(loraOf(config, adapterConfig), tensors)
+}
+
+function loraOf(
+  config: CheckedConfig,
+  { rank, alpha, dropout, targetModules, rankStabilized }: AdapterConfig,
+): LoraConfig {
+  const { seed } = config.training
+  return { rank, alpha, dropout, targetModules, rankStabilized, seed, optimizer: optimizerOf(config) }
 }

@@ -1,6 +1,8 @@
 import type { DataUse } from '#proto/humanizer/trainer/v1/run.ts'
 import { corrupt } from '../dataset/denoise.ts'
 import type { EvaluationSet } from '../evaluate/evaluate.ts'
+import { chooseContinuations, chooseSamples, defaultSamples } from '../evaluate/samples.ts'
+import type { Questions } from '../evaluate/subject.ts'
 import { defaultMaxLabelTokens, evaluationSubset } from '../evaluate/subset.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
@@ -22,6 +24,8 @@ export interface Plan {
   /** Mean number of texts in one optimizer step. */
   readonly examplesPerStep: number
   readonly evaluation: EvaluationSets | undefined
+  /** What the base and the finished adapters are asked to write. */
+  readonly questions: Questions
   /** Of training and evaluation, for the plan of memory. */
   readonly lengths: Lengths
   readonly data: DataUse
@@ -82,6 +86,16 @@ export async function planRun(
       `the dataset has no validation text that fits ${capacity} tokens, with split.trainPercent ${dataset.trainPercent}; expected two clusters of texts or more, or split.trainPercent 100 for a run that evaluates nothing`,
     )
   const needsHuman = own !== undefined && dataset.format.sample !== 'Denoise'
+  const count = own === undefined ? 0 : (evaluation.samples ?? defaultSamples.cpu)
+  const { seed } = training
+  const questions = {
+    samples: await chooseSamples(readRows(dataset, 'validation'), codec, dataset.format, capacity, count, seed),
+    continuations: chooseContinuations(examples, codec, dataset.format, count, seed),
+    train: examples,
+    codec,
+    cacheTokens: capacity,
+    seed,
+  }
   const human = needsHuman ? await setOf(denoised(readRows(dataset, 'validation'), training.seed)) : undefined
 
   return {
@@ -89,6 +103,7 @@ export async function planRun(
     batches: (step) => microBatches(examples, order.sequencesOf(step), training.microBatchSize),
     examplesPerStep: examples.length / steps.stepsPerEpoch,
     evaluation: own && { own, human },
+    questions,
     lengths: lengthsOf(examples, bins, [own, human]),
     data: {
       examples: examples.length,

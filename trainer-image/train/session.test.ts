@@ -105,6 +105,14 @@ async function begin(
       batches: () => batches,
       examplesPerStep: 1,
       evaluation,
+      questions: {
+        samples: [],
+        continuations: [],
+        train: [],
+        codec: { ...opened, dateString: '' },
+        cacheTokens: 1,
+        seed: 1,
+      },
       lengths: { longestSequence: 8, longestDocument: 8, shortestDocument: 8, mostDocuments: 1, mostLabels: 8 },
       data: {} as Plan['data'],
       warnings: [],
@@ -114,6 +122,7 @@ async function begin(
     checkpoints: new Checkpoints(runDirectory, sealed, 3),
     resumed: await resumedState(sealed, () => {}),
     baseline: undefined,
+    base: undefined,
   }
   return { report: trainSession(attempt, session) }
 }

@@ -8,10 +8,11 @@ import type { Attempt } from './attempt.ts'
 import { type Measured, measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoints } from './checkpoints.ts'
+import { type Concluded, concludeRun } from './conclude.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { deskOf } from './desk.ts'
 import type { Standing } from './early-stopping.ts'
-import { type Arithmetic, judgedLoss, trainLoop } from './loop.ts'
+import { type Arithmetic, trainLoop } from './loop.ts'
 import type { Plan } from './plan.ts'
 import { Recorder } from './recorder.ts'
 import { writeCheckpointFiles } from './resume-files.ts'
@@ -35,6 +36,8 @@ export interface Session {
   readonly checkpoints: Checkpoints
   readonly resumed: TrainerState
   readonly baseline: Measured | undefined
+  /** What the untouched base wrote. */
+  readonly base: Concluded | undefined
 }
 
 /** AdamW's other constants, as PyTorch and TRL have them. */
@@ -103,7 +106,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     await idle()
     session.adapter.close()
   }
-  warnWhenNothingLearnt(attempt, session, standing)
+  await concludeRun(attempt, session, standing.best?.step, recorder.history)
   live.update({ state: 'RUN_STATE_SUCCEEDED' })
   return live.report
 }
@@ -163,12 +166,4 @@ function sealCheckpoint(
   return writeCheckpoint(runDirectory, facts, (directory) =>
     writeCheckpointFiles(directory, adapter, adapterConfig, opened, state),
   )
-}
-
-function warnWhenNothingLearnt({ live }: Attempt, { baseline }: Session, { best }: Standing): void {
-  const before = baseline && judgedLoss(baseline.result)
-  if (before !== undefined && best !== undefined && best.loss >= before)
-    live.warn(
-      `the best loss ${best.loss.toFixed(4)} (step ${best.step}) did not beat the baseline ${before.toFixed(4)}: underfitting`,
-    )
 }

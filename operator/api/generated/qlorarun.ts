@@ -202,6 +202,10 @@ export interface QLoRARunSpec {
      * Label tokens at most. Absent means 50,000 on a GPU and 5,000 on a CPU.
      */
     maxTokens?: number
+    /**
+     * Held-out texts that the base, the best and the newest checkpoint rewrite, for what the loss does not see: repetition, copying, memorisation and more. Absent means 500 on a GPU and 16 on a CPU; 0 writes none.
+     */
+    samples?: number
   }
   /**
    * What is kept to resume from and to release.
@@ -378,7 +382,7 @@ export interface QLoRARunStatus {
    */
   observedGeneration?: number
   /**
-   * Ready and Succeeded always; Reconciling and Stalled only while true, Finite only while false. In kstatus' terms.
+   * Ready and Succeeded always; Reconciling and Stalled only while true, Finite only while false, Healthy once the run is diagnosed. In kstatus' terms.
    */
   conditions?: {
     /**
@@ -559,7 +563,7 @@ export interface QLoRARunStatus {
    */
   progress?: {
     /**
-     * Preparing, MeasuringBaseline, Training or Stopping.
+     * Preparing, MeasuringBaseline, Training, Evaluating or Stopping.
      */
     phase?: string
     /**
@@ -727,6 +731,32 @@ export interface QLoRARunStatus {
      * Share of the packed positions that hold a token.
      */
     packingEfficiency?: string
+  }
+  /**
+   * What became of the run: the verdict of its gravest finding, and what helps.
+   */
+  diagnosis?: {
+    /**
+     * Healthy; Overfitting: held-out loss rises while training loss falls, or outputs repeat, swell or are memorised; Underfitting: no real gain over the base; CopyCollapse: outputs are their inputs; Unknown: evidence is missing.
+     */
+    verdict: 'Healthy' | 'Overfitting' | 'Underfitting' | 'CopyCollapse' | 'Unknown'
+    /**
+     * What it rests on.
+     */
+    findings?: {
+      /**
+       * What the evidence points to.
+       */
+      verdict: string
+      /**
+       * The figures, in words.
+       */
+      evidence: string
+    }[]
+    /**
+     * The documented mitigations.
+     */
+    advice?: string[]
   }
   /**
    * Whether training ended because the loss stopped improving.

@@ -9,7 +9,7 @@ export const namesOfThree = ['1-dataset.yaml', '2-run.yaml', '3-release.yaml'] a
 const shortened: Readonly<Record<string, object>> = {
   QLoRARun: {
     training: { maxSteps: 2 },
-    evaluation: { everySteps: 1, maxExamples: 2 },
+    evaluation: { everySteps: 1, maxExamples: 2, samples: 0 },
     checkpoints: { everySteps: 1 },
   },
   AdapterRelease: { gates: [] },

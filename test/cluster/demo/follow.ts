@@ -47,6 +47,7 @@ export type Run = Observed<
     readonly progress?: Readonly<Record<string, string | number>>
     readonly baseline?: { readonly loss?: string; readonly lossInterval?: string; readonly unquantizedLoss?: string }
     readonly checkpoints?: readonly Checkpoint[]
+    readonly diagnosis?: { readonly verdict: string; readonly findings?: readonly { readonly evidence: string }[] }
   }
 >
 export type Release = Observed<

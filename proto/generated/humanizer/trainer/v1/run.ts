@@ -27,6 +27,8 @@ export const RunState = {
   /** RUN_STATE_STOPPED - Sealed a checkpoint and left: SIGTERM or Stop. */
   RUN_STATE_STOPPED: "RUN_STATE_STOPPED",
   RUN_STATE_FAILED: "RUN_STATE_FAILED",
+  /** RUN_STATE_EVALUATING - All steps are made; best and newest checkpoint write the samples. */
+  RUN_STATE_EVALUATING: "RUN_STATE_EVALUATING",
   UNRECOGNIZED: "UNRECOGNIZED",
 } as const;
 
@@ -41,6 +43,7 @@ export namespace RunState {
   export type RUN_STATE_SUCCEEDED = typeof RunState.RUN_STATE_SUCCEEDED;
   export type RUN_STATE_STOPPED = typeof RunState.RUN_STATE_STOPPED;
   export type RUN_STATE_FAILED = typeof RunState.RUN_STATE_FAILED;
+  export type RUN_STATE_EVALUATING = typeof RunState.RUN_STATE_EVALUATING;
   export type UNRECOGNIZED = typeof RunState.UNRECOGNIZED;
 }
 
@@ -70,6 +73,9 @@ export function runStateFromJSON(object: any): RunState {
     case 7:
     case "RUN_STATE_FAILED":
       return RunState.RUN_STATE_FAILED;
+    case 8:
+    case "RUN_STATE_EVALUATING":
+      return RunState.RUN_STATE_EVALUATING;
     case -1:
     case "UNRECOGNIZED":
     default:
@@ -95,6 +101,8 @@ export function runStateToJSON(object: RunState): string {
       return "RUN_STATE_STOPPED";
     case RunState.RUN_STATE_FAILED:
       return "RUN_STATE_FAILED";
+    case RunState.RUN_STATE_EVALUATING:
+      return "RUN_STATE_EVALUATING";
     case RunState.UNRECOGNIZED:
     default:
       return "UNRECOGNIZED";
@@ -119,6 +127,8 @@ export function runStateToNumber(object: RunState): number {
       return 6;
     case RunState.RUN_STATE_FAILED:
       return 7;
+    case RunState.RUN_STATE_EVALUATING:
+      return 8;
     case RunState.UNRECOGNIZED:
     default:
       return -1;
@@ -195,6 +205,8 @@ export interface Evaluation {
   maxExamples: number;
   /** Label tokens at most; 0 means 50,000 on a GPU and 5,000 on a CPU. */
   maxTokens: number;
+  /** Texts that the base and the finished adapters rewrite; absent means 500 on a GPU and 16 on a CPU, 0 none. */
+  samples?: number | undefined;
 }
 
 export interface Checkpoints {
@@ -278,6 +290,21 @@ export interface DataUse {
   packingEfficiency: number;
 }
 
+/** What became of a run. Verdicts: "Healthy", "Overfitting", "Underfitting", "CopyCollapse" or "Unknown". */
+export interface Diagnosis {
+  /** The gravest finding's. */
+  verdict: string;
+  findings: Finding[];
+  /** The documented mitigations, in words. */
+  advice: string[];
+}
+
+export interface Finding {
+  verdict: string;
+  /** Names the figures that it rests on. */
+  evidence: string;
+}
+
 /** What GetRun answers and, shortened to 4096 bytes, what the termination message holds. */
 export interface RunReport {
   state: RunState;
@@ -301,6 +328,8 @@ export interface RunReport {
   stoppedEarly: boolean;
   /** Advice in words, such as "5.2 % of the text was dropped". */
   warnings: string[];
+  /** Once the run has made its steps and is evaluated. */
+  diagnosis: Diagnosis | undefined;
 }
 
 function createBaseTrainConfig(): TrainConfig {
@@ -1152,7 +1181,7 @@ export const Training: MessageFns<Training> = {
 };
 
 function createBaseEvaluation(): Evaluation {
-  return { everySteps: 0, maxExamples: 0, maxTokens: 0 };
+  return { everySteps: 0, maxExamples: 0, maxTokens: 0, samples: undefined };
 }
 
 export const Evaluation: MessageFns<Evaluation> = {
@@ -1165,6 +1194,9 @@ export const Evaluation: MessageFns<Evaluation> = {
     }
     if (message.maxTokens !== 0) {
       writer.uint32(24).int32(message.maxTokens);
+    }
+    if (message.samples !== undefined) {
+      writer.uint32(32).int32(message.samples);
     }
     return writer;
   },
@@ -1206,6 +1238,14 @@ export const Evaluation: MessageFns<Evaluation> = {
             message.maxTokens = reader.int32();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.samples = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1235,6 +1275,7 @@ export const Evaluation: MessageFns<Evaluation> = {
         : isSet(object.max_tokens)
         ? globalThis.Number(object.max_tokens)
         : 0,
+      samples: isSet(object.samples) ? globalThis.Number(object.samples) : undefined,
     };
   },
 
@@ -1249,6 +1290,9 @@ export const Evaluation: MessageFns<Evaluation> = {
     if (message.maxTokens !== 0) {
       obj.maxTokens = Math.round(message.maxTokens);
     }
+    if (message.samples !== undefined) {
+      obj.samples = Math.round(message.samples);
+    }
     return obj;
   },
 
@@ -1260,6 +1304,7 @@ export const Evaluation: MessageFns<Evaluation> = {
     message.everySteps = object.everySteps ?? 0;
     message.maxExamples = object.maxExamples ?? 0;
     message.maxTokens = object.maxTokens ?? 0;
+    message.samples = object.samples ?? undefined;
     return message;
   },
 };
@@ -2411,6 +2456,192 @@ export const DataUse: MessageFns<DataUse> = {
   },
 };
 
+function createBaseDiagnosis(): Diagnosis {
+  return { verdict: "", findings: [], advice: [] };
+}
+
+export const Diagnosis: MessageFns<Diagnosis> = {
+  encode(message: Diagnosis, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== "") {
+      writer.uint32(10).string(message.verdict);
+    }
+    for (const v of message.findings) {
+      Finding.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.advice) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Diagnosis {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiagnosis();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.findings.push(Finding.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.advice.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Diagnosis {
+    return {
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      findings: globalThis.Array.isArray(object?.findings) ? object.findings.map((e: any) => Finding.fromJSON(e)) : [],
+      advice: globalThis.Array.isArray(object?.advice) ? object.advice.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: Diagnosis): unknown {
+    const obj: any = {};
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.findings?.length) {
+      obj.findings = message.findings.map((e) => Finding.toJSON(e));
+    }
+    if (message.advice?.length) {
+      obj.advice = message.advice;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Diagnosis>, I>>(base?: I): Diagnosis {
+    return Diagnosis.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Diagnosis>, I>>(object: I): Diagnosis {
+    const message = createBaseDiagnosis();
+    message.verdict = object.verdict ?? "";
+    message.findings = object.findings?.map((e) => Finding.fromPartial(e)) || [];
+    message.advice = object.advice?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseFinding(): Finding {
+  return { verdict: "", evidence: "" };
+}
+
+export const Finding: MessageFns<Finding> = {
+  encode(message: Finding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.verdict !== "") {
+      writer.uint32(10).string(message.verdict);
+    }
+    if (message.evidence !== "") {
+      writer.uint32(18).string(message.evidence);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Finding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.verdict = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.evidence = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Finding {
+    return {
+      verdict: isSet(object.verdict) ? globalThis.String(object.verdict) : "",
+      evidence: isSet(object.evidence) ? globalThis.String(object.evidence) : "",
+    };
+  },
+
+  toJSON(message: Finding): unknown {
+    const obj: any = {};
+    if (message.verdict !== "") {
+      obj.verdict = message.verdict;
+    }
+    if (message.evidence !== "") {
+      obj.evidence = message.evidence;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Finding>, I>>(base?: I): Finding {
+    return Finding.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Finding>, I>>(object: I): Finding {
+    const message = createBaseFinding();
+    message.verdict = object.verdict ?? "";
+    message.evidence = object.evidence ?? "";
+    return message;
+  },
+};
+
 function createBaseRunReport(): RunReport {
   return {
     state: RunState.RUN_STATE_UNSPECIFIED,
@@ -2422,6 +2653,7 @@ function createBaseRunReport(): RunReport {
     resumedFromStep: 0,
     stoppedEarly: false,
     warnings: [],
+    diagnosis: undefined,
   };
 }
 
@@ -2453,6 +2685,9 @@ export const RunReport: MessageFns<RunReport> = {
     }
     for (const v of message.warnings) {
       writer.uint32(74).string(v!);
+    }
+    if (message.diagnosis !== undefined) {
+      Diagnosis.encode(message.diagnosis, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -2542,6 +2777,14 @@ export const RunReport: MessageFns<RunReport> = {
             message.warnings.push(reader.string());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.diagnosis = Diagnosis.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2575,6 +2818,7 @@ export const RunReport: MessageFns<RunReport> = {
         ? globalThis.Boolean(object.stopped_early)
         : false,
       warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
+      diagnosis: isSet(object.diagnosis) ? Diagnosis.fromJSON(object.diagnosis) : undefined,
     };
   },
 
@@ -2607,6 +2851,9 @@ export const RunReport: MessageFns<RunReport> = {
     if (message.warnings?.length) {
       obj.warnings = message.warnings;
     }
+    if (message.diagnosis !== undefined) {
+      obj.diagnosis = Diagnosis.toJSON(message.diagnosis);
+    }
     return obj;
   },
 
@@ -2628,6 +2875,9 @@ export const RunReport: MessageFns<RunReport> = {
     message.resumedFromStep = object.resumedFromStep ?? 0;
     message.stoppedEarly = object.stoppedEarly ?? false;
     message.warnings = object.warnings?.map((e) => e) || [];
+    message.diagnosis = (object.diagnosis !== undefined && object.diagnosis !== null)
+      ? Diagnosis.fromPartial(object.diagnosis)
+      : undefined;
     return message;
   },
 };

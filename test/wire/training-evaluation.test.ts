@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { after, before, test } from 'node:test'
+import { EvaluationResult, type Metric, type RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import { metricKinds } from '../../trainer-image/evaluate/metrics.ts'
+import { type Claim, logs, makeClaim, runToEnd, startPod } from './training-pod.ts'
+
+const claims: Claim[] = []
+async function claimOf(): Promise<Claim> {
+  const claim = await makeClaim((config) => ({
+    ...config,
+    evaluation: { ...config.evaluation!, samples: 4 },
+    checkpoints: { everySteps: 0, keep: 1 },
+  }))
+  claims.push(claim)
+  return claim
+}
+after(() => {
+  for (const claim of claims) claim.remove()
+})
+
+let whole: Claim
+let report: RunReport
+before(async () => {
+  whole = await claimOf()
+  report = await runToEnd(whole, whole.config, 'pod-whole')
+})
+
+const figureOf = (result: EvaluationResult | undefined, name: string): number =>
+  (result?.metrics ?? []).find((metric) => metric.name === name)?.value ?? Number.NaN
+const metricsOf = ({ baseline, checkpoints }: RunReport): (readonly Metric[] | undefined)[] =>
+  [baseline, ...checkpoints.map(({ evaluation }) => evaluation)].map((result) => result?.metrics)
+
+test('base and best checkpoint are measured by what they write, with intervals, under known names', () => {
+  const best = report.checkpoints.find(({ best }) => best)
+  for (const result of [report.baseline, best?.evaluation]) {
+    assert.ok(figureOf(result, 'distinct2') > 0, JSON.stringify(result?.metrics))
+    assert.ok(figureOf(result, 'lengthRatio') > 0)
+    assert.equal(figureOf(result, 'copyRate'), 0)
+    for (const { name, low, high } of result!.metrics) {
+      assert.ok(Object.hasOwn(metricKinds, name), name)
+      assert.ok(low === undefined || low <= high!, name)
+    }
+  }
+  assert.ok(figureOf(best?.evaluation, 'improvement') > 0.5)
+  assert.ok(
+    figureOf(best?.evaluation, 'wordOverlap') > figureOf(report.baseline, 'wordOverlap'),
+    'an adapter that learnt the texts says more of them than noise does',
+  )
+})
+
+test('the manifest of the best checkpoint holds what was reported, and its seal is whole', () => {
+  const best = report.checkpoints.find(({ best }) => best)!
+  const manifest = JSON.parse(readFileSync(join(whole.dataDir, best.path, 'manifest.json'), 'utf8'))
+  const sealed = EvaluationResult.fromJSON(manifest.evaluation)
+  assert.ok(sealed.metrics.length > 10)
+  assert.deepEqual(
+    sealed.metrics.map(({ name, value }) => [name, value]),
+    best.evaluation!.metrics.map(({ name, value }) => [name, value]),
+  )
+  assert.equal(manifest.digest, best.digest)
+})
+
+test('a run killed while its checkpoints write the samples ends with the same figures, and asks nobody twice', async () => {
+  const claim = await claimOf()
+  const first = startPod(claim, claim.config, 'pod-killed')
+  await logs(first, 'the last checkpoint', (seen) => seen.includes('"step":24,"digest"'))
+  first.process.kill('SIGKILL')
+  await first.ended
+  const base = join(claim.runDirectory, 'evaluation/base.json')
+  const { ino } = statSync(base)
+  const again = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-again')
+  assert.equal(statSync(base).ino, ino)
+  assert.deepEqual(metricsOf(again), metricsOf(report))
+})
+
+test('SIGTERM in the middle of the samples ends the pod at once, and the next goes on', async () => {
+  const claim = await claimOf()
+  const first = startPod(
+    claim,
+    { ...claim.config, evaluation: { ...claim.config.evaluation!, samples: 8 } },
+    'pod-stop',
+  )
+  await logs(first, 'the last checkpoint', (seen) => seen.includes('"step":24,"digest"'))
+  const began = performance.now()
+  first.process.kill('SIGTERM')
+  const { code, result, output } = await first.ended
+  assert.ok(performance.now() - began < 5000)
+  assert.equal(code, 143, output)
+  assert.equal(result?.run?.checkpoints.at(-1)?.step, 24)
+  const report = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-stop')
+  assert.ok(figureOf(report.checkpoints.at(-1)?.evaluation, 'distinct2') > 0)
+})

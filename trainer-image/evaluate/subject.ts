@@ -1,0 +1,143 @@
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import type { Metric } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Adapter, Model } from '../native/index.ts'
+import { writeFileAtomic } from '../storage/atomic.ts'
+import type { Codec, Example } from '../train/example.ts'
+import type { Work } from '../train/work.ts'
+import { ratio } from './bootstrap.ts'
+import { SharedRuns } from './memorisation.ts'
+import { metricOf } from './metrics.ts'
+import { outputMetrics } from './output-metrics.ts'
+import { extract, type Output, writeOutputs } from './outputs.ts'
+import { answerTokens, type Continuation, type Sample } from './samples.ts'
+
+/** What all subjects of a run are asked, and measured against. */
+export interface Questions {
+  readonly samples: readonly Sample[]
+  readonly continuations: readonly Continuation[]
+  /** All that the run trains on. */
+  readonly train: readonly Example[]
+  readonly codec: Codec
+  /** Tokens of keys and values that may be held. */
+  readonly cacheTokens: number
+  readonly seed: number
+}
+
+/** What one subject wrote. */
+export interface Answers {
+  readonly outputs: readonly Output[]
+  /** By continuation: tokens that came word for word. */
+  readonly matched: readonly number[]
+}
+
+/** The base, whose digest is empty, or a checkpoint. */
+export interface Subject {
+  readonly name: string
+  readonly digest: string
+}
+
+/**
+ * Lets a subject answer, once: what it answered stands in the run's folder, so that an attempt that comes after, or that was
+ * interrupted, finds it. Answers of another adapter or to other questions count for nothing.
+ */
+export async function answersOf(
+  { name, digest }: Subject,
+  runDirectory: string,
+  questions: Questions,
+  open: () => Promise<{ readonly model: Model; readonly adapter: Adapter | undefined }>,
+  work: Work,
+): Promise<Answers> {
+  const folder = join(runDirectory, 'evaluation')
+  const path = join(folder, `${name}.json`)
+  const { samples, continuations, codec, cacheTokens } = questions
+  const asked = { samples: samples.map(({ id }) => id), continuations: continuations.map(({ id }) => id) }
+  const known = await readAnswers(path)
+  if (known?.digest === digest && JSON.stringify(known.asked) === JSON.stringify(asked)) return known
+  const { model, adapter } = await open()
+  try {
+    const outputs = await writeOutputs(model, adapter, samples, codec, cacheTokens, work)
+    const matched = await extract(model, adapter, continuations, work)
+    await mkdir(folder, { recursive: true })
+    await writeFileAtomic(path, `${JSON.stringify({ version: 1, digest, asked, outputs, matched })}\n`)
+    return { outputs, matched }
+  } finally {
+    adapter?.close()
+  }
+}
+
+interface StoredAnswers extends Answers {
+  readonly digest: string
+  readonly asked: object
+}
+
+async function readAnswers(path: string): Promise<StoredAnswers | undefined> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as StoredAnswers
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** All metrics of what a subject answered. */
+export async function metricsOfAnswers(
+  { outputs, matched }: Answers,
+  { samples, continuations, train, seed }: Questions,
+  work: Work,
+): Promise<Metric[]> {
+  const shared = await sharedRuns(
+    outputs.map(({ tokens }) => Int32Array.from(tokens)),
+    train,
+    work,
+  )
+  const written = samples.map(({ input, human }, index) => ({
+    input,
+    human,
+    output: outputs[index]!.text,
+    sharedRun: shared[index],
+  }))
+  const extracted = continuations.map(({ next }, index) => Number(matched[index] === next.length))
+  return [
+    ...outputMetrics(written, seed),
+    ...metricOf(
+      'extracted',
+      ratio(
+        extracted.map((value) => ({ value, weight: 1 })),
+        seed,
+      ),
+    ),
+  ]
+}
+
+/** The same metrics of the two texts that no model wrote: the input itself, and the human's words. */
+export async function referenceMetrics(
+  { samples, train, seed }: Questions,
+  work: Work,
+): Promise<{ readonly copy: Metric[]; readonly human: Metric[] }> {
+  const shared = await sharedRuns(
+    samples.map(({ humanTokens }) => humanTokens),
+    train,
+    work,
+  )
+  const copy = samples.map(({ input, human }) => ({ input, human, output: input, sharedRun: undefined }))
+  const human = samples.map(({ input, human }, index) => ({ input, human, output: human, sharedRun: shared[index] }))
+  return { copy: outputMetrics(copy, seed), human: outputMetrics(human, seed) }
+}
+
+async function sharedRuns(
+  texts: readonly Int32Array[],
+  train: readonly Example[],
+  { signal, beat }: Work,
+): Promise<readonly number[]> {
+  const runs = new SharedRuns(texts)
+  for (const [index, example] of train.entries()) {
+    runs.pass(answerTokens(example))
+    if (index % 256 !== 0) continue
+    signal.throwIfAborted()
+    beat()
+    await setImmediate() // lets the writer's lock beat and calls be answered
+  }
+  return runs.longest
+}
