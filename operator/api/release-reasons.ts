@@ -56,6 +56,16 @@ export const ReleaseReason = {
   Rejected: 'Rejected',
   /** Nobody approved or rejected the candidate within spec.review.deadlineSeconds. */
   ReviewExpired: 'ReviewExpired',
+  /** It served, regressed and was taken back by itself; status.verdict says why. Until the spec changes. */
+  RolledBack: 'RolledBack',
+  /** It serves and regressed; spec.rollback.mode is Manual. */
+  Regressed: 'Regressed',
+  /** A pod restarted more often than spec.rollback.maxRestarts since it was given the adapter. */
+  CrashLooping: 'CrashLooping',
+  /** More requests failed than spec.rollback.maxErrorPercent allows. */
+  TooManyErrors: 'TooManyErrors',
+  /** First tokens came later than spec.rollback.maxFirstTokenSeconds allows. */
+  TooSlow: 'TooSlow',
   /** A serving pod could not load the candidate; or cannot load what is active, and tries again: then Reconciling. */
   LoadFailed: 'LoadFailed',
 } as const

@@ -60,7 +60,13 @@ export function desiredOf(status: Status | undefined): Adapter | undefined {
 }
 
 /** Without the marks of an earlier switch. */
-export function asProposed({ activeSinceTime: _, leftTime: __, leftBecause: ___, ...adapter }: Adapter): Adapter {
+export function asProposed({
+  activeSinceTime: _,
+  leftTime: __,
+  leftBecause: ___,
+  regressed: ____,
+  ...adapter
+}: Adapter): Adapter {
   return { ...adapter, generation: 0 }
 }
 

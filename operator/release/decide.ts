@@ -3,6 +3,7 @@ import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { sharingOf } from '../workload/claim.ts'
 import { type Adapter, desiredOf, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
+import { goingBack } from './going-back.ts'
 import { callKey, type Observed, type ServingPod } from './observed.ts'
 import { obstacle } from './obstacle.ts'
 import { pinning } from './pins.ts'
@@ -17,13 +18,16 @@ import {
   upToDate,
 } from './serving.ts'
 import { type Resolution, resolveSource } from './source.ts'
-import { promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
+import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
+import { watchLeft, watchSeconds } from './watch.ts'
 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
  *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
  *        │                        └─ inconclusive, error, not reviewed ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
+ *
+ * What serves is watched for a while (watch.ts) and gives way to what served before (going-back.ts) when it regresses.
  *
  * What is to serve goes into status first, then to the pods: desired.json always holds desiredOf(status), and a
  * candidate that is given up makes the active adapter come back under a higher generation.
@@ -65,16 +69,25 @@ function nextTransition(
   observed: Observed,
   now: Date,
 ): Transition | undefined {
-  const repaired = repair(status, observed.pods)
-  if (repaired) return repaired
-  if (resolution.kind !== 'resolved') return withdrawal(status)
+  const { pods } = observed
+  const first = repair(status, pods) ?? goingBack(release, pods, now)
+  if (first) return first
+  const isFinal = status.verdict?.state === 'RolledBack' || status.verdict?.state === 'Regressed'
+  if (resolution.kind !== 'resolved') return isFinal ? undefined : withdrawal(status)
   const { adapter, pin } = resolution
   const pinned = pinning(status, pin)
   const step = sameAdapter(adapter, status.active)
-    ? withdrawal(status)
-    : (proposal(release, adapter, now) ?? refusalByPod(status, observed.pods))
+    ? served(release, adapter)
+    : (proposal(release, adapter, pods, now) ?? refusalByPod(status, pods))
   if (Object.keys(pinned).length === 0) return step
   return { ...step, changes: { ...pinned, ...step?.changes } }
+}
+
+/** What is asked for serves. That it regressed stands until the spec changes. */
+function served(release: Release, adapter: Adapter): Transition | undefined {
+  const { status = {} } = release
+  const isNoticed = status.verdict?.state === 'Regressed' && status.verdict.judged === fingerprint(release, adapter)
+  return isNoticed ? undefined : withdrawal(status)
 }
 
 function serve(
@@ -133,7 +146,11 @@ function serve(
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
 
   const isSilent = theirs.some((pod) => !pod.state)
-  return { kind: 'rest', ...standing(release, resolution, now), ...(isSilent && { seconds: silenceSeconds }) }
+  const { summary, seconds } = standing(release, resolution, now)
+  const left = watchLeft(release, now)
+  const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
+  const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
+  return { kind: 'rest', summary, ...(Number.isFinite(soonest) && { seconds: soonest }) }
 }
 
 /** A pod that did not answer is asked again after this time. */
@@ -157,6 +174,12 @@ function standing(release: Release, resolution: Resolution, now: Date): { summar
         message: `${nameOf(candidate)} was refused: ${verdict.message}${serving}`,
       },
     }
+  if (candidate && (verdict?.state === 'RolledBack' || verdict?.state === 'Regressed')) {
+    const rolledBack = verdict.state === 'RolledBack'
+    const reason = rolledBack ? ReleaseReason.RolledBack : ReleaseReason.Regressed
+    const message = `${nameOf(candidate)} ${rolledBack ? 'was rolled back' : 'regressed'}: ${verdict.message}${serving}`
+    return { summary: { state: 'stalled', reason, message } }
+  }
   if (verdict?.state === 'Held' && candidate) {
     const reason = verdict.reason as ReleaseReason
     const message = `${nameOf(candidate)} is held: ${verdict.message}${serving}`

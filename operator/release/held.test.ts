@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
 import { reconcileRelease } from './reconcile.ts'
-import { digestOf, release, run, start, World } from './world.ts'
+import { digestOf, release, run, World } from './world.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 const toFirst = { source: { run: { name: 'prose', checkpoint: 'checkpoint-12' } } }
@@ -18,6 +18,8 @@ async function serving(): Promise<World> {
   const world = new World()
   await world.settle()
   assert.equal(world.object.status?.active?.digest, b)
+  world.pass(1800)
+  await world.settle()
   return world
 }
 
@@ -55,7 +57,7 @@ test('evidence that cannot be read is looked for again, and nothing is stalled',
   world.edit({ ...toFirst, ...gate({ max: '1.95' }) })
   await world.settle()
   assert.equal(world.ready(), 'False/GateError')
-  assert.deepEqual(await reconcileRelease(world.object, world, start), { kind: 'waiting', seconds: 60 })
+  assert.deepEqual(await reconcileRelease(world.object, world, world.now), { kind: 'waiting', seconds: 60 })
   world.runs = [run({ checkpoints: twelve('1.9') })]
   await world.settle()
   assert.equal(world.object.status?.active?.digest, a)
@@ -89,7 +91,7 @@ test('a candidate that is held while pods load it makes them take the active one
   const world = await serving()
   world.callsBlocked = true
   world.edit(toFirst)
-  await reconcileRelease(world.object, world, start)
+  await reconcileRelease(world.object, world, world.now)
   assert.equal(world.object.status?.verdict?.state, 'Switching')
   const given = world.object.status?.candidate?.generation ?? 0
   world.edit({ dryRun: true })

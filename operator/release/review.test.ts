@@ -16,6 +16,8 @@ async function waiting(changes: Parameters<typeof review>[0] = {}): Promise<Worl
   const world = new World(release(review({ approvedDigest: b, approvedBy: 'ann' })))
   await world.settle()
   assert.equal(world.ready(), 'True/Serving')
+  world.pass(1800)
+  await world.settle()
   world.edit({ ...checkpoint('checkpoint-12'), ...review({ approvedDigest: b, approvedBy: 'ann', ...changes }) })
   await world.settle()
   return world
@@ -47,7 +49,7 @@ test('what was approved and served goes back without being asked again, and hist
   const [now, before, ...rest] = world.object.status?.history ?? []
   assert.equal(rest.length, 0)
   assert.deepEqual([now?.digest, now?.approvedBy, now?.leftTime], [b, 'ann', undefined])
-  assert.deepEqual([before?.digest, before?.approvedBy, before?.leftTime], [a, 'bob', '2026-01-01T00:02:00Z'])
+  assert.deepEqual([before?.digest, before?.approvedBy, before?.leftTime], [a, 'bob', '2026-01-01T00:32:00Z'])
   assert.match(before?.leftBecause ?? '', /^prose\/checkpoint-24 \(sha256:b+…\) took its place$/)
   assert.equal(before?.metrics?.evalLoss, '1.9')
 })

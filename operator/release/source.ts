@@ -118,30 +118,31 @@ function storageMismatch(release: Release, whose: string, { spec }: QLoRARun | R
 
 function resolveBase({ status }: Release): Resolution {
   const last = status?.active ?? served(status)[0]
-  if (!last)
-    return invalid(
-      ReleaseReason.BaseUnknown,
-      'spec.source.base: this release has not served an adapter yet, so its base model is unknown; name a run first',
-    )
+  if (last) return { kind: 'resolved', adapter: baseBelow(last) }
+  return invalid(
+    ReleaseReason.BaseUnknown,
+    'spec.source.base: this release has not served an adapter yet, so its base model is unknown; name a run first',
+  )
+}
+
+/** The untouched base that an adapter sits on. */
+export function baseBelow(last: Adapter): Adapter {
   const { model, quantization, format, metrics } = last
   const loss = last.digest === baseDigest ? metrics?.evalLoss : metrics?.baselineLoss
   return {
-    kind: 'resolved',
-    adapter: {
-      name: 'base',
-      digest: baseDigest,
-      generation: 0,
-      ...(model && { model }),
-      ...(quantization && { quantization }),
-      ...(format && { format }),
-      ...(loss && {
-        metrics: {
-          evalLoss: loss,
-          baselineLoss: loss,
-          ...(metrics?.datasetDigest && { datasetDigest: metrics.datasetDigest }),
-        },
-      }),
-    },
+    name: 'base',
+    digest: baseDigest,
+    generation: 0,
+    ...(model && { model }),
+    ...(quantization && { quantization }),
+    ...(format && { format }),
+    ...(loss && {
+      metrics: {
+        evalLoss: loss,
+        baselineLoss: loss,
+        ...(metrics?.datasetDigest && { datasetDigest: metrics.datasetDigest }),
+      },
+    }),
   }
 }
 

@@ -7,6 +7,7 @@ import { failureReason } from './obstacle.ts'
 import { expiry, isApproved, stopFor } from './review.ts'
 import { shortHash } from './serving.ts'
 import { becauseLimit, cut, messageLimit } from './text.ts'
+import { watchOf } from './watch.ts'
 
 /** A step that is taken by writing it into status. A field set to undefined is dropped. */
 export interface Transition {
@@ -45,7 +46,12 @@ export function withdrawal(status: Status): Transition | undefined {
 }
 
 /** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
-export function proposal(release: Release, adapter: Adapter, now: Date): Transition | undefined {
+export function proposal(
+  release: Release,
+  adapter: Adapter,
+  pods: readonly ServingPod[],
+  now: Date,
+): Transition | undefined {
   const status = release.status ?? {}
   const judged = fingerprint(release, adapter)
   if (sameAdapter(adapter, status.candidate) && status.verdict?.judged === judged) return deadline(release, now)
@@ -67,6 +73,7 @@ export function proposal(release: Release, adapter: Adapter, now: Date): Transit
       switchGeneration: generation,
       candidate: { ...adapter, generation, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) },
       verdict: { state: 'Switching', judged, gates },
+      watch: watchOf(status, adapter, pods, now),
     },
     event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
   }
@@ -94,10 +101,18 @@ export function refusalByPod(status: Status, pods: readonly ServingPod[]): Trans
   )
   if (!failed) return undefined
   const failure = failed.state?.failure ?? ''
-  const reason = failureReason(failure)
-  const message = cut(`pod ${failed.name}: ${failure}`, messageLimit)
+  return refused(status, failureReason(failure), `pod ${failed.name}: ${failure}`)
+}
+
+/** The candidate that pods were loading is given up. */
+export function refused(status: Status, reason: ReleaseReason, text: string): Transition {
+  const message = cut(text, messageLimit)
   return {
-    changes: { verdict: { ...verdict, state: 'Refused', reason, message }, ...standDown(status) },
+    changes: {
+      ...(status.verdict && { verdict: { ...status.verdict, state: 'Refused', reason, message } }),
+      watch: undefined,
+      ...standDown(status),
+    },
     event: { type: 'Warning', reason, message },
   }
 }
@@ -118,6 +133,7 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
       candidate: undefined,
       verdict: undefined,
       deployment,
+      ...(status.watch && { watch: { ...status.watch, sinceTime: kubeTime(now) } }),
     },
     event: { type: 'Normal', reason: ReleaseReason.Serving, message: `${nameOf(adapter)} serves` },
   }
@@ -135,8 +151,13 @@ function standDown(status: Status): Transition['changes'] {
   return { switchGeneration: generation, active: { ...status.active, generation } }
 }
 
-/** A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. */
-function fingerprint({ spec }: Release, { digest, metrics }: Adapter): string {
+/**
+ * A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. What served is
+ * judged by no evidence.
+ */
+export function fingerprint({ spec, status }: Release, adapter: Adapter): string {
   const { replicas: _, ...serving } = spec.serving
-  return shortHash({ ...spec, serving, digest, metrics })
+  const { digest, metrics } = adapter
+  const isKnown = served(status).some((each) => sameAdapter(each, adapter))
+  return shortHash({ ...spec, serving, digest, ...(!isKnown && { metrics }) })
 }

@@ -20,6 +20,7 @@ export function release(spec: Partial<AdapterReleaseSpec> = {}, status?: Status 
     spec: {
       source: { run: { name: 'prose', checkpoint: 'Best' } },
       serving: { port: 8000 },
+      rollback: { mode: 'Automatic', to: 'Previous', windowSeconds: 1800, maxRestarts: 2, minRequests: 20 },
       pod: {},
       storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },
       ...spec,

@@ -89,6 +89,8 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     says: /enforcement/,
   },
   { what: 'seventeen gates', spec: { source: run, gates: Array(17).fill(gate) }, says: /gates: Too many/ },
+  { what: 'an unknown way to go back', spec: { source: run, rollback: { mode: 'Maybe' } }, says: /spec.rollback.mode/ },
+  { what: 'a limit in words', spec: { source: run, rollback: { maxErrorPercent: 'five' } }, says: /maxErrorPercent/ },
   { what: 'no replicas at all', spec: { source: run, serving: { replicas: 0 } }, says: /replicas/ },
   { what: 'too many replicas', spec: { source: run, serving: { replicas: 65 } }, says: /replicas/ },
   { what: 'a privileged port', spec: { source: run, serving: { port: 80 } }, says: /port/ },

@@ -35,7 +35,7 @@ export class ServingPods {
   slowFiles = false
   /** Pods do not answer GET /readyz. */
   silent = false
-  /** What pods answer instead of the truth. */
+  /** What pods answer instead of the truth; health, for one, they have none of. */
   lie: (state: ServingState) => ServingState = (state) => state
   readonly #pods = new Map<string, StandIn>()
   readonly #unscheduled = new Set<string>()

@@ -9,8 +9,9 @@ import {
   usageObject,
 } from './answer.ts'
 import type { Base } from './base.ts'
-import { contextLengthExceeded, invalid, modelNotFound, notReady, queueFull } from './errors.ts'
+import { ApiError, contextLengthExceeded, invalid, modelNotFound, notReady, queueFull } from './errors.ts'
 import { Generation } from './generation.ts'
+import type { Health } from './health.ts'
 import type { Exchange } from './http.ts'
 import type { Metrics } from './metrics.ts'
 import type { Lease, Release } from './release.ts'
@@ -35,6 +36,7 @@ export interface Answering {
   readonly release: Release
   readonly modelName: string
   readonly metrics: Metrics
+  readonly health: Health
 }
 
 export async function answerChat(answering: Answering, exchange: Exchange): Promise<void> {
@@ -91,7 +93,7 @@ interface About {
 
 /** Holds the adapter that serves now until the whole request is answered, and names it in the answer's header. */
 async function withLease(
-  { engine, release, modelName }: Answering,
+  { engine, release, modelName, health }: Answering,
   exchange: Exchange,
   requested: string | undefined,
   use: (engine: Engine, lease: Lease, model: string) => Promise<void>,
@@ -105,6 +107,10 @@ async function withLease(
   exchange.response.setHeader(DIGEST_HEADER, nameDigest(used.digest))
   try {
     await use(ready, used, model)
+    health.ended(used.digest, false)
+  } catch (error) {
+    if (!exchange.signal.aborted) health.ended(used.digest, !(error instanceof ApiError && error.status < 500))
+    throw error
   } finally {
     lease.release()
   }
@@ -166,10 +172,10 @@ async function collect(
 
 /** Generates all choices together; `onPart` sees each part as it comes, and whether it is the first of its choice. */
 async function run(
-  { metrics }: Answering,
+  { metrics, health }: Answering,
   { signal }: Exchange,
   { scheduler }: Engine,
-  { adapter }: Lease,
+  { adapter, digest }: Lease,
   generations: readonly Generation[],
   onPart: (part: ChoicePart, first: boolean) => void,
 ): Promise<void> {
@@ -182,7 +188,11 @@ async function run(
       adapter,
       generation,
       onPiece: ({ text, token, finish }: ReturnType<Generation['accept']>) => {
-        if (!started) metrics.firstToken.observe((performance.now() - began) / 1000)
+        if (!started) {
+          const seconds = (performance.now() - began) / 1000
+          metrics.firstToken.observe(seconds)
+          health.firstToken(digest, seconds)
+        }
         started = true
         onPart(
           { index, text, tokens: wantsLogprobs ? [token] : undefined, finish, offset },

@@ -27,6 +27,7 @@ class World {
     log: pino({ level: 'silent' }),
     now: () => new Date(0),
     switched: () => undefined,
+    health: () => ({ windowSeconds: 60, requests: 0, errors: 0, firstTokenP95Seconds: 0 }),
     remember: async (state) => {
       this.remembered = state
     },

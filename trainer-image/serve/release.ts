@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
-import type { DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { DesiredAdapter, ServingHealth, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Adapter } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
 import { checkDesired, type Remembered } from './desired.ts'
@@ -33,6 +33,8 @@ export interface ReleaseEffects {
   remember(state: Remembered): Promise<void>
   /** Told of each attempt to switch, in seconds. */
   switched(seconds: number, ok: boolean): void
+  /** How a digest has done lately. */
+  health(digest: string): ServingHealth
   readonly log: Logger
   now(): Date
 }
@@ -83,7 +85,8 @@ export class Release {
 
   state(): ServingState {
     const draining = [...this.#draining].reduce((sum, loaded) => sum + loaded.requests, 0)
-    return servingState(this.#state, this.#podUid, { active: this.#loaded?.requests ?? 0, draining })
+    const requests = { active: this.#loaded?.requests ?? 0, draining }
+    return servingState(this.#state, this.#podUid, requests, this.#loaded && this.#effects.health(this.#loaded.digest))
   }
 
   /** undefined until something serves. */

@@ -14,6 +14,7 @@ import { baseOpener } from './base-opener.ts'
 import { readRemembered, writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
 import { follow } from './follow.ts'
+import { Health } from './health.ts'
 import { createMetrics } from './metrics.ts'
 import { Release, type ReleaseEffects } from './release.ts'
 import { Scheduler, type SchedulerLimits } from './scheduler.ts'
@@ -53,8 +54,9 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
   }, log)
   openingBase().catch(() => undefined) // whoever needs it hears of a failure
   const owner = ownerRecord(config.owner, config.reclaim)
-  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics))
-  const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics }
+  const health = new Health()
+  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics, health))
+  const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics, health }
 
   const calls = await startServer({
     trust: config.trust,
@@ -87,9 +89,11 @@ function effects(
   owner: OwnerRecord | undefined,
   openingBase: () => Promise<Base>,
   metrics: ReturnType<typeof createMetrics>,
+  health: Health,
 ): ReleaseEffects {
   return {
     log,
+    health: (digest) => health.of(digest),
     now: () => new Date(),
     remember: (state) => writeRemembered(stateDir, state),
     switched(seconds, ok) {

@@ -1,4 +1,4 @@
-import type { DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { DesiredAdapter, ServingHealth, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 
 /**
  *   desired n ── want n, same digest ──────────────▶ nothing          (or load again, if it failed)
@@ -73,11 +73,12 @@ export function converged(state: SwitchState): boolean {
   return state.served !== undefined && state.served.desired.generation === state.desired?.generation
 }
 
-/** The wire form; `requests` counts those running on the served digest and on earlier ones. */
+/** The wire form; `requests` counts those running on the served digest and on earlier ones, `health` is the served one's. */
 export function servingState(
   state: SwitchState,
   podUid: string,
   requests: { readonly active: number; readonly draining: number },
+  health: ServingHealth | undefined,
 ): ServingState {
   return {
     digest: state.served?.desired.digest ?? '',
@@ -88,6 +89,7 @@ export function servingState(
     drainingRequests: requests.draining,
     failure: state.failure?.message ?? '',
     failedGeneration: state.failure?.generation ?? 0,
+    health,
   }
 }
 

@@ -96,6 +96,39 @@ export interface AdapterReleaseSpec {
     deadlineSeconds?: number
   }
   /**
+   * When what has just been released goes back by itself. Only status changes; spec stays what Git says, and the release is Stalled with reason RolledBack until it changes. What served before and is asked for again is not watched, unless it was rolled back.
+   */
+  rollback: {
+    /**
+     * Automatic goes back; Manual only says that it regressed.
+     */
+    mode: 'Automatic' | 'Manual'
+    /**
+     * Previous is what served before, the untouched base when nothing did; Base is the untouched base.
+     */
+    to: 'Previous' | 'Base'
+    /**
+     * How long it is watched after every pod has it.
+     */
+    windowSeconds: number
+    /**
+     * It goes back when one pod has restarted more often than this since it was given the adapter. An adapter that a pod cannot load goes back at once.
+     */
+    maxRestarts: number
+    /**
+     * It goes back when more than this percentage of the requests of the last minute failed on the server's side; not asked when absent.
+     */
+    maxErrorPercent?: string
+    /**
+     * It goes back when, in a pod, 95 % of the requests of the last minute do not have their first token within this many seconds; not asked when absent.
+     */
+    maxFirstTokenSeconds?: string
+    /**
+     * Fewer requests within the last minute tell nothing.
+     */
+    minRequests: number
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -335,6 +368,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It was rolled back by itself; asked for again, it is watched as at first.
+     */
+    regressed?: boolean
+    /**
      * What its run measured, as decimals, in nats per label token.
      */
     metrics?: {
@@ -486,6 +523,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It was rolled back by itself; asked for again, it is watched as at first.
+     */
+    regressed?: boolean
+    /**
      * What its run measured, as decimals, in nats per label token.
      */
     metrics?: {
@@ -597,9 +638,9 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, until the spec changes.
+     * Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
      */
-    state: 'Switching' | 'Held' | 'Refused'
+    state: 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
     /**
      * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
@@ -688,6 +729,10 @@ export interface AdapterReleaseStatus {
      * Why it left; only in history.
      */
     leftBecause?: string
+    /**
+     * It was rolled back by itself; asked for again, it is watched as at first.
+     */
+    regressed?: boolean
     /**
      * What its run measured, as decimals, in nats per label token.
      */
@@ -865,6 +910,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It was rolled back by itself; asked for again, it is watched as at first.
+     */
+    regressed?: boolean
+    /**
      * What its run measured, as decimals, in nats per label token.
      */
     metrics?: {
@@ -1032,6 +1081,10 @@ export interface AdapterReleaseStatus {
        */
       leftBecause?: string
       /**
+       * It was rolled back by itself; asked for again, it is watched as at first.
+       */
+      regressed?: boolean
+      /**
        * What its run measured, as decimals, in nats per label token.
        */
       metrics?: {
@@ -1162,6 +1215,34 @@ export interface AdapterReleaseStatus {
      */
     digest: string
   }[]
+  /**
+   * What is watched for a regression; spec.rollback.windowSeconds long.
+   */
+  watch?: {
+    /**
+     * What it is.
+     */
+    digest: string
+    /**
+     * When every pod had it; before, when the pods were told.
+     */
+    sinceTime: string
+    /**
+     * Restarts that pods had before they were told; none when absent.
+     *
+     * Items: One pod.
+     */
+    restarts?: {
+      /**
+       * uid of the pod.
+       */
+      uid: string
+      /**
+       * Restarts of its container.
+       */
+      count: number
+    }[]
+  }
   /**
    * Highest number of a switch that was ever given out.
    */

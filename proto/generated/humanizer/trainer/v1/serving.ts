@@ -47,6 +47,17 @@ export interface DesiredAdapter {
   format: SampleFormat | undefined;
 }
 
+/** How the adapter that serves has done lately, as its pod measured it. */
+export interface ServingHealth {
+  /** Requests of the last window_seconds that ran on it and have ended; a client that left is none. */
+  windowSeconds: number;
+  requests: number;
+  /** Of these, those that the server failed: answered with 5xx, or cut off in the middle of a stream. */
+  errors: number;
+  /** 95th percentile of the seconds to the first token; 0 without requests. */
+  firstTokenP95Seconds: number;
+}
+
 /** What a serving pod has in its memory. */
 export interface ServingState {
   /** "" is the untouched base. */
@@ -62,6 +73,7 @@ export interface ServingState {
   failure: string;
   /** Generation that `failure` speaks of; 0 without failure. */
   failedGeneration: number;
+  health: ServingHealth | undefined;
 }
 
 function createBaseServeConfig(): ServeConfig {
@@ -412,6 +424,131 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
   },
 };
 
+function createBaseServingHealth(): ServingHealth {
+  return { windowSeconds: 0, requests: 0, errors: 0, firstTokenP95Seconds: 0 };
+}
+
+export const ServingHealth: MessageFns<ServingHealth> = {
+  encode(message: ServingHealth, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.windowSeconds !== 0) {
+      writer.uint32(8).int32(message.windowSeconds);
+    }
+    if (message.requests !== 0) {
+      writer.uint32(16).int64(message.requests);
+    }
+    if (message.errors !== 0) {
+      writer.uint32(24).int64(message.errors);
+    }
+    if (message.firstTokenP95Seconds !== 0) {
+      writer.uint32(33).double(message.firstTokenP95Seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ServingHealth {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseServingHealth();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.windowSeconds = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.requests = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.errors = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.firstTokenP95Seconds = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): ServingHealth {
+    return {
+      windowSeconds: isSet(object.windowSeconds)
+        ? globalThis.Number(object.windowSeconds)
+        : isSet(object.window_seconds)
+        ? globalThis.Number(object.window_seconds)
+        : 0,
+      requests: isSet(object.requests) ? globalThis.Number(object.requests) : 0,
+      errors: isSet(object.errors) ? globalThis.Number(object.errors) : 0,
+      firstTokenP95Seconds: isSet(object.firstTokenP95Seconds)
+        ? globalThis.Number(object.firstTokenP95Seconds)
+        : isSet(object.first_token_p95_seconds)
+        ? globalThis.Number(object.first_token_p95_seconds)
+        : 0,
+    };
+  },
+
+  toJSON(message: ServingHealth): unknown {
+    const obj: any = {};
+    if (message.windowSeconds !== 0) {
+      obj.windowSeconds = Math.round(message.windowSeconds);
+    }
+    if (message.requests !== 0) {
+      obj.requests = Math.round(message.requests);
+    }
+    if (message.errors !== 0) {
+      obj.errors = Math.round(message.errors);
+    }
+    if (message.firstTokenP95Seconds !== 0) {
+      obj.firstTokenP95Seconds = floatToJson(message.firstTokenP95Seconds);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<ServingHealth>, I>>(base?: I): ServingHealth {
+    return ServingHealth.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ServingHealth>, I>>(object: I): ServingHealth {
+    const message = createBaseServingHealth();
+    message.windowSeconds = object.windowSeconds ?? 0;
+    message.requests = object.requests ?? 0;
+    message.errors = object.errors ?? 0;
+    message.firstTokenP95Seconds = object.firstTokenP95Seconds ?? 0;
+    return message;
+  },
+};
+
 function createBaseServingState(): ServingState {
   return {
     digest: "",
@@ -422,6 +559,7 @@ function createBaseServingState(): ServingState {
     drainingRequests: 0,
     failure: "",
     failedGeneration: 0,
+    health: undefined,
   };
 }
 
@@ -450,6 +588,9 @@ export const ServingState: MessageFns<ServingState> = {
     }
     if (message.failedGeneration !== 0) {
       writer.uint32(64).int64(message.failedGeneration);
+    }
+    if (message.health !== undefined) {
+      ServingHealth.encode(message.health, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -531,6 +672,14 @@ export const ServingState: MessageFns<ServingState> = {
             message.failedGeneration = longToNumber(reader.int64());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.health = ServingHealth.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -573,6 +722,7 @@ export const ServingState: MessageFns<ServingState> = {
         : isSet(object.failed_generation)
         ? globalThis.Number(object.failed_generation)
         : 0,
+      health: isSet(object.health) ? ServingHealth.fromJSON(object.health) : undefined,
     };
   },
 
@@ -602,6 +752,9 @@ export const ServingState: MessageFns<ServingState> = {
     if (message.failedGeneration !== 0) {
       obj.failedGeneration = Math.round(message.failedGeneration);
     }
+    if (message.health !== undefined) {
+      obj.health = ServingHealth.toJSON(message.health);
+    }
     return obj;
   },
 
@@ -618,9 +771,16 @@ export const ServingState: MessageFns<ServingState> = {
     message.drainingRequests = object.drainingRequests ?? 0;
     message.failure = object.failure ?? "";
     message.failedGeneration = object.failedGeneration ?? 0;
+    message.health = (object.health !== undefined && object.health !== null)
+      ? ServingHealth.fromPartial(object.health)
+      : undefined;
     return message;
   },
 };
+
+function floatToJson(value: number | null | undefined): number | string | null | undefined {
+  return typeof value === "number" && !globalThis.Number.isFinite(value) ? globalThis.String(value) : value;
+}
 
 type Builtin = Date | Function | Uint8Array | string | number | boolean | undefined;
 

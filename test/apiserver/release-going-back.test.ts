@@ -1,0 +1,65 @@
+/** A release that does harm goes back by itself, on a real API server: only status changes, and nothing flaps. */
+import assert from 'node:assert/strict'
+import { after, before, test } from 'node:test'
+import { type ApiServer, startApiServer } from './api-server.ts'
+import { conditionOf, digestOf, ReleaseScene } from './release-scene.ts'
+
+const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
+let server: ApiServer
+let scene: ReleaseScene
+
+before(async () => {
+  server = await startApiServer({ controllerManager: true })
+  scene = await ReleaseScene.begin(server)
+})
+after(async () => {
+  await scene?.end()
+  await server.stop()
+})
+
+test('failing requests bring back what served before within seconds; the spec stays, and so does the verdict', async () => {
+  await scene.finishedRun()
+  const spec = (checkpoint: string) => ({
+    source: { run: { name: 'prose', checkpoint } },
+    serving: { replicas: 2, port: 8000 },
+    rollback: { windowSeconds: 600, maxErrorPercent: '5' } as never,
+  })
+  await scene.apply(spec('Best'))
+  await scene.untilReady('True/Serving')
+  const asked = await scene.apply(spec('checkpoint-12'))
+  const released = await scene.untilReady('True/Serving')
+  assert.equal(released.status?.watch?.digest, a)
+  assert.equal(asked.spec.rollback.mode, 'Automatic', 'the default')
+
+  const health = { windowSeconds: 60, requests: 15, errors: 1, firstTokenP95Seconds: 0.1 }
+  scene.pods.lie = (state) => (state.digest === a ? { ...state, health } : state)
+  const began = performance.now()
+  const back = await scene.untilReady('False/RolledBack')
+  const seconds = (performance.now() - began) / 1000
+  console.log(`rolled back ${seconds.toFixed(1)} s after the first failures`)
+  assert.ok(seconds < 10, `it took ${seconds.toFixed(1)} s`)
+  assert.deepEqual(scene.pods.digests, [b, b])
+  assert.equal(back.status?.active?.digest, b)
+  assert.equal(conditionOf(back, 'Serving')?.status, 'True')
+  assert.match(
+    conditionOf(back, 'Stalled')?.message ?? '',
+    /checkpoint-12 .* was rolled back: TooManyErrors: 2 of 30 requests/,
+  )
+  assert.deepEqual(back.spec, asked.spec)
+  assert.equal(back.metadata.generation, asked.metadata.generation)
+  assert.match(
+    back.status?.history?.find(({ digest }) => digest === a)?.leftBecause ?? '',
+    /^rolled back, TooManyErrors/,
+  )
+
+  const before = await scene.versions()
+  await scene.stopOperator()
+  await scene.startOperator()
+  await new Promise((resolve) => setTimeout(resolve, 6000))
+  assert.deepEqual(await scene.versions(), before, 'nothing flaps, also after a restart of the operator')
+
+  scene.pods.lie = (state) => state
+  await scene.apply(spec('Best'))
+  const agreed = await scene.untilReady('True/Serving')
+  assert.equal(agreed.status?.verdict, undefined)
+})
