@@ -15,7 +15,7 @@ stop init node-init.sh KILL # pid 1 of the namespaces: the kernel ends all the r
 if [ -e "$RUN/pid.unshare" ]; then for _ in $(seq 100); do is "$(cat "$RUN/pid.unshare")" node-init.sh || break; sleep 0.1; done; fi
 for _ in 1 2 3 4 5 6 7 8; do
   left=
-  for c in /sys/fs/cgroup/*/"$CGROOT"; do
+  for c in "/sys/fs/cgroup/$CGROOT" /sys/fs/cgroup/*/"$CGROOT"; do # v2, v1
     [ -d "$c" ] || continue
     find "$c" -depth -type d -exec rmdir {} + 2>/dev/null; [ ! -d "$c" ] || left+=" $c"
   done

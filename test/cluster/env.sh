@@ -14,6 +14,7 @@ POD_CIDR=10.244.0.0/24
 SVC_CIDR=10.96.0.0/16
 KUBERNETES_SVC_IP=10.96.0.1
 DNS_IP=10.96.0.10
+SLOWER=${SLOWER:-1}       # whole number; all waiting takes this many times as long, for an emulated machine
 CTRL_ONLY=${CTRL_ONLY:-0} # 1: etcd, API server, controller manager and scheduler without a node
 
 # content_hash PATH...: twelve characters that change when any byte below the paths does

@@ -60,7 +60,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs","io.containerd.snapshott
         SystemdCgroup = false
 K
   start containerd containerd --config $RUN/containerd.toml
-  (for i in $(seq 100); do [ -S $RUN/containerd.sock ] && break; sleep 0.1; done
+  (for i in $(seq 100); do [ -S $RUN/containerd.sock ] && break; sleep $((100 * SLOWER))e-3; done
    for t in "$NODE_IMAGES"/*.tar; do [ -e "$t" ] && ctr -a $RUN/containerd.sock -n k8s.io images import "$t" >>"$L/import.log" 2>&1; done) & IMPORT=$!
 fi
 
@@ -78,7 +78,7 @@ start kube-apiserver "$KUBE/kube-apiserver" --etcd-servers http://127.0.0.1:2379
   --authorization-mode Node,RBAC --enable-admission-plugins NodeRestriction --allow-privileged --profiling=false
 socat UNIX-LISTEN:$RUN/api.sock,fork,reuseaddr TCP:127.0.0.1:6443 >"$L/socat.log" 2>&1 &
 # the controller-manager exits if the bootstrap RBAC roles are not there yet
-for i in $(seq 300); do "$KUBE/kubectl" --kubeconfig $RUN/admin-in-node.conf get --raw /readyz >/dev/null 2>&1 && break; sleep 0.1; done
+for i in $(seq 300); do "$KUBE/kubectl" --kubeconfig $RUN/admin-in-node.conf get --raw /readyz >/dev/null 2>&1 && break; sleep $((100 * SLOWER))e-3; done
 start kube-controller-manager "$KUBE/kube-controller-manager" --kubeconfig $P/kcm.conf \
   --authentication-kubeconfig $P/kcm.conf --authorization-kubeconfig $P/kcm.conf --bind-address 127.0.0.1 \
   --service-account-private-key-file $P/sa.key --root-ca-file $P/ca.crt \

@@ -20,10 +20,10 @@ setsid socat "TCP-LISTEN:$API_PORT,bind=127.0.0.1,fork,reuseaddr" "UNIX-CONNECT:
 echo $! >"$RUN/pid.host-socat"
 export KUBECONFIG=$RUN/admin.conf
 wait_for() { # what seconds command...
-  local what=$1 end=$((SECONDS + $2)); shift 2
+  local what=$1 end=$((SECONDS + $2 * SLOWER)); shift 2
   until "$@" >/dev/null 2>&1; do
-    [ $SECONDS -lt $end ] || { echo "gave up waiting for: $what. Last lines of $RUN/init.log and $RUN/log:"; tail -20 "$RUN/init.log" "$RUN"/log/*.log; exit 1; }
-    sleep 0.2
+    [ $SECONDS -lt $end ] || { echo "gave up waiting for: $what. Last lines of $RUN/init.log and $RUN/log:"; tail -n 20 "$RUN/init.log" "$RUN"/log/*.log; exit 1; }
+    sleep $((200 * SLOWER))e-3
   done
   say "$what"
 }
