@@ -10,7 +10,7 @@ const SHARED = /^[0-9a-f]* +([WVu]) (.+)$/
 /** The address of the routine that unwinds exceptions: the same in all of them, and no code. */
 const DATA = 'DW.ref.__gxx_personality_v0'
 
-for (const path of ['baseline', 'avx2', 'avx512'])
+for (const path of ['baseline', 'avx2', 'avx512', 'avx512_bf16'])
   test(`no code of the ${path} path is shared with another path or with the engine`, () => {
     const objects = globSync(`${build}/ops_${path}.dir/*.o`)
     assert.ok(objects.length >= 11, `${objects.length} objects`)

@@ -2,6 +2,7 @@
 // against each other, and constants against their publications. Sizes are odd; guard values surround every output.
 // Prints "ok NAME" or "not ok NAME: WHY" for each case, for ops.test.ts.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
@@ -410,6 +411,42 @@ void few_rows(const Backend& b, int threads, int64_t rows, int64_t in, int64_t o
          relative_error(y.span(), expected.span()), kReordered, y.intact() && scratch.intact());
 }
 
+float to_bf16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  return std::bit_cast<float>((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000u);
+}
+
+// Against f32 sums of the rounded factors, whose products are exact. The first row alone has the same bits.
+void bf16_product(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, bool nf4, Transpose transpose) {
+  const bool by_rows = transpose == Transpose::kNT;
+  const int64_t depth = by_rows ? in : out, width = by_rows ? out : in;
+  Guarded w = Guarded::random(out * in), x = Guarded::random(rows * depth), y = Guarded::random(rows * width),
+          decoded(out * in), alone(width);
+  std::vector<uint8_t> codes(static_cast<size_t>((out * in + 1) / 2));
+  Guarded absmax((out * in + 63) / 64);
+  HeldMatrix held{reinterpret_cast<const uint8_t*>(w.data()), Format::kF32, {}, out, in};
+  std::ranges::copy(w.span(), decoded.data());
+  if (nf4) {
+    b.nf4_quantize(codes.data(), absmax.data(), w.data(), out * in, 64);
+    held.nf4 = {codes.data(), absmax.data(), nullptr, nullptr, 0, out * in, 64};
+    b.nf4_dequantize(decoded.data(), held.nf4, 0, out * in);
+  }
+  Guarded expected(rows * width), rounded(rows * depth), scratch(bf16_scratch(threads, rows, held));
+  std::ranges::copy(y.span(), expected.data());
+  std::ranges::transform(x.span(), rounded.data(), to_bf16);
+  std::ranges::transform(decoded.span(), decoded.data(), to_bf16);
+  matmul(dense(expected.data(), rows, width), dense(rounded.data(), rows, depth), dense(decoded.data(), out, in),
+         transpose, 1, 1);
+  std::copy(y.data(), y.data() + width, alone.data());
+  b.bf16_matmul(dense(alone.data(), 1, width), dense(x.data(), 1, depth), held, transpose, 1, scratch.data());
+  b.bf16_matmul(dense(y.data(), rows, width), dense(x.data(), rows, depth), held, transpose, 1, scratch.data());
+  const char* op = nf4 ? (by_rows ? "x W^T in bf16 by NF4" : "x W in bf16 by NF4")
+                       : (by_rows ? "x W^T in bf16 by F32" : "x W in bf16 by F32");
+  report(named(b, op, {rows, in, out}), relative_error(y.span(), expected.span()), kReordered,
+         y.intact() && alone.intact() && scratch.intact());
+  report(named(b, op, {rows, in, out}) + " alone", std::equal(y.data(), y.data() + width, alone.data()) ? 0 : 1, 0);
+}
+
 void adamw(const Backend& b) {
   const int64_t count = 4099;
   Guarded p = Guarded::random(count), g = Guarded::random(count), m = Guarded::zeros(count), v = Guarded::zeros(count);
@@ -565,6 +602,15 @@ int main() {
       few_rows(*b, kThreads, 1, 576, 200, held_as_nf4);
       few_rows(*b, kThreads, 3, 38, 701, held_as_nf4);
       few_rows(*b, kThreads, 8, 2, 5, held_as_nf4);
+    }
+    for (const bool held_as_nf4 : {false, true}) {
+      for (const Transpose transpose : {Transpose::kNT, Transpose::kNN}) {
+        if (!b->bf16_matmul) continue;
+        bf16_product(*b, kThreads, 1, 1, 1, held_as_nf4, transpose);
+        bf16_product(*b, kThreads, 15, 38, 33, held_as_nf4, transpose);
+        bf16_product(*b, kThreads, 9, 577, 67, held_as_nf4, transpose);
+        bf16_product(*b, kThreads, 61, 1100, 1090, held_as_nf4, transpose);  // past what is summed at once
+      }
     }
     adamw(*b);
     adamw8bit(*b);

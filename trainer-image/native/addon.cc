@@ -20,16 +20,19 @@ std::vector<std::weak_ptr<OpenModel>>& open_models() {
   return models;
 }
 
-// (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress) -> model
+// (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress,
+// instructionPath | undefined) -> model
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const auto model = std::make_shared<OpenModel>(env);
   Architecture architecture{};
   Checkpointing checkpointing{};
+  const Backend* backend = nullptr;
   std::vector<TensorSource> sources;
   now_or_throw(env, [&] {
     architecture = architecture_of(info[0].As<Napi::Object>());
     checkpointing = checkpointing_of(info[4].ToString().Utf8Value());
+    backend = info[6].IsString() ? &cpu_backend(info[6].ToString().Utf8Value()) : &cpu_backend();
     sources = list<TensorSource>(info[1], [](const Napi::Value& v) { return source_of(v.As<Napi::Object>()); });
   });
   const auto o = info[2].As<Napi::Object>();
@@ -40,9 +43,9 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   // done holds progress too, so that the reference is dropped on the JavaScript thread.
   return submit(
       env, model,
-      [model, architecture, sources = std::move(sources), quantization, threads, checkpointing, progress] {
+      [model, backend, architecture, sources = std::move(sources), quantization, threads, checkpointing, progress] {
         model->llama = std::make_unique<Llama>(
-            cpu_backend(), model->account, architecture, sources, quantization, threads, checkpointing,
+            *backend, model->account, architecture, sources, quantization, threads, checkpointing,
             [&](double fraction) {
               model->send([progress, fraction](Napi::Env js) {
                 const Napi::HandleScope scope(js);
@@ -266,6 +269,10 @@ Napi::Value engine_info(const Napi::CallbackInfo& info) {
   const dnnl_version_t* version = dnnl_version();
   Napi::Object o = Napi::Object::New(info.Env());
   o.Set("instructionPath", cpu_backend().instruction_path);
+  const std::vector<const Backend*> backends = cpu_backends();
+  Napi::Array paths = Napi::Array::New(info.Env(), backends.size());
+  for (uint32_t i = 0; i < backends.size(); ++i) paths.Set(i, backends[i]->instruction_path);
+  o.Set("instructionPaths", paths);
   o.Set("oneDnnVersion",
         std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch));
   o.Set("compiler", "g++ " __VERSION__);

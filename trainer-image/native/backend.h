@@ -11,6 +11,7 @@
 #include "adamw.h"
 #include "adamw8bit.h"
 #include "attention.h"
+#include "bf16_matmul.h"
 #include "cross_entropy.h"
 #include "few_rows.h"
 #include "formats.h"
@@ -26,7 +27,7 @@ namespace humanizer {
 using AddBias = void(Rows y, const float* bias);  // y[r,:] += bias
 
 struct Backend {
-  const char* instruction_path;  // "baseline", "avx2", "avx512"
+  const char* instruction_path;  // "baseline", "avx2", "avx512", "avx512_bf16"
 
   void (*open_stream)(int threads);  // for the calling thread, which then calls the operations below
   void (*synchronize)();
@@ -52,10 +53,13 @@ struct Backend {
   Adamw8bitUpdate* adamw8bit_update;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
+  Bf16Matmul* bf16_matmul = nullptr;  // null: products with frozen matrices are f32, by matmul
 };
 
-// The CPU tables that this processor runs, the narrowest first; and the widest, which the engine takes.
+// The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose
+// products are f32; and the one of that name. Throws Error{kInvalidArgument} when the processor has it not.
 std::vector<const Backend*> cpu_backends();
 const Backend& cpu_backend();
+const Backend& cpu_backend(std::string_view instruction_path);
 
 }  // namespace humanizer

@@ -234,9 +234,18 @@ export interface Nf4Tensor {
   readonly offset: number
 }
 
+/**
+ * The kernels of one kind of processor. avx512_bf16 rounds the factors of the products with frozen weights to bf16 and adds in f32
+ * (bf16_matmul.h); the others compute in f32.
+ */
+export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
+
 /** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
 export interface EngineInfo {
-  readonly instructionPath: 'baseline' | 'avx2' | 'avx512'
+  /** that a model takes unless loadModel is given another: the widest whose products are f32 */
+  readonly instructionPath: InstructionPath
+  /** that this processor has, the narrowest first */
+  readonly instructionPaths: readonly InstructionPath[]
   readonly oneDnnVersion: string
   readonly compiler: string
 }

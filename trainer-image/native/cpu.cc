@@ -26,6 +26,9 @@ GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
+#if defined(__AVX512BF16__)
+Bf16Matmul bf16_matmul;
+#endif
 
 namespace {
 
@@ -74,6 +77,9 @@ extern const Backend kBackend = {
     .adamw8bit_update = adamw8bit_update,
     .few_rows_matmul = few_rows_matmul,
     .add_bias = add_bias,
+#if defined(__AVX512BF16__)
+    .bf16_matmul = bf16_matmul,
+#endif
 };
 
 }  // namespace humanizer::HUMANIZER_ISA

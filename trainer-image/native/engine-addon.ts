@@ -5,6 +5,7 @@ import type {
   Architecture,
   Batch,
   EngineInfo,
+  InstructionPath,
   LoraConfig,
   MomentTensor,
   Nf4Tensor,
@@ -28,6 +29,7 @@ export interface Addon {
     threads: number,
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
+    instructionPath?: InstructionPath,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,

@@ -2,12 +2,10 @@
 
 #include <omp.h>
 
+#include "held_rows.h"
 #include "microkernel.h"
 
 namespace humanizer::HUMANIZER_ISA {
-
-DecodeOp decode_tile;
-Nf4DequantizeOp nf4_dequantize_tile;
 
 namespace {
 
@@ -45,12 +43,7 @@ void few_rows_matmul(Rows y, ConstRows x, const HeldMatrix& w, float beta, float
 #pragma omp for schedule(static)
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t begin = t * tile, rows = begin + tile < w.rows ? tile : w.rows - begin;
-      if (w.nf4.codes) {
-        nf4_dequantize_tile(values, w.nf4, begin * w.cols, rows * w.cols);
-      } else {
-        const FormatSize size = format_size(w.format);
-        decode_tile(values, w.stored + begin * w.cols / size.values * size.bytes, rows * w.cols, w.format);
-      }
+      decode_rows(values, w, begin, rows);
       for (int64_t o = 0; o < rows; ++o) {
         float sums[4];
         for (int64_t row = 0, step; row < x.rows; row += step) {

@@ -23,9 +23,14 @@ struct HeldMatrix {
   int64_t rows, cols;
 };
 
+// Rows of W that are a whole number of NF4 blocks.
+static inline int64_t nf4_step(const HeldMatrix& w) {
+  return w.nf4.codes ? w.nf4.block / std::gcd(w.nf4.block, w.cols) : 1;
+}
+
 // Rows of W in a tile: at least 8192 values, and a whole number of NF4 blocks.
 static inline int64_t few_rows_tile(const HeldMatrix& w) {
-  const int64_t step = w.nf4.codes ? w.nf4.block / std::gcd(w.nf4.block, w.cols) : 1;
+  const int64_t step = nf4_step(w);
   return (8192 / w.cols / step + 1) * step;
 }
 

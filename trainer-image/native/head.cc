@@ -10,7 +10,7 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
   if (hidden.rows <= kFewRows) return backend.few_rows_matmul(logits, hidden, w.held(), 0, scratch);
   for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
     const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
-    matmul(columns(logits, v, size), hidden, w.decode(backend, v, size, scratch), Transpose::kNT, 1, 0);
+    w.multiply(backend, columns(logits, v, size), hidden, v, size, Transpose::kNT, 0, scratch);
   }
 }
 
@@ -29,7 +29,7 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
       const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
       // Without a gradient the block's logits are done with at once: the next take their place.
       const Rows z = dhidden.data ? columns(logits, v, size) : dense(scratch, rows, size);
-      matmul(z, here, w.decode(backend, v, size, block), Transpose::kNT, 1, 0);
+      w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
       backend.cross_entropy_scan(softmax.data(), z, labels + r, v);
     }
     for (int64_t i = 0; i < rows; ++i) {
@@ -41,7 +41,7 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
       const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
       const Rows dz = dense(gradient, rows, size);
       backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax.data(), labels + r, v);
-      matmul(slice(dhidden, r, rows), dz, w.decode(backend, v, size, block), Transpose::kNN, 1, v == 0 ? 0.0f : 1.0f);
+      w.multiply(backend, slice(dhidden, r, rows), dz, v, size, Transpose::kNN, v == 0 ? 0.0f : 1.0f, block);
     }
   }
 }

@@ -15,13 +15,18 @@ inline int64_t head_rows(int64_t vocabulary) {
   return rows < 16 ? 16 : rows;
 }
 
-// Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
-inline int64_t head_loss_scratch(int64_t rows, const Weight& w) {
-  const int64_t part = rows < head_rows(w.rows()) ? rows : head_rows(w.rows());
-  return part * (w.rows() + kVocabularyBlock) + kVocabularyBlock * w.cols();
+// Floats that a product of R rows with a block of W takes.
+inline int64_t head_block_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
+  return w.product_scratch(backend, threads, rows, w.rows() < kVocabularyBlock ? w.rows() : kVocabularyBlock);
 }
 
-// scratch: kVocabularyBlock * C floats, and no less than few_rows_matmul wants.
+// Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
+inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
+  const int64_t part = rows < head_rows(w.rows()) ? rows : head_rows(w.rows());
+  return part * (w.rows() + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
+}
+
+// scratch: head_block_scratch floats, and no less than few_rows_matmul wants.
 // logits (R, V) = hidden (R, C) W^T
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 

@@ -5,6 +5,7 @@ import {
   type Architecture,
   type Batch,
   type EngineInfo,
+  type InstructionPath,
   type LoraConfig,
   type Model,
   type MomentTensor,
@@ -221,8 +222,8 @@ const handleOf = (adapter: Adapter): AdapterHandle => (adapter as NativeAdapter)
 
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
- * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. DATA_INVALID names a tensor
- * that is missing, misshapen or cut short.
+ * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. instructionPath: one of engineInfo's,
+ * its `instructionPath` when absent. DATA_INVALID names a tensor that is missing, misshapen or cut short.
  */
 export function loadModel(
   architecture: Architecture,
@@ -232,6 +233,7 @@ export function loadModel(
     threads: number
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
+    instructionPath?: InstructionPath
   },
 ): Promise<Model> {
   return settled(async () => {
@@ -249,6 +251,7 @@ export function loadModel(
       threads,
       activationCheckpointing,
       onProgress,
+      options.instructionPath,
     )
     return new NativeModel(handle, architecture)
   })

@@ -48,11 +48,26 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
 
 // y = beta y + x W^T
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const {
-  if (x.rows > kFewRows) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
+  const bool few = x.rows <= kFewRows;
+  if (!few && !backend_.bf16_matmul) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
   const Weight* parts = &weights_.layers[layer].linear[first];
-  for (size_t i = 0, column = 0; i < joined(first); column += static_cast<size_t>(parts[i].rows()), ++i) {
-    backend_.few_rows_matmul(columns(y, static_cast<int64_t>(column), parts[i].rows()), x, parts[i].held(), beta,
-                             w.weights);
+  for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
+    const Rows part = columns(y, column, parts[i].rows());
+    if (few) {
+      backend_.few_rows_matmul(part, x, parts[i].held(), beta, w.weights);
+    } else {
+      parts[i].multiply(backend_, part, x, 0, parts[i].rows(), Transpose::kNT, beta, w.weights);
+    }
+  }
+}
+
+// dx = dy W
+void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const {
+  if (!backend_.bf16_matmul) return matmul(dx, dy, frozen(layer, first, w.weights), Transpose::kNN, 1, 0);
+  const Weight* parts = &weights_.layers[layer].linear[first];
+  for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
+    parts[i].multiply(backend_, dx, columns(dy, column, parts[i].rows()), 0, parts[i].rows(), Transpose::kNN,
+                      i == 0 ? 0.0f : 1.0f, w.weights);
   }
 }
 
@@ -183,25 +198,25 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   // What the last layer left when it ran forward is still there.
   const bool last = layer + 1 == weights_.layers.size();
   if (checkpointing_ == Checkpointing::kFull && !last) forward_layer(layer, pass, s, w, nullptr);
-  if (below_down) matmul(dactivation, dx, frozen(layer, kDown, w.weights), Transpose::kNN, 1, 0);
+  if (below_down) linear_backward(dactivation, dx, layer, kDown, w);
   adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
   if (!below_down) return;
 
   const Rows dgate_up = gate_up;  // the activations of this layer have been used
   backend_.swiglu_backward(dgate_up, dactivation, gate_up);
   if (replay) backend_.rmsnorm_replay(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data());
-  if (below_mlp) matmul(dnormed, dgate_up, frozen(layer, kGate, w.weights), Transpose::kNN, 1, 0);
+  if (below_mlp) linear_backward(dnormed, dgate_up, layer, kGate, w);
   adapt_backward(below_mlp ? dnormed : nothing, dgate_up, mlp_input, layer, kGate, pass, adapter, s, w);
   if (!below_mlp) return;
   backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.data());
 
-  if (below_attention) matmul(dattention, dx, frozen(layer, kO, w.weights), Transpose::kNN, 1, 0);
+  if (below_attention) linear_backward(dattention, dx, layer, kO, w);
   adapt_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
   if (!below_attention) return;
   backward_attention(pass, s, w);
 
   if (replay) backend_.rmsnorm_replay(attention_input, s.rstd_attention, x, weights.attention_norm.data());
-  if (!lowest) matmul(dnormed, dqkv, frozen(layer, kQ, w.weights), Transpose::kNN, 1, 0);
+  if (!lowest) linear_backward(dnormed, dqkv, layer, kQ, w);
   adapt_backward(lowest ? nothing : dnormed, dqkv, attention_input, layer, kQ, pass, adapter, s, w);
   if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.data());
 }

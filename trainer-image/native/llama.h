@@ -112,6 +112,7 @@ class Llama {
   size_t joined(Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
   void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const;
+  void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
   Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
   void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
              const Workspace& w) const;

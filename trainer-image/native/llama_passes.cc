@@ -77,9 +77,12 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     for (size_t m = 0; m < kModules; ++m) s.h[m] = arena.take(shapes[m].name ? rows * rank : 0);
     w.layers.push_back(s);
   }
-  int64_t weights = std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
-  for (size_t m = 0; m < kModules; ++m)
-    if (shapes[m].name) weights = std::max(weights, tile(weights_.layers[0].linear[m]));
+  int64_t weights = backend_.bf16_matmul ? 0 : std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
+  for (size_t m = 0; m < kModules; ++m) {
+    if (!shapes[m].name) continue;
+    const Weight& linear = weights_.layers[0].linear[m];
+    weights = std::max({weights, tile(linear), linear.product_scratch(backend_, threads_, rows, linear.rows())});
+  }
   w.weights = arena.take(weights);
   w.lora = arena.take(lora);
   int64_t keys = 0, longest = 0;
@@ -93,9 +96,10 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.head_x = arena.take(heads * hidden);
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);
-  const int64_t logits = std::min(heads, head_rows(a_.vocabulary)) * a_.vocabulary;
+  const int64_t part = std::min(heads, head_rows(a_.vocabulary));
   w.head_scratch = arena.take(
-      std::max(head_loss_scratch(heads, head()), logits + std::max(kVocabularyBlock * hidden, tile(head()))));
+      std::max(head_loss_scratch(backend_, threads_, heads, head()),
+               part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()), tile(head()))));
   w.nll = arena.take<double>(heads);
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);

@@ -230,6 +230,22 @@ ConstRows Weight::decode(const Backend& backend, int64_t begin, int64_t rows, fl
   return dense(static_cast<const float*>(scratch), rows, cols_);
 }
 
+HeldMatrix Weight::held(int64_t begin, int64_t rows) const {
+  if (nf4_.codes) return held();
+  const FormatSize size = format_size(format_);
+  return {stored_.as<uint8_t>() + begin * (cols_ / size.values * size.bytes), format_, {}, rows, cols_};
+}
+
+void Weight::multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin, int64_t rows, Transpose transpose,
+                      float beta, float* scratch) const {
+  if (backend.bf16_matmul) return backend.bf16_matmul(y, x, held(begin, rows), transpose, beta, scratch);
+  matmul(y, x, decode(backend, begin, rows, scratch), transpose, 1, beta);
+}
+
+int64_t Weight::product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const {
+  return backend.bf16_matmul ? bf16_scratch(threads, x_rows, held(0, rows)) : rows * cols_;
+}
+
 void Weight::decode_into(const Backend& backend, float* scratch) const {
   const ConstRows decoded = decode(backend, 0, rows_, scratch);
   if (decoded.data != scratch) std::copy(decoded.data, decoded.data + rows_ * cols_, scratch);

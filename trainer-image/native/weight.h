@@ -60,8 +60,16 @@ class Weight {
   // Copies into scratch even when it is f32 already: parts of a fused projection must lie together.
   void decode_into(const Backend& backend, float* scratch) const;
   HeldMatrix held() const { return {stored_.as<uint8_t>(), format_, nf4_, rows_, cols_}; }
+  // y = beta y + x W^T, or x W, with the rows [begin, begin + rows) of W that decode takes. scratch: product_scratch
+  // floats.
+  void multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin, int64_t rows, Transpose transpose,
+                float beta, float* scratch) const;
+  // Floats that a product of x_rows rows with `rows` rows of W takes.
+  int64_t product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const;
 
  private:
+  HeldMatrix held(int64_t begin, int64_t rows) const;
+
   int64_t rows_ = 0, cols_ = 0;
   Format format_ = Format::kF32;
   Buffer stored_, codes_, absmax_, absmax_scale_, maps_;

@@ -1,0 +1,31 @@
+// A product with a frozen matrix in bf16, on processors that multiply pairs of bf16 into f32 (vdpbf16ps): both factors
+// are rounded to the nearest bf16, ties to even; products and sums are f32. W is rounded from its f32 values, NF4 too.
+//   kNT  y (T, out) = beta y + x (T, in) W^T
+//   kNN  y (T, in)  = beta y + x (T, out) W          W (out, in) as it is held, beta 0 or 1
+// A row's sums are taken in an order that only W's shape sets: the same bits for any number of threads, whatever rows
+// stand beside it.
+#pragma once
+
+#include <numeric>
+
+#include "few_rows.h"
+#include "matmul.h"
+
+namespace humanizer {
+
+inline constexpr int64_t kBf16Rows = 14, kBf16Cols = 32;  // of y in the registers
+
+// Rows of W that one thread decodes at a time: whole panels, and a whole number of NF4 blocks.
+static inline int64_t bf16_rows_decoded(const HeldMatrix& w) { return std::lcm(nf4_step(w), kBf16Cols); }
+
+// Floats of scratch for either product of x with `rows` rows: each thread's decoded rows, x and W as pairs of bf16.
+static inline int64_t bf16_scratch(int threads, int64_t rows, const HeldMatrix& w) {
+  const int64_t out = (w.rows + 31) / 32 * 32, in = (w.cols + 31) / 32 * 32;
+  return 16 + threads * ((bf16_rows_decoded(w) * w.cols + 15) / 16 * 16) + out * in / 2 +
+         (rows + kBf16Rows) * (out > in ? out : in) / 2;
+}
+
+// transpose: kNT or kNN. scratch: bf16_scratch floats.
+using Bf16Matmul = void(Rows y, ConstRows x, const HeldMatrix& w, Transpose transpose, float beta, float* scratch);
+
+}  // namespace humanizer
