@@ -9,3 +9,14 @@ suite('the emulated device', () =>
   testsOf(program('cuda_contract'), {
     cover: ['mma, ldmatrix and cp.async', 'a missing barrier', 'an int that overflows', 'the host reads device memory'],
   }))
+
+// ops.cc: every kernel against the .cc of the same op, under eight orders of threads.
+suite('the kernels', () =>
+  testsOf(program('cuda_ops'), {
+    cover: [
+      'nf4 dequantise twice has the bits bf16',
+      'attention backward bf16',
+      'lora dA bf16',
+      'adamw8bit has the bits',
+    ],
+  }))

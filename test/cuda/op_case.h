@@ -12,6 +12,7 @@
 #include "backend.h"
 #include "buffers.h"
 #include "device_ops.cuh"
+#include "ops.h"
 #include "same_bits.h"
 
 namespace humanizer::cuda {
@@ -46,6 +47,10 @@ inline std::vector<int32_t> random_integers(int64_t count, int32_t below) {
   for (int32_t& value : values) value = uniform(generator);
   return values;
 }
+template <class T = float>
+std::vector<T> zeros(int64_t count) {
+  return std::vector<T>(static_cast<size_t>(count));
+}
 template <class T>
 std::vector<float> floats(const std::vector<T>& values) {
   return {values.begin(), values.end()};
@@ -53,10 +58,6 @@ std::vector<float> floats(const std::vector<T>& values) {
 
 template <class T>
 View<T> view(const Device<T>& device, int64_t rows, int64_t cols) {
-  return {device.data(), rows, cols, cols};
-}
-template <class T>
-View<const T> view(const Device<const T>& device, int64_t rows, int64_t cols) {
   return {device.data(), rows, cols, cols};
 }
 
@@ -99,20 +100,5 @@ void check(const std::string& name, const std::vector<float>& expected, double b
   }
   report(name, problem);
 }
-
-// What compute left in several device arrays, one after the other.
-template <class T, class... More>
-std::vector<T> joined(const Stream& stream, const Device<T>& first, const More&... more) {
-  stream.wait();
-  std::vector<T> values = first.values();
-  const auto append = [&](const std::vector<T>& next) { values.insert(values.end(), next.begin(), next.end()); };
-  (append(more.values()), ...);
-  return values;
-}
-
-void weight_cases();
-void elementwise_cases();
-void training_cases();
-void attention_cases();
 
 }  // namespace humanizer::cuda

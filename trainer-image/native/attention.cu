@@ -147,12 +147,12 @@ float scale_of(const AttentionShape& shape) { return 1.0f / sqrtf(static_cast<fl
 template <>
 void attention_forward(cudaStream_t stream, View<bf16> out, float* lse, const AttentionInput<bf16>& in,
                        const Packed& rows, const AttentionShape& shape) {
-  expect_aligned_rows("q", in.q);
-  expect_aligned_rows("k", in.k);
-  expect_aligned_rows("v", in.v);
-  expect_aligned_rows("the attention's output", out);
   with_head_size(shape.head_size, [&](auto size) {
     constexpr int kD = decltype(size)::value;
+    expect_aligned_rows("q", in.q);
+    expect_aligned_rows("k", in.k);
+    expect_aligned_rows("v", in.v);
+    expect_aligned_rows("the attention's output", out);
     const dim3 grid(static_cast<unsigned>(ceil_div(out.rows, kRows)), static_cast<unsigned>(shape.heads));
     launch(forward_kernel<kD>, grid, dim3(kThreads), 3 * kRows * kHeadStride<kD> * sizeof(bf16), stream, out, lse, in,
            rows.first, shape, scale_of(shape) * kLog2e);

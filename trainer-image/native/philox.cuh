@@ -60,8 +60,10 @@ __device__ inline void drop(Eight& x, const Mask& mask, int64_t row, int64_t col
   for (int i = 0; i < 2; ++i) {
     const uint32_t counter = static_cast<uint32_t>(column / 32 * 8) + static_cast<uint32_t>(2 * lane + i);
     const PhiloxWords words = philox(mask.key, mask.step, ordinal, position, counter);
-#pragma unroll
-    for (int w = 0; w < 4; ++w) keep |= (words.at[w] >= mask.threshold ? 1u : 0u) << (8 * w + 2 * lane + i);
+    const uint32_t kept = (words.at[0] >= mask.threshold ? 1u : 0u) | (words.at[1] >= mask.threshold ? 1u << 8 : 0u) |
+                          (words.at[2] >= mask.threshold ? 1u << 16 : 0u) |
+                          (words.at[3] >= mask.threshold ? 1u << 24 : 0u);
+    keep |= kept << (2 * lane + i);
   }
   keep |= __shfl_xor_sync(kAllLanes, keep, 1);
   keep |= __shfl_xor_sync(kAllLanes, keep, 2);

@@ -34,6 +34,7 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
   using Values = std::tuple<Parameters...>;
   Values values(std::forward<Arguments>(arguments)...);
   emulated_cuda::Launch launch{reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, {}};
+  std::apply([](auto&... value) { (__builtin_clear_padding(&value), ...); }, values);  // no pointer stands there
   std::apply([&](const auto&... value) { (emulated_cuda::expect_device_pointers(launch, &value, sizeof value), ...); },
              values);
   launch.thread = [kernel, values] { std::apply(kernel, values); };

@@ -1,4 +1,6 @@
 // Attention over packed documents, forward and backward, and over the cache of a decoding step.
+#include <memory>
+
 #include "op_case.h"
 
 namespace humanizer::cuda {
@@ -70,8 +72,8 @@ void attention(const std::vector<int64_t>& lengths, const AttentionShape& shape)
     const Device<T> from(d.qkv), result(out.size());
     const Device<float> kept(lse.size());
     const Device<int32_t> first(d.first), last(d.last);
-    attention_forward<T>(stream, view(result, d.rows, d.q_size), kept.data(), d.input(from), {first.data(), last.data()},
-                         shape);
+    attention_forward<T>(stream, view(result, d.rows, d.q_size), kept.data(), d.input(from),
+                         {first.data(), last.data()}, shape);
     expect(cudaStreamSynchronize(stream));
     return of_lse ? kept.values() : floats(result.values());
   };
@@ -97,8 +99,58 @@ void attention(const std::vector<int64_t>& lengths, const AttentionShape& shape)
   });
 }
 
+// A batch of decoding steps, each against forward_few of the .cc.
+template <class T>
+void cached(const std::vector<int64_t>& keys, const AttentionShape& shape) {
+  const auto rows = static_cast<int64_t>(keys.size());
+  const int64_t q_size = shape.heads * shape.head_size, kv_size = shape.kv_heads * shape.head_size;
+  const std::vector<T> q = random_values<T>(rows * q_size, 2);
+  std::vector<std::vector<T>> caches;
+  for (const int64_t count : keys) {
+    caches.push_back(random_values<T>(count * kv_size));
+    caches.push_back(random_values<T>(count * kv_size));
+  }
+  std::vector<std::vector<float>> on_host;
+  for (const std::vector<T>& cache : caches) on_host.push_back(floats(cache));
+  const std::vector<float> q_host = floats(q);
+  std::vector<float> out(q.size()), lse(static_cast<size_t>(rows * shape.heads));
+  std::vector<AttentionSpan> spans;
+  for (int64_t r = 0; r < rows; ++r) {
+    const size_t cache = static_cast<size_t>(2 * r);
+    const auto of = [&](size_t i) {
+      return dense(static_cast<const float*>(on_host[i].data()), keys[cache / 2], kv_size);
+    };
+    spans.push_back({dense(out.data() + r * q_size, 1, q_size), lse.data() + r * shape.heads,
+                     dense(q_host.data() + r * q_size, 1, q_size), of(cache), of(cache + 1)});
+  }
+  const int64_t longest = *std::max_element(keys.begin(), keys.end());
+  std::vector<float> scratch(static_cast<size_t>(attention_scratch(1, rows, rows * longest, longest, shape, false)));
+  cpu().open_stream(1);
+  cpu().attention_forward(spans.data(), rows, shape, scratch.data());
+  check(named("attention over a cache", name_of<T>(), {rows, longest, shape.heads, shape.kv_heads, shape.head_size}),
+        out, bound_of<T>(), [&](cudaStream_t stream) {
+          std::vector<std::unique_ptr<Device<T>>> memory;
+          std::vector<CachedRow<T>> cached_rows;
+          for (const std::vector<T>& cache : caches) memory.push_back(std::make_unique<Device<T>>(cache));
+          for (size_t r = 0; r < keys.size(); ++r) {
+            cached_rows.push_back({memory[2 * r]->data(), memory[2 * r + 1]->data(), keys[r]});
+          }
+          const Device<CachedRow<T>> at(cached_rows);
+          const Device<T> from(q), to(q.size());
+          const int64_t splits = ceil_div(longest, kKeysOfSplit);
+          const Device<float> room(static_cast<size_t>(rows * shape.heads * splits * (shape.head_size + 2)));
+          attention_cached<T>(stream, view(to, rows, q_size), view(from, rows, q_size), at.data(), longest, shape,
+                              room.data());
+          expect(cudaStreamSynchronize(stream));
+          return to.values();
+        });
+}
+
 template <class T>
 void both_types() {
+  cached<T>({1}, {1, 1, 8});
+  cached<T>({300, 5, 513}, {4, 2, 64});
+  cached<T>({256}, {3, 1, 160});
   attention<T>({1}, {1, 1, 8});
   attention<T>({70, 3, 130}, {2, 1, 64});
   attention<T>({33, 1, 2}, {6, 2, 24});

@@ -132,8 +132,8 @@ void cross_entropy(int64_t rows, int64_t cols, float scale, float first_logit = 
                                  columns(z.on_host(), first, count), softmax.data(), labels.data(), first);
   });
   for (const RowSoftmax& row : softmax) {
-    losses.push_back(static_cast<float>(std::log(row.total) + static_cast<double>(row.maximum) -
-                                        static_cast<double>(row.target)));
+    losses.push_back(
+        static_cast<float>(std::log(row.total) + static_cast<double>(row.maximum) - static_cast<double>(row.target)));
   }
   const auto scan = [&](cudaStream_t stream, const Device<Z>& from, const Device<int32_t>& at,
                         const Device<RowSoftmax>& to) {
@@ -174,7 +174,8 @@ void greedy_choice(int64_t rows, int64_t cols) {
   logits[0] = NAN;
   for (int64_t r = 0; r < rows; ++r) {
     int64_t best = r == 0 && cols > 1 ? 1 : 0;
-    for (int64_t c = 1; c < cols; ++c) best = logits[static_cast<size_t>(r * cols + c)] > logits[static_cast<size_t>(r * cols + best)] ? c : best;
+    for (int64_t c = 1; c < cols; ++c)
+      best = logits[static_cast<size_t>(r * cols + c)] > logits[static_cast<size_t>(r * cols + best)] ? c : best;
     expected.push_back(static_cast<float>(best));
   }
   check(named("greedy", "f32", {rows, cols}), expected, 0, [&](cudaStream_t stream) {

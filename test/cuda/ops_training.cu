@@ -119,7 +119,7 @@ void mask_bits() {
     }
   }
   check("dropout's mask has the bits of philox.h", expected, 0, [&](cudaStream_t stream) {
-    const Device<float> x(ones), a(identity), b(std::vector<float>(kIn)), y(std::vector<float>(kRows)), h(kRows * kIn);
+    const Device<float> x(ones), a(identity), b(zeros(kIn)), y(zeros(kRows)), h(kRows * kIn);
     const Device<uint32_t> ordinal(ordinals), position(positions);
     lora_forward<float>(stream, view(y, kRows, 1), view(h, kRows, kIn), view(x, kRows, kIn),
                         {a.data(), b.data(), kIn, 1}, {0.05f, key, 500, ordinal.data(), position.data()});
@@ -157,7 +157,8 @@ void adamw(int64_t count, float first_gradient, double max_norm) {
           return std::vector<double>{got.norm, static_cast<double>(got.skip)};
         });
   std::vector<float> expected = new_p;
-  for (const std::vector<float>* more : {&new_g, &new_m, &new_v}) expected.insert(expected.end(), more->begin(), more->end());
+  for (const std::vector<float>* more : {&new_g, &new_m, &new_v})
+    expected.insert(expected.end(), more->begin(), more->end());
   check(named("adamw has the bits", "f32", {count, norm.skip}), expected, 0, [&](cudaStream_t stream) {
     const Device<float> to_p(p), to_g(g), to_m(m), to_v(v);
     const Device<GradientNorm> at(std::vector<GradientNorm>{norm});
@@ -173,11 +174,11 @@ void adamw(int64_t count, float first_gradient, double max_norm) {
 }
 
 // Three steps from zeros, so that codes, signs and maxima all come about.
-void adamw8bit(int64_t count, bool zeros, bool skip) {
+void adamw8bit(int64_t count, bool still, bool skip) {
   const size_t blocks = static_cast<size_t>((count + kMomentBlock - 1) / kMomentBlock);
   const std::vector<float> p = random_values<float>(count);
   std::vector<std::vector<float>> gradients;
-  for (int i = 0; i < 3; ++i) gradients.push_back(zeros ? std::vector<float>(p.size()) : random_values<float>(count));
+  for (int i = 0; i < 3; ++i) gradients.push_back(still ? std::vector<float>(p.size()) : random_values<float>(count));
   const GradientNorm norm{2.5, skip};
   const AdamwOptions options{1e-2, 0.5, 1, 0.9, 0.999, 1e-8, 0.01, 1};
   std::vector<float> new_p = p, first_max(blocks), second_max(blocks);
@@ -190,11 +191,12 @@ void adamw8bit(int64_t count, bool zeros, bool skip) {
   for (const std::vector<float>& more : {floats(first), floats(second), first_max, second_max}) {
     expected.insert(expected.end(), more.begin(), more.end());
   }
-  check(named("adamw8bit has the bits", "f32", {count, zeros, skip}), expected, 0, [&](cudaStream_t stream) {
-    const Device<float> to_p(p), to_first_max(std::vector<float>{first_max.size(), 0.0f, std::allocator<float>()}),
-        to_second_max(std::vector<float>(blocks)), first_map(std::vector<float>(kDynamicCode, kDynamicCode + 256)),
+  check(named("adamw8bit has the bits", "f32", {count, still, skip}), expected, 0, [&](cudaStream_t stream) {
+    const Device<float> to_p(p), to_first_max(zeros(static_cast<int64_t>(blocks))),
+        to_second_max(zeros(static_cast<int64_t>(blocks))),
+        first_map(std::vector<float>(kDynamicCode, kDynamicCode + 256)),
         second_map(std::vector<float>(kUnsignedDynamicCode, kUnsignedDynamicCode + 256));
-    const Device<uint8_t> to_first(std::vector<uint8_t>(p.size(), 127)), to_second(std::vector<uint8_t>(p.size()));
+    const Device<uint8_t> to_first(std::vector<uint8_t>(p.size(), 127)), to_second(zeros<uint8_t>(count));
     const Device<GradientNorm> at(std::vector<GradientNorm>{norm});
     for (const std::vector<float>& g : gradients) {
       const Device<float> gradient(g);
@@ -227,7 +229,8 @@ void training_cases() {
   both_types<float>();
   both_types<bf16>();
   mask_bits();
-  for (const auto& [count, first, most] : {std::tuple{1, 0.0f, 1.0}, {1000, 0.0f, 1.0}, {70001, 0.0f, 0.0}, {300, NAN, 1.0}, {300, INFINITY, 0.0}})
+  for (const auto& [count, first, most] :
+       {std::tuple{1, 0.0f, 1.0}, {1000, 0.0f, 1.0}, {70001, 0.0f, 0.0}, {300, NAN, 1.0}, {300, INFINITY, 0.0}})
     adamw(count, first, most);
   adamw8bit(1, false, false);
   adamw8bit(700, false, false);

@@ -144,7 +144,9 @@ std::vector<uint8_t> stored(Format format, int64_t count) {
   std::uniform_int_distribution<int> uniform(0, 255);
   for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(uniform(generator));
   // f16 and bf16 alike: an exponent near that of 1 but for small and subnormal ones of f16.
-  const auto scale_at = [&](int64_t at) { bytes[static_cast<size_t>(at + 1)] = static_cast<uint8_t>(uniform(generator) % 64); };
+  const auto scale_at = [&](int64_t at) {
+    bytes[static_cast<size_t>(at + 1)] = static_cast<uint8_t>(uniform(generator) % 64);
+  };
   for (int64_t b = 0; b < count / size.values; ++b) {
     scale_at(b * size.bytes + (format == Format::kQ6_K ? 208 : 0));
     if (format == Format::kQ4_1) scale_at(b * size.bytes + 2);

@@ -1,0 +1,11 @@
+// The cases of the operations, by file.
+#pragma once
+
+namespace humanizer::cuda {
+
+void weight_cases();
+void elementwise_cases();
+void training_cases();
+void attention_cases();
+
+}  // namespace humanizer::cuda
