@@ -49,11 +49,12 @@ demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTR
 
 test: native $(OPERATORS) ## All of the following; ends with one line: N passed, N failed
 	@test/cluster/packages.sh && test/cluster/build.sh
-	@node test/run.ts unit parity wire apiserver chart documents cluster
+	@node test/run.ts unit parity cuda wire apiserver chart documents cluster
 test-unit: native ## Single modules, tested beside their source
 test-parity: native ## The engine against PyTorch, PEFT and bitsandbytes
+test-cuda: native ## The CUDA kernels on an emulated device, and compiled by NVIDIA's compiler
 test-wire: native ## Trainer and server over real sockets
-test-unit test-parity test-wire:
+test-unit test-parity test-cuda test-wire:
 	@node test/run.ts $(@:test-%=%)
 test-apiserver: native $(OPERATORS) ## The controllers on a real API server
 test-chart: native ## The chart, rendered and installed; Argo CD's health checks
@@ -64,6 +65,9 @@ test-apiserver test-chart test-cluster:
 
 bench: native ## Measure (SUITE=engine, ablation or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
 	@node test/bench/$(SUITE).ts
+
+cuda: $(DEPS) ## Compile the CUDA kernels and write what they take to docs/gpu-resources.md
+	@node test/cuda/report.ts
 
 cluster: ## Start a real single-node Kubernetes
 	@test/cluster/up.sh && echo "export KUBECONFIG=$(CACHE)/run/demo/admin.conf PATH=$(CACHE)/bin:\$$PATH"
@@ -79,6 +83,7 @@ generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
 verify: native generate ## Lint, types, formats, and that generated files are current
 	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
 	  { echo "generated files are stale: commit these"; exit 1; }
+	@node test/cuda/report.ts --check
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
 	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES))
@@ -87,4 +92,4 @@ clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
 
 # operator is a folder, too
-.PHONY: help native operator sanitized demo test test-unit test-parity test-wire test-apiserver test-chart test-cluster bench cluster cluster-down images generate verify clean
+.PHONY: help native operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda cluster cluster-down images generate verify clean

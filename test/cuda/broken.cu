@@ -232,6 +232,16 @@ void launches() {
     emulated_cuda::set_architecture(86);
     run(nothing, 1, 64, 99 * 1024 + 1);
   });
+  const auto limited = [](unsigned threads, unsigned registers, size_t shared) {
+    emulated_cuda::set_limits(reinterpret_cast<const void*>(nothing), {threads, registers, shared});
+  };
+  limited(32, 16, 0);
+  refuses("more threads than __launch_bounds__", "no more than 32", [] { run(nothing); });
+  limited(0, 168, 0);
+  refuses("more registers than a multiprocessor has", "416 threads of 168", [] { run(nothing, 1, 416); });
+  limited(0, 16, 40000);
+  refuses("static and dynamic shared memory", "static and dynamic", [] { run(nothing, 1, 64, 99 * 1024 - 39999); });
+  limited(0, 16, 0);
   refuses("an argument on the host", "host's memory", [] {
     const Stream stream;
     float on_stack = 0;

@@ -13,5 +13,6 @@ void holds(const char* name, const std::string& problem);
 
 void contract_cases();
 void broken_cases();
+void product_cases();
 
 }  // namespace humanizer::cuda

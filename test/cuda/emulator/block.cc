@@ -15,6 +15,7 @@
 #include "memory.h"
 #include "random.h"
 #include "running.h"
+#include "symbol.h"
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -250,7 +251,7 @@ std::string where() {
   char text[160];
   std::snprintf(text, sizeof text, ", block %u,%u,%u, thread %u,%u,%u)", blockIdx.x, blockIdx.y, blockIdx.z,
                 threadIdx.x, threadIdx.y, threadIdx.z);
-  return " (" + function_name(kernel) + (inside ? text : ")");
+  return " (" + demangled(symbol_of(kernel).name) + (inside ? text : ")");
 }
 
 void set_running_kernel(const void* running) { kernel = running; }

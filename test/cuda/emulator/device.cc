@@ -10,6 +10,7 @@
 #include "block.h"
 #include "emulator.h"
 #include "failure.h"
+#include "limits.h"
 #include "memory.h"
 #include "random.h"
 #include "running.h"
@@ -92,6 +93,7 @@ void expect_launchable(const Launch& launch) {
   if (launch.shared_bytes > chosen->shared_per_block)
     fail("%zu bytes of shared memory; a block of compute capability %d.%d has %zu", launch.shared_bytes,
          chosen->capability / 10, chosen->capability % 10, chosen->shared_per_block);
+  expect_within_limits(launch);
   set_running_kernel(nullptr);
 }
 

@@ -29,7 +29,13 @@ void break_device(cudaError_t error);
 // How many devices there are and which CUDA the driver speaks (13000); a driver of 0 is none at all.
 void set_driver(int devices, int version);
 
-// Host memory that the running thread's kernel reads or writes: only for looking at results, after a synchronisation.
+// What the compiler made of a kernel; in place of kernels.tsv for this one. 0 threads: it states no launch bounds.
+struct KernelLimits {
+  unsigned threads, registers;
+  size_t shared_bytes;
+};
+void set_limits(const void* kernel, const KernelLimits& limits);
+
 uint64_t kernels_run();
 
 }  // namespace emulated_cuda
