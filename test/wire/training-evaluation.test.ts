@@ -92,3 +92,24 @@ test('SIGTERM in the middle of the samples ends the pod at once, and the next go
   const report = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-stop')
   assert.ok(figureOf(report.checkpoints.at(-1)?.evaluation, 'distinct2') > 0)
 })
+
+test('the report and samples.jsonl are whole: every sample with its input, both outputs and the human text, and no address', () => {
+  const lines = readFileSync(join(whole.runDirectory, 'samples.jsonl'), 'utf8').trim().split('\n')
+  const samples = lines.map((line) => JSON.parse(line) as Record<string, string>)
+  assert.equal(samples.length, 4)
+  for (const { id, input, human, base, best, digest } of samples) {
+    assert.ok(id && input && human && base !== undefined && best !== undefined, JSON.stringify({ id, base, best }))
+    assert.equal(digest, report.checkpoints.find(({ best }) => best)!.digest)
+  }
+  const page = readFileSync(join(whole.runDirectory, 'report.html'), 'utf8')
+  for (const part of [
+    report.diagnosis!.verdict,
+    '<svg',
+    'copy of the input',
+    'human text',
+    'checkpoint-24',
+    'Checklist',
+  ])
+    assert.ok(page.includes(part), part)
+  assert.doesNotMatch(page, /https?:|<script|src=/)
+})
