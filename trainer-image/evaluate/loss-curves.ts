@@ -45,9 +45,10 @@ export function lossCurves(
         `<line class="grid" x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${at(y(loss))}" y2="${at(y(loss))}"/>` +
         `<text x="${MARGIN.left - 6}" y="${at(y(loss) + 4)}" text-anchor="end">${loss.toFixed(2)}</text>`,
     ),
-    ...[0, lastStep / 2, lastStep].map(
-      (step) => `<text x="${at(x(step))}" y="${HEIGHT - 8}" text-anchor="middle">step ${Math.round(step)}</text>`,
-    ),
+    ...(['start', 'middle', 'end'] as const).map((anchor, half) => {
+      const step = (half * lastStep) / 2
+      return `<text x="${at(x(step))}" y="${HEIGHT - 8}" text-anchor="${anchor}">step ${Math.round(step)}</text>`
+    }),
     ...(baseline === undefined
       ? []
       : [

@@ -759,6 +759,23 @@ export interface QLoRARunStatus {
     advice?: string[]
   }
   /**
+   * The experiment checklist: each item done only when its evidence is there.
+   */
+  checklist?: {
+    /**
+     * ObjectiveDefined, DataLicensesVerified, SplitCreated, DedupReportReviewed, BaselineCaptured, ConfigurationDocumented, AdapterVerified, EvaluatedAfterTraining, SamplesReviewed, DeploymentDecided or RollbackTested.
+     */
+    item: string
+    /**
+     * Whether it is.
+     */
+    done: boolean
+    /**
+     * What shows it, or what is missing.
+     */
+    evidence: string
+  }[]
+  /**
    * Whether training ended because the loss stopped improving.
    */
   stoppedEarly?: boolean
