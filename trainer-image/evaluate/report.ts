@@ -14,7 +14,8 @@ export interface Row {
 export interface ReviewedSample {
   readonly id: string
   readonly input: string
-  readonly human: string
+  /** Undefined where a machine wrote the input. */
+  readonly human: string | undefined
   readonly base: string | undefined
   readonly best: string | undefined
 }
@@ -118,7 +119,7 @@ function samplesOf(samples: readonly ReviewedSample[]): string {
   const body = shown.map(
     ({ id, input, human, base, best }) =>
       `<tr><td class="text"><small>${escaped(id)}</small>${escaped(input)}</td><td class="text">${marked(input, base)}</td>` +
-      `<td class="text">${marked(input, best)}</td><td class="text">${escaped(human)}</td></tr>`,
+      `<td class="text">${marked(input, best)}</td><td class="text">${human === undefined ? '– (a machine wrote the input)' : escaped(human)}</td></tr>`,
   )
   const rest = samples.length > SHOWN ? `<p>The first ${SHOWN} of ${samples.length}; samples.jsonl has all.</p>` : ''
   return `<p><ins>Added</ins> and <del>left out</del> against the input.</p>
