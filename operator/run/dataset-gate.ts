@@ -2,6 +2,7 @@ import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { findCondition } from '../kube/conditions.ts'
+import { type ChecklistItem, datasetItems } from './checklist.ts'
 
 /** What a run keeps of its dataset when it starts. */
 export interface PinnedDataset {
@@ -10,6 +11,8 @@ export interface PinnedDataset {
   /** Relative to the root of the claim. */
   readonly location: string
   readonly format: NonNullable<NonNullable<HumanizerDataset['status']>['format']>
+  /** What it answers for on the experiment checklist. */
+  readonly checklist: readonly ChecklistItem[]
 }
 
 type Obstacle =
@@ -53,5 +56,10 @@ export function datasetObstacle(run: QLoRARun, dataset: HumanizerDataset | undef
 
 /** Of a dataset without an obstacle. */
 export function pinnedFrom({ spec, status }: HumanizerDataset): PinnedDataset {
-  return { digest: status?.digest ?? '', location: status?.location ?? '', format: status?.format ?? spec.format }
+  return {
+    digest: status?.digest ?? '',
+    location: status?.location ?? '',
+    format: status?.format ?? spec.format,
+    checklist: datasetItems({ ...(status && { status }) }),
+  }
 }

@@ -1,6 +1,7 @@
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { kubeTime, readyFrom, type Summary, setCondition } from '../kube/conditions.ts'
+import { checklistOf } from './checklist.ts'
 import type { Attempt, Decision, EndOfAttempt, Status } from './decide.ts'
 import { phaseOf, reported } from './report.ts'
 import { configDigest, modelClaim } from './train-config.ts'
@@ -8,8 +9,14 @@ import { configDigest, modelClaim } from './train-config.ts'
 const MAX_ATTEMPTS = 10
 const MESSAGE_CHARACTERS = 4096
 
-/** The status after `decision`; written before it is carried out. */
+/** The status after `decision`; written before it is carried out. A run that started has its checklist in it. */
 export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Status {
+  const status = decided(run, decision, now)
+  const stands = decision.kind === 'rest' || decision.kind === 'hold'
+  return !status.startTime || stands ? status : { ...status, checklist: checklistOf(run, status) }
+}
+
+function decided(run: QLoRARun, decision: Decision, now: Date): Status {
   const status = run.status ?? {}
   const going = (next: Status, reason: string, message: string) =>
     said(run, next, { state: 'reconciling', reason, message }, now)
@@ -22,12 +29,13 @@ export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Statu
     case 'stall':
       return said(run, status, { state: 'stalled', reason: decision.reason, message: decision.message }, now)
     case 'begin': {
-      const { digest, location, format } = decision.dataset
+      const { digest, location, format, checklist } = decision.dataset
       const pinned = {
         startTime: kubeTime(now),
         datasetDigest: digest,
         datasetLocation: location,
         format,
+        checklist: [...checklist],
         failures: 0,
         ...heeded(run),
       }

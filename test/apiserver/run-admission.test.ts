@@ -103,6 +103,8 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   },
   { kind: 'QLoRARun', spec: { baseModel: runSpec.baseModel }, says: /spec\.datasetRef: Required/ },
   { kind: 'QLoRARun', spec: run({ datasetRef: { name: 'Not a name' } }), says: /spec\.datasetRef\.name/ },
+  { kind: 'QLoRARun', spec: run({ evaluation: { samples: -1 } }), says: /evaluation\.samples/ },
+  { kind: 'QLoRARun', spec: run({ evaluation: { samples: 10_001 } }), says: /evaluation\.samples/ },
   { kind: 'QLoRARun', spec: run({ baseModel: {} }), says: /exactly one of huggingFace, volume and http/ },
   {
     kind: 'QLoRARun',

@@ -7,12 +7,19 @@ import { metricKinds } from '../../trainer-image/evaluate/metrics.ts'
 import { type Claim, logs, makeClaim, runToEnd, startPod } from './training-pod.ts'
 
 const claims: Claim[] = []
+const machineTexts = [
+  'Moreover, the harbour offers a multitude of experiences.',
+  'In conclusion, the baker delves into dough.',
+]
 async function claimOf(): Promise<Claim> {
-  const claim = await makeClaim((config) => ({
-    ...config,
-    evaluation: { ...config.evaluation!, samples: 4 },
-    checkpoints: { everySteps: 0, keep: 1 },
-  }))
+  const claim = await makeClaim(
+    (config) => ({
+      ...config,
+      evaluation: { ...config.evaluation!, samples: 4 },
+      checkpoints: { everySteps: 0, keep: 1 },
+    }),
+    { dataset: { machineTexts } },
+  )
   claims.push(claim)
   return claim
 }
@@ -91,4 +98,29 @@ test('SIGTERM in the middle of the samples ends the pod at once, and the next go
   assert.equal(result?.run?.checkpoints.at(-1)?.step, 24)
   const report = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-stop')
   assert.ok(figureOf(report.checkpoints.at(-1)?.evaluation, 'distinct2') > 0)
+})
+
+test('the report and samples.jsonl are whole: every sample with its input and both outputs, machine-written ones beside held-out ones, and no address', () => {
+  const lines = readFileSync(join(whole.runDirectory, 'samples.jsonl'), 'utf8').trim().split('\n')
+  const samples = lines.map((line) => JSON.parse(line) as Record<string, string>)
+  assert.equal(samples.length, 4)
+  assert.deepEqual(
+    samples.flatMap(({ input, human }) => (human === undefined ? [input] : [])).toSorted(),
+    machineTexts.toSorted(),
+  )
+  for (const { id, input, base, best, digest } of samples) {
+    assert.ok(id && input && base !== undefined && best !== undefined, JSON.stringify({ id, base, best }))
+    assert.equal(digest, report.checkpoints.find(({ best }) => best)!.digest)
+  }
+  const page = readFileSync(join(whole.runDirectory, 'report.html'), 'utf8')
+  for (const part of [
+    report.diagnosis!.verdict,
+    '<svg',
+    'copy of the input',
+    'human text',
+    'checkpoint-24',
+    'Checklist',
+  ])
+    assert.ok(page.includes(part), part)
+  assert.doesNotMatch(page, /https?:|<script|src=/)
 })

@@ -116,13 +116,19 @@ export async function referenceMetrics(
   { samples, train, seed }: Questions,
   work: Work,
 ): Promise<{ readonly copy: Metric[]; readonly human: Metric[] }> {
+  const byHumans = samples.filter((sample) => sample.human !== undefined)
   const shared = await sharedRuns(
-    samples.map(({ humanTokens }) => humanTokens),
+    byHumans.map(({ humanTokens }) => humanTokens),
     train,
     work,
   )
   const copy = samples.map(({ input, human }) => ({ input, human, output: input, sharedRun: undefined }))
-  const human = samples.map(({ input, human }, index) => ({ input, human, output: human, sharedRun: shared[index] }))
+  const human = byHumans.map(({ input, human = '' }, index) => ({
+    input,
+    human,
+    output: human,
+    sharedRun: shared[index],
+  }))
   return { copy: outputMetrics(copy, seed), human: outputMetrics(human, seed) }
 }
 

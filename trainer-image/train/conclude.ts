@@ -1,9 +1,13 @@
+import { join } from 'node:path'
 import type { EvaluationResult, Metric } from '#proto/humanizer/trainer/v1/run.ts'
 import { isCopy } from '../evaluate/copying.ts'
 import { diagnose } from '../evaluate/diagnosis.ts'
+import { htmlOf } from '../evaluate/report.ts'
 import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subject } from '../evaluate/subject.ts'
 import type { Adapter, Model } from '../native/index.ts'
+import { writeFileAtomic } from '../storage/atomic.ts'
 import type { Attempt } from './attempt.ts'
+import { checklistOf, licensesOf } from './checklist.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import { openSealed } from './opening.ts'
 import type { Plan } from './plan.ts'
@@ -74,15 +78,15 @@ async function evaluateCheckpoints(
   return found
 }
 
-/** Measures what came of the run and says what became of it. */
+/** Measures what came of the run, says what became of it, and leaves samples.jsonl and report.html for the one who reviews. */
 export async function concludeRun(
   attempt: Attempt,
   session: Session,
   bestStep: number | undefined,
   history: readonly LogEntry[],
 ): Promise<void> {
-  const { live, signal, context } = attempt
-  const { baseline, base, plan, checkpoints } = session
+  const { live, signal, context, runDirectory } = attempt
+  const { config, baseline, base, plan, checkpoints } = session
   live.update({ state: 'RUN_STATE_EVALUATING' })
   const concluded = await evaluateCheckpoints(attempt, session, bestStep)
   const references = await referenceMetrics(plan.questions, { signal, beat: live.beat })
@@ -97,6 +101,53 @@ export async function concludeRun(
   })
   live.update({ diagnosis })
   context.log.info({ ...diagnosis }, 'diagnosed')
+  const wrote = best && concluded.get(best.step)
+  const { questions } = plan
+  const samples = questions.samples.map(({ id, input, human }, index) => ({
+    id,
+    input,
+    human,
+    base: base?.answers.outputs[index]?.text,
+    best: wrote?.answers.outputs[index]?.text,
+  }))
+  const newest = checkpoints.newest
+  const rows = [
+    { name: 'base', metrics: baseline?.result.metrics ?? [] },
+    ...(best ? [{ name: `best: ${best.name}`, metrics: best.evaluation?.metrics ?? [] }] : []),
+    ...(newest && newest.step !== bestStep ? [{ name: newest.name, metrics: newest.evaluation?.metrics ?? [] }] : []),
+    { name: 'copy of the input', metrics: references.copy },
+    { name: 'human text', metrics: references.human },
+  ]
+  const { owner, objective, model, datasetDigest, configDigest } = config
+  const page = htmlOf({
+    title: `Run ${owner.namespace}/${owner.name}`,
+    about: {
+      objective: objective || 'none given',
+      'base model': `${model.name} ${model.digest}`,
+      dataset: datasetDigest,
+      'best checkpoint': best ? `${best.name} ${best.digest}` : 'none',
+    },
+    diagnosis,
+    baseline: baseline?.result,
+    bestStep,
+    history,
+    rows: samples.length > 0 ? rows : [],
+    samples,
+    checklist: checklistOf({
+      objective,
+      licenses: await licensesOf(join(context.dataDir, config.datasetPath)),
+      trainExamples: questions.train.length,
+      validationExamples: plan.evaluation?.own.examples.length ?? 0,
+      baseline: baseline?.result,
+      configDigest,
+      best: best && { name: best.name, digest: best.digest, wrote: wrote !== undefined },
+      measured: wrote?.metrics.length ?? 0,
+    }),
+    warnings: live.report.warnings,
+  })
+  const lines = samples.map((sample) => `${JSON.stringify({ ...sample, digest: best?.digest })}\n`)
+  await writeFileAtomic(join(runDirectory, 'samples.jsonl'), lines.join(''))
+  await writeFileAtomic(join(runDirectory, 'report.html'), page)
 }
 
 /** Share of the samples for which two subjects wrote the same, but for what makes no copy of a copy. */

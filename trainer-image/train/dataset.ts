@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -51,12 +52,32 @@ export async function openDataset(directory: string, digest: string): Promise<Da
 /** The rows of one part, in the file's order, in chunks of DuckDB's size. */
 export async function* readRows({ directory }: Dataset, part: Part): AsyncGenerator<Row> {
   const path = join(directory, `${part}.parquet`)
+  for await (const row of readParquet(path, 'id, cluster, kind, input, target')) yield checkedRow(row, path)
+}
+
+/** A text that a machine wrote, kept to evaluate on: nobody trains on it. */
+export interface MachineText {
+  readonly id: string
+  readonly text: string
+}
+
+/** The machine-written texts that the dataset keeps, in the file's order; none when it keeps no such file. */
+export async function* readMachineTexts({ directory }: Dataset): AsyncGenerator<MachineText> {
+  const path = join(directory, 'ai_inputs.parquet')
+  if (!existsSync(path)) return
+  for await (const { id, text } of readParquet(path, 'id, text')) {
+    if (typeof id !== 'string' || typeof text !== 'string')
+      throw new JobFailure('SourceInvalid', `${path}: row ${id}: text is ${text}; expected text`)
+    yield { id, text }
+  }
+}
+
+async function* readParquet(path: string, columns: string): AsyncGenerator<Record<string, unknown>> {
   const instance = await DuckDBInstance.create(':memory:', { threads: '1', temp_directory: tmpdir() })
   const connection = await instance.connect()
   try {
-    const columns = 'id, cluster, kind, input, target'
     const result = await connection.stream(`SELECT ${columns} FROM read_parquet('${path.replaceAll("'", "''")}')`)
-    for await (const rows of result.yieldRowObjectJs()) for (const row of rows) yield checkedRow(row, path)
+    for await (const rows of result.yieldRowObjectJs()) yield* rows
   } finally {
     connection.closeSync()
     instance.closeSync()

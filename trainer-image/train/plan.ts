@@ -9,7 +9,7 @@ import type { OpenedModel } from '../model/open.ts'
 import type { Batch } from '../native/index.ts'
 import { binsInOrder, microBatches } from './batches.ts'
 import type { CheckedConfig } from './configuration.ts'
-import { type Dataset, type Row, readRows } from './dataset.ts'
+import { type Dataset, type Row, readMachineTexts, readRows } from './dataset.ts'
 import type { Codec, Example } from './example.ts'
 import { type Examples, makeExamples } from './examples.ts'
 import type { Lengths } from './memory-plan.ts'
@@ -89,7 +89,15 @@ export async function planRun(
   const count = own === undefined ? 0 : (evaluation.samples ?? defaultSamples.cpu)
   const { seed } = training
   const questions = {
-    samples: await chooseSamples(readRows(dataset, 'validation'), codec, dataset.format, capacity, count, seed),
+    samples: await chooseSamples(
+      readRows(dataset, 'validation'),
+      readMachineTexts(dataset),
+      codec,
+      dataset.format,
+      capacity,
+      count,
+      seed,
+    ),
     continuations: chooseContinuations(examples, codec, dataset.format, count, seed),
     train: examples,
     codec,

@@ -21,6 +21,7 @@ import { type Session, trainSession } from './session.ts'
 
 const opened = await openModel(fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url)))
 const config = TrainConfig.fromPartial({
+  owner: { namespace: 'writers', name: 'first', uid: 'u' },
   model: { digest: `sha256:${'b'.repeat(64)}` },
   quantization: { type: 'NF4', blockSize: 64 },
   training: { epochs: 1, microBatchSize: 1, maxGradientNorm: 1 },
@@ -126,7 +127,10 @@ async function begin(
   }
   return { report: trainSession(attempt, session) }
 }
-const checkpoints = () => readdirSync(runDirectory).sort()
+const checkpoints = () =>
+  readdirSync(runDirectory)
+    .filter((name) => name.startsWith('checkpoint-'))
+    .sort()
 const stopped = { name: 'JobFailure', reason: 'Stopped' }
 
 test('a stop seals the last optimizer step while a micro-batch is still under way, which is cancelled and waited for', async () => {

@@ -203,7 +203,7 @@ export interface QLoRARunSpec {
      */
     maxTokens?: number
     /**
-     * Held-out texts that the base, the best and the newest checkpoint rewrite, for what the loss does not see: repetition, copying, memorisation and more. Absent means 500 on a GPU and 16 on a CPU; 0 writes none.
+     * Held-out texts, half of them machine-written where the dataset keeps such, that the base, the best and the newest checkpoint rewrite, for what the loss does not see: repetition, copying, memorisation and more. Absent means 500 on a GPU and 16 on a CPU; 0 writes none.
      */
     samples?: number
   }
@@ -758,6 +758,23 @@ export interface QLoRARunStatus {
      */
     advice?: string[]
   }
+  /**
+   * The experiment checklist: each item done only when its evidence is there.
+   */
+  checklist?: {
+    /**
+     * ObjectiveDefined, DataLicensesVerified, SplitCreated, DedupReportReviewed, BaselineCaptured, ConfigurationDocumented, AdapterVerified, EvaluatedAfterTraining, SamplesReviewed, DeploymentDecided or RollbackTested.
+     */
+    item: string
+    /**
+     * Whether it is.
+     */
+    done: boolean
+    /**
+     * What shows it, or what is missing.
+     */
+    evidence: string
+  }[]
   /**
    * Whether training ended because the loss stopped improving.
    */
