@@ -138,7 +138,7 @@ function serve(
   const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && agreedBefore(pod, desired, status))
   const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
   const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
-  if (uncalled.length > 0) return { kind: 'activate', pods: uncalled, desired: desiredAdapter(desired) }
+  if (uncalled.length > 0) return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired) }
 
   const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
   if (inTheWay) return rest('reconciling', inTheWay.reason, inTheWay.message, inTheWay.seconds)

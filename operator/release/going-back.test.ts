@@ -228,3 +228,18 @@ test('a rollback survives the operator dying after each of its effects', async (
     )
   }
 })
+
+test('what serves and is rejected by a person goes back, also where rollback.mode is Manual', async () => {
+  for (const mode of ['Automatic', 'Manual'] as const) {
+    const world = await released(rollback({ mode }))
+    world.pass(1800)
+    await world.settle()
+    assert.equal(watched(world), undefined)
+    world.edit({ review: { required: false, rejectedDigest: a } })
+    await hasGoneBack(world, 'Rejected')
+    world.edit({ pod: { nodeSelector: { zone: 'x' } } })
+    await world.settle()
+    assert.equal(world.ready(), 'False/Rejected')
+    assert.equal(world.object.status?.active?.digest, b)
+  }
+})

@@ -19,7 +19,8 @@ export function goingBack(release: Release, pods: readonly ServingPod[], now: Da
   if (!status.active) return undefined
   const isFurther = status.verdict?.state === 'RolledBack'
   if (isFurther && status.active.digest === '') return undefined // the base itself: there is nothing below it
-  if (spec.rollback.mode === 'Manual' && !isFurther) return noticed(release, status.active, found)
+  const isPersons = found.reason === ReleaseReason.Rejected
+  if (spec.rollback.mode === 'Manual' && !isFurther && !isPersons) return noticed(release, status.active, found)
   return rolledBack(release, status.active, isFurther, found, now)
 }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { observe } from './observe.ts'
-import { podTrouble } from './pods.ts'
+import { ownWords, podTrouble } from './pods.ts'
 import { digestOf, release } from './world.ts'
 
 const nothingAsked = { called: new Set<string>(), silent: new Set<string>() }
@@ -25,7 +25,7 @@ function cluster(pods: object[] = []) {
   const caller = {
     state: async ({ uid }: { uid: string }) => {
       asked.push(uid)
-      return ServingState.fromPartial({})
+      return ServingState.fromPartial({ podUid: 'u' })
     },
     activate: async () => undefined,
   }
@@ -107,4 +107,14 @@ test('a pod that was silent is not asked again', async () => {
   assert.equal((await look(release(), ['u'])).pods[0]?.state, undefined)
   assert.deepEqual(asked, [])
   assert.ok((await look()).pods[0]?.state)
+})
+
+test('the answer of another pod, or of an earlier container, is no answer', () => {
+  const said = ServingState.fromPartial({ podUid: 'u', digest: 'd', loadedTime: '2026-01-01T00:00:05.200Z' })
+  assert.equal(ownWords(said, 'u', '2026-01-01T00:00:05Z'), said)
+  assert.equal(ownWords(said, 'u', undefined), said)
+  assert.equal(ownWords(said, 'another', '2026-01-01T00:00:05Z'), undefined)
+  assert.equal(ownWords(said, 'u', '2026-01-01T00:00:06Z'), undefined)
+  const loading = { ...said, loadedTime: '' }
+  assert.equal(ownWords(loading, 'u', '2026-01-01T00:00:06Z'), loading)
 })

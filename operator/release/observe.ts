@@ -7,6 +7,7 @@ import type { Release } from './adapter.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
 import { type Pod, troubleOf } from './pod-trouble.ts'
+import { ownWords } from './pods.ts'
 import { servingLabel } from './serving.ts'
 import { knownHere, type Sources } from './source.ts'
 import { expanded } from './stored.ts'
@@ -63,6 +64,9 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
   const ip = !terminating && container?.state?.running ? podIP : undefined
   const ready = conditions.some(({ type, status }) => type === 'Ready' && status === 'True')
   const ownerUid = release.metadata.uid ?? ''
+  const startedAt = container?.state?.running?.startedAt
+  const isAsked = ip && !asked.silent.has(uid)
+  const said = isAsked ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : undefined
   return {
     name,
     uid,
@@ -72,8 +76,7 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
     terminating,
     restarts: container?.restartCount ?? 0,
     trouble: ready ? undefined : troubleOf(pod),
-    state:
-      ip && !asked.silent.has(uid) ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : undefined,
+    state: ownWords(said, uid, startedAt),
   }
 }
 

@@ -18,7 +18,7 @@ export interface ServingPod {
   readonly restarts: number
   /** Why it does not run, in the scheduler's, the kubelet's or its own last words. artifact: files are not on the claim. */
   readonly trouble: { readonly kind: 'unschedulable' | 'artifact' | 'container'; readonly message: string } | undefined
-  /** What it says it has loaded; undefined when it did not answer. Never proof that it is Ready. */
+  /** What it says it has loaded; undefined when it did not answer, or somebody else did. Never proof that it is Ready. */
   readonly state: ServingState | undefined
 }
 

@@ -5,7 +5,7 @@ import type { ServingPod } from './observed.ts'
 interface ContainerStatus {
   readonly restartCount: number
   readonly state?: {
-    readonly running?: object
+    readonly running?: { readonly startedAt?: string }
     readonly waiting?: { readonly reason?: string; readonly message?: string }
   }
   readonly lastState?: {

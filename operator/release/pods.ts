@@ -1,8 +1,23 @@
+import type { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import type { Adapter, Status } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
 
 type PodStatus = NonNullable<Status['pods']>[number]
+
+/**
+ * What a pod said, if it was this pod, and this container of it, that said it: an address can have become another pod's, and
+ * what a container loaded is gone when it has started again. `startedAt` is in whole seconds, on the clock of the pod's node.
+ */
+export function ownWords(
+  state: ServingState | undefined,
+  uid: string,
+  startedAt: string | undefined,
+): ServingState | undefined {
+  if (!state || state.podUid !== uid) return undefined
+  const isEarlier = startedAt !== undefined && Date.parse(state.loadedTime) < Date.parse(startedAt)
+  return isEarlier ? undefined : state
+}
 
 /** Whether the pod says it serves exactly this: digest and generation both, so that an old answer never counts. */
 export function agrees({ state }: ServingPod, { digest, generation }: Adapter): boolean {

@@ -213,6 +213,8 @@ const lies: Record<string, (state: ServingState) => ServingState | undefined> = 
   'the base': (state) => ({ ...state, digest: '' }),
   'an older generation': (state) => ({ ...state, generation: Math.max(0, state.generation - 1) }),
   'no generation': (state) => ({ ...state, generation: 0 }),
+  'the uid of another pod': (state) => ({ ...state, podUid: 'another' }),
+  'that it loaded before its container started': (state) => ({ ...state, loadedTime: '2025-12-31T23:59:59.999Z' }),
   'no time of loading': (state) => ({ ...state, loadedTime: '' }),
   'a generation from nowhere': (state) => ({ ...state, generation: 2 ** 50 }),
   'always one generation more': (state) => ({ ...state, generation: state.generation + 1 }),

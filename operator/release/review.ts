@@ -23,7 +23,7 @@ export function stopFor(
   now: Date,
 ): Stop | undefined {
   const { review, dryRun } = release.spec
-  if (adapter.digest !== baseDigest && review?.rejectedDigest === adapter.digest)
+  if (isRejected(release, adapter))
     return { state: 'Refused', reason: ReleaseReason.Rejected, message: 'spec.review.rejectedDigest is its digest' }
   if (found?.result === 'Failed') return { state: 'Refused', reason: found.reason, message: found.message }
   if (found?.result === 'Error') return { state: 'Held', reason: found.reason, message: found.message }
@@ -39,6 +39,9 @@ const pending = {
   reason: ReleaseReason.ReviewPending,
   message: 'it passed its gates; spec.review.approvedDigest lets it through',
 }
+
+export const isRejected = ({ spec }: Release, { digest }: Adapter): boolean =>
+  digest !== baseDigest && spec.review?.rejectedDigest === digest
 
 /** Only the very digest that was approved. */
 export const isApproved = ({ spec }: Release, { digest }: Adapter): boolean =>

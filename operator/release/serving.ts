@@ -50,11 +50,12 @@ export function endpointOf({ metadata, spec }: Release): string {
 }
 
 /** What the pods are told, in the ConfigMap and by Activate. */
-export function desiredAdapter({ generation, digest, path, format }: Adapter): DesiredAdapter {
+export function desiredAdapter({ spec }: Release, { generation, digest, path, format }: Adapter): DesiredAdapter {
   return DesiredAdapter.fromPartial({
     generation,
     digest,
     sourcePath: path ?? '',
+    warmSeconds: spec.rollback.windowSeconds,
     ...(format && { format }),
   })
 }
@@ -107,7 +108,7 @@ function desired(release: Release, { deployment, adapter }: Wanted): KubeObject 
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: childMetadata(ownerOf(release), desiredName(release, deployment), { [servingLabel]: deployment }),
-    data: { 'desired.json': JSON.stringify(DesiredAdapter.toJSON(desiredAdapter(adapter))) },
+    data: { 'desired.json': JSON.stringify(DesiredAdapter.toJSON(desiredAdapter(release, adapter))) },
   }
 }
 

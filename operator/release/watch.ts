@@ -12,6 +12,7 @@ import {
 } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
+import { isRejected } from './review.ts'
 
 /*
  *   told to pods ── every pod has it ── spec.rollback.windowSeconds ──▶ trusted
@@ -51,16 +52,21 @@ export function watchLeft({ spec, status }: Release, now: Date): number | undefi
   return spec.rollback.windowSeconds - (now.getTime() - Date.parse(watch.sinceTime)) / 1000
 }
 
-/** What the pods say against the adapter that they were given; undefined when there is nothing, or nothing is watched. */
+/**
+ * What a person, or the pods, say against the adapter that these were given; undefined when there is nothing. Pods are heard only
+ * while it is watched.
+ */
 export function regression(release: Release, pods: readonly ServingPod[]): Regression | undefined {
   const { status = {} } = release
   const desired = desiredOf(status)
   if (!desired || !status.active) return undefined
   const theirs = pods.filter(({ terminating }) => !terminating)
+  const isServing = status.verdict?.state !== 'Switching'
+  if (isServing && isRejected(release, desired))
+    return { reason: ReleaseReason.Rejected, message: 'spec.review.rejectedDigest is its digest' }
   // What was gone back to has nothing behind it but the base, and goes there only when it cannot be loaded at all.
   if (status.verdict?.state === 'RolledBack') return unloadable(desired, theirs, () => true)
   if (status.watch?.digest !== desired.digest) return undefined
-  const isServing = status.verdict?.state !== 'Switching'
   return (
     (isServing ? unloadable(desired, theirs, (reason) => reason === ReleaseReason.LoadFailed) : undefined) ??
     crashLoop(release, status.watch, theirs) ??

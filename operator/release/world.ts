@@ -6,6 +6,7 @@ import type { KubeObject } from '../kube/cluster.ts'
 import type { Release, Status } from './adapter.ts'
 import { nameConflict, type Refusal } from './children.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
+import { ownWords } from './pods.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { desiredName, type ServingSettings } from './serving.ts'
 
@@ -257,8 +258,9 @@ export class World implements Effects {
 
   #seen({ uid, deployment, state, terminating }: WorldPod, { silent }: Asked): ServingPod {
     const isNew = state.generation === 0
-    const said = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid })
-    if (!said && !silent.has(uid)) this.questions++
+    const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid })
+    const said = ownWords(answer, uid, start.toISOString())
+    if (!answer && !silent.has(uid)) this.questions++
     return {
       name: uid,
       uid,

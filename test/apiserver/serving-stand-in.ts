@@ -22,6 +22,7 @@ interface StandIn {
   readonly calls: RunningServer | undefined
   state: ServingState
   ready: boolean
+  readonly startedAt: string
 }
 
 export class ServingPods {
@@ -139,7 +140,15 @@ export class ServingPods {
           services: [handlers],
           host: ip,
         })
-    const pod: StandIn = { uid, ip, http, calls, ready: false, state: ServingState.fromPartial({ podUid: uid }) }
+    const pod: StandIn = {
+      uid,
+      ip,
+      http,
+      calls,
+      ready: false,
+      startedAt: new Date().toISOString(),
+      state: ServingState.fromPartial({ podUid: uid }),
+    }
     await this.#report(item, pod, false)
     return pod
   }
@@ -152,7 +161,7 @@ export class ServingPods {
     return pod.state
   }
 
-  async #report({ metadata }: Pod, { ip }: StandIn, ready: boolean): Promise<void> {
+  async #report({ metadata }: Pod, { ip, startedAt }: StandIn, ready: boolean): Promise<void> {
     const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' })
     await this.#client.request('PATCH', `${this.#path('pods')}/${metadata.name}/status`, {
       contentType: 'application/strategic-merge-patch+json',
@@ -169,7 +178,7 @@ export class ServingPods {
               imageID: 'trainer',
               ready,
               restartCount: 0,
-              state: { running: { startedAt: new Date().toISOString() } },
+              state: { running: { startedAt } },
             },
           ],
         },

@@ -119,7 +119,7 @@ export class Claim {
 export function desired(generation: number, adapter: Checkpoint | undefined): DesiredAdapter {
   const { digest = '', path = '' } = adapter ?? {}
   const format = { sample: 'Denoise', systemPrompt: 'Rewrite.', userTemplate: 'Text: {text}' }
-  return { generation, digest, sourcePath: path, format }
+  return { generation, digest, sourcePath: path, format, warmSeconds: 0 }
 }
 
 /** The real process: `node main.ts serve`. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { appendFile, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { status as grpc, type ServiceError } from '@grpc/grpc-js'
@@ -186,4 +186,17 @@ test('with gRPC blocked, a change of desired.json alone is followed within secon
   await claim.want(generation - 1, second)
   await sleep(1500)
   assert.equal((await pod.readiness()).state.digest, first.digest)
+})
+
+test('a previous adapter that is warm serves again at once, without its files', async () => {
+  const [before, next] = [await claim.checkpoint('before', 6), await claim.checkpoint('next', 7)]
+  await pod.activate({ ...desired(++generation, before), warmSeconds: 60 })
+  const said = await pod.say('The old house')
+  await pod.activate({ ...desired(++generation, next), warmSeconds: 60 })
+  await rm(dirname(claim.adapterFile(before.digest, 'x')), { recursive: true })
+  await rm(join(claim.dataDir, before.path), { recursive: true })
+  await pod.activate({ ...desired(++generation, before), warmSeconds: 0 })
+  assert.deepEqual(await pod.say('The old house'), said)
+  await pod.activate(desired(++generation, next))
+  await assert.rejects(pod.activate(desired(++generation, before)), code(grpc.NOT_FOUND), 'it is not warm any more')
 })

@@ -9,7 +9,8 @@ import type { Remembered } from './desired.ts'
 import { type LoadedAdapter, Release } from './release.ts'
 
 const digest = (letter: string): string => `sha256:${letter.repeat(64)}`
-const desired = (generation: number, letter: string): DesiredAdapter => ({
+const desired = (generation: number, letter: string, warmSeconds = 0): DesiredAdapter => ({
+  warmSeconds,
   generation,
   digest: letter === '' ? '' : digest(letter),
   sourcePath: '',
@@ -156,3 +157,49 @@ for (const bad of ['sha256:abc', 'latest', `${digest('a')}/..`]) {
     assert.deepEqual([world.loads, world.remembered], [[], undefined])
   })
 }
+
+test('what served before stays warm, serves again without a load, and is closed when its time is over', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const world = new World()
+  await world.release.want(desired(1, 'a', 60))
+  const early = world.release.lease()
+  await world.release.want(desired(2, 'b', 60))
+  assert.deepEqual([...world.open], [digest('a'), digest('b')])
+  await world.release.want(desired(3, 'a', 60))
+  assert.equal(world.release.state().digest, digest('a'))
+  assert.deepEqual(world.loads, [digest('a'), digest('b')], 'a was not read again')
+  assert.equal(world.release.state().activeRequests, 1, 'the request that began on it is on it still')
+  early?.release()
+
+  t.mock.timers.tick(59_000)
+  assert.deepEqual([...world.open], [digest('a'), digest('b')])
+  t.mock.timers.tick(1_000)
+  assert.deepEqual([...world.open], [digest('a')])
+  await world.release.want(desired(4, 'b', 60))
+  assert.deepEqual(world.loads, [digest('a'), digest('b'), digest('b')])
+})
+
+test('one adapter at most is warm, and none when it is not asked for', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a', 60))
+  await world.release.want(desired(2, 'b', 60))
+  await world.release.want(desired(3, 'c', 60))
+  assert.deepEqual([...world.open], [digest('b'), digest('c')])
+  await world.release.want(desired(4, 'd'))
+  assert.deepEqual([...world.open], [digest('d')])
+  world.release.close()
+  assert.deepEqual([...world.open], [])
+})
+
+test('a warm adapter that a newer generation overtakes is not closed under it', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a', 60))
+  await world.release.want(desired(2, 'b', 60))
+  await Promise.allSettled([world.release.want(desired(3, 'a', 60)), world.release.want(desired(4, 'b', 60))])
+  assert.equal(world.release.state().digest, digest('b'))
+  await world.release.want(desired(5, 'a', 60))
+  assert.equal(world.release.state().digest, digest('a'))
+  assert.ok(world.open.has(digest('a')))
+  world.release.close()
+  assert.deepEqual([...world.open], [])
+})

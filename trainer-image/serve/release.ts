@@ -46,7 +46,8 @@ interface Loaded extends LoadedAdapter {
 
 /**
  * The adapter that answers, and the way to another one: it is loaded and proved beside the old one, then one assignment
- * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends.
+ * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends and it need not
+ * stay warm. A warm adapter was read and proved once and serves again as it is: files that changed since are not seen.
  */
 export class Release {
   readonly #podUid: string
@@ -54,6 +55,8 @@ export class Release {
   #state = initialSwitchState
   #loaded: Loaded | undefined
   #draining = new Set<Loaded>()
+  /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
+  #warm: { readonly loaded: Loaded; readonly timer: NodeJS.Timeout } | undefined
   #inFlight: { readonly generation: number; readonly promise: Promise<void> } | undefined
   /** Decisions are taken one after another, each with its durable write; loads likewise, so that one candidate is in memory. */
   #decisions: Promise<unknown> = Promise.resolve()
@@ -101,10 +104,7 @@ export class Release {
       ...(templateDate !== undefined && { templateDate }),
       ...(chatTemplate !== undefined && { chatTemplate }),
       desired: this.#state.served!.desired,
-      release: () => {
-        loaded.requests--
-        if (loaded !== this.#loaded) this.#closeWhenDrained(loaded)
-      },
+      release: () => this.#letGo(loaded),
     }
   }
 
@@ -145,6 +145,7 @@ export class Release {
 
   /** Closes what is loaded. No lease may be out. */
   close(): void {
+    this.#cool()
     this.#loaded?.adapter?.close()
     this.#loaded = undefined
   }
@@ -162,9 +163,10 @@ export class Release {
     this.#refuseOvertaken(wanted)
     const began = performance.now()
     const seconds = (): number => (performance.now() - began) / 1000
-    let loaded: LoadedAdapter
+    const warm = this.#holdWarm(wanted.digest)
+    let next: Loaded
     try {
-      loaded = await this.#effects.load(wanted)
+      next = warm ?? { ...(await this.#effects.load(wanted)), digest: wanted.digest, requests: 0 }
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error)
       if (this.#isDesired(wanted)) this.#state = fail(this.#state, message)
@@ -173,28 +175,58 @@ export class Release {
       throw error
     }
     await this.#decide(async () => {
-      if (!this.#isDesired(wanted)) loaded.adapter?.close()
+      if (!this.#isDesired(wanted) && !warm) next.adapter?.close()
       this.#refuseOvertaken(wanted)
-      this.#install(wanted, loaded)
+      this.#install(wanted, next)
       await this.#effects
         .remember({ desired: wanted, served: wanted })
         .catch((error) => this.#effects.log.error({ err: error }, 'cannot remember what serves'))
+    }).finally(() => {
+      if (warm) this.#letGo(warm)
     })
     this.#effects.switched(seconds(), true)
     this.#effects.log.info({ generation: wanted.generation, digest: nameDigest(wanted.digest) }, 'serving')
   }
 
   /** The flip: between two requests, in one turn of the event loop. */
-  #install(wanted: DesiredAdapter, loaded: LoadedAdapter): void {
+  #install(wanted: DesiredAdapter, next: Loaded): void {
     const old = this.#loaded
-    this.#loaded = { ...loaded, digest: wanted.digest, requests: 0 }
+    this.#loaded = next
+    this.#draining.delete(next)
     this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })
+    this.#cool()
     if (!old) return
     this.#draining.add(old)
+    if (wanted.warmSeconds > 0 && old.adapter) {
+      const timer = setTimeout(() => this.#cool(), wanted.warmSeconds * 1000).unref()
+      this.#warm = { loaded: old, timer }
+    }
     this.#closeWhenDrained(old)
   }
 
+  /** What is warm, held like by a request, so that it is not closed before the flip. */
+  #holdWarm(digest: string): Loaded | undefined {
+    const loaded = this.#warm?.loaded
+    if (loaded?.digest !== digest) return undefined
+    loaded.requests++
+    return loaded
+  }
+
+  #letGo(loaded: Loaded): void {
+    loaded.requests--
+    if (loaded !== this.#loaded) this.#closeWhenDrained(loaded)
+  }
+
+  /** Nothing is warm any more. */
+  #cool(): void {
+    const { loaded, timer } = this.#warm ?? {}
+    clearTimeout(timer)
+    this.#warm = undefined
+    if (loaded) this.#closeWhenDrained(loaded)
+  }
+
   #closeWhenDrained(loaded: Loaded): void {
+    if (loaded === this.#warm?.loaded) return
     if (loaded.requests === 0 && this.#draining.delete(loaded)) loaded.adapter?.close()
   }
 

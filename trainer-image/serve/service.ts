@@ -25,7 +25,8 @@ export function servingService(release: Release): Served {
     },
     deactivate: async ({ generation }, _, caller) => {
       requireGeneration(generation, caller)
-      await release.want({ generation, digest: '', sourcePath: '', format: release.desired?.format })
+      const { format, warmSeconds = 0 } = release.desired ?? {}
+      await release.want({ generation, digest: '', sourcePath: '', format, warmSeconds })
       return { state: release.state() }
     },
     getStatus: async () => ({ state: release.state() }),

@@ -17,6 +17,7 @@ const desired = (generation: number, digest: string): DesiredAdapter => ({
   generation,
   digest,
   sourcePath: '',
+  warmSeconds: 0,
   format: undefined,
 })
 const loadedTime = new Date('2026-01-02T03:04:05.678Z')
@@ -115,4 +116,10 @@ test('a later success clears the failure', () => {
   const state = flip(accept(failed, desired(6, 'c')), { desired: desired(6, 'c'), loadedTime })
   assert.equal(converged(state), true)
   assert.equal(servingState(state, '', { active: 0, draining: 0 }, undefined).failure, '')
+})
+
+test('what failed says so while it is tried again', () => {
+  const failed = fail(loading(serving(4, 'a'), 5, 'b'), 'bytes differ')
+  assert.equal(accept(failed, desired(5, 'b')).failure?.message, 'bytes differ')
+  assert.equal(accept(failed, desired(6, 'b')).failure, undefined)
 })

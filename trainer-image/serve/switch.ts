@@ -53,9 +53,10 @@ export function decide(state: SwitchState, wanted: DesiredAdapter): Verdict {
   return served.desired.generation === wanted.generation ? { kind: 'nothing' } : { kind: 'adopt' }
 }
 
-/** `wanted` was accepted: it is what this pod works towards, and is never gone back from. */
+/** `wanted` was accepted: it is what this pod works towards, and is never gone back from. While it is tried again it has still failed. */
 export function accept(state: SwitchState, wanted: DesiredAdapter): SwitchState {
-  return { ...state, desired: wanted, failure: undefined }
+  const { failure } = state
+  return { ...state, desired: wanted, failure: failure?.generation === wanted.generation ? failure : undefined }
 }
 
 /** `desired` was proved and answers from now on. */

@@ -44,7 +44,11 @@ export interface DesiredAdapter {
   /** Sealed checkpoint to promote from when adapters/<digest hex> does not exist yet; may be gone afterwards. */
   sourcePath: string;
   /** Prompt of the dataset the adapter was trained on, for /v1/rewrite. */
-  format: SampleFormat | undefined;
+  format:
+    | SampleFormat
+    | undefined;
+  /** How long what served before stays in memory after the flip: going back to it then reads no file. */
+  warmSeconds: number;
 }
 
 /** How the adapter that serves has done lately, as its pod measured it. */
@@ -302,7 +306,7 @@ export const ServeConfig: MessageFns<ServeConfig> = {
 };
 
 function createBaseDesiredAdapter(): DesiredAdapter {
-  return { generation: 0, digest: "", sourcePath: "", format: undefined };
+  return { generation: 0, digest: "", sourcePath: "", format: undefined, warmSeconds: 0 };
 }
 
 export const DesiredAdapter: MessageFns<DesiredAdapter> = {
@@ -318,6 +322,9 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
     }
     if (message.format !== undefined) {
       SampleFormat.encode(message.format, writer.uint32(34).fork()).join();
+    }
+    if (message.warmSeconds !== 0) {
+      writer.uint32(40).int32(message.warmSeconds);
     }
     return writer;
   },
@@ -367,6 +374,14 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
             message.format = SampleFormat.decode(reader, reader.uint32());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.warmSeconds = reader.int32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -389,6 +404,11 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
         ? globalThis.String(object.source_path)
         : "",
       format: isSet(object.format) ? SampleFormat.fromJSON(object.format) : undefined,
+      warmSeconds: isSet(object.warmSeconds)
+        ? globalThis.Number(object.warmSeconds)
+        : isSet(object.warm_seconds)
+        ? globalThis.Number(object.warm_seconds)
+        : 0,
     };
   },
 
@@ -406,6 +426,9 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
     if (message.format !== undefined) {
       obj.format = SampleFormat.toJSON(message.format);
     }
+    if (message.warmSeconds !== 0) {
+      obj.warmSeconds = Math.round(message.warmSeconds);
+    }
     return obj;
   },
 
@@ -420,6 +443,7 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
     message.format = (object.format !== undefined && object.format !== null)
       ? SampleFormat.fromPartial(object.format)
       : undefined;
+    message.warmSeconds = object.warmSeconds ?? 0;
     return message;
   },
 };
