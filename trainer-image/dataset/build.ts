@@ -43,7 +43,14 @@ export async function buildDataset(
   around: Surroundings,
 ): Promise<PreparationResult> {
   const located = await locateAll(settings, work, around)
-  const database = await openDatabase(work.attempt, availableParallelism(), settings.memoryBytes * DATABASE_SHARE)
+  const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
+  const database = await openDatabase(
+    work.attempt,
+    availableParallelism(),
+    settings.memoryBytes * DATABASE_SHARE,
+  ).catch((error: unknown) => {
+    throw ofDatabase(error)
+  })
   try {
     const spool = await openSpool(database)
     const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
@@ -72,7 +79,7 @@ export async function buildDataset(
       summary: report.summary,
     }
   } catch (error) {
-    throw databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
+    throw ofDatabase(error)
   } finally {
     database.close()
   }
@@ -85,6 +92,7 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
     around.report({ stage: 'Reading', source: source.name, rows: 0, percent: 0 })
     const downloads = {
       folder: work.downloads,
+      specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,
       onBytes: (bytes: number, total: number | undefined) =>

@@ -7,8 +7,13 @@ export type Cleaned =
   | { readonly kind: 'kept'; readonly text: string }
   | { readonly kind: 'removed'; readonly rule: RemovalRule; readonly text: string }
 
+/** A raw text longer than this many times the longest, and a mebibyte, is too long whatever cleaning would take away. */
+const HOPELESS = 16
+
 /** Cleans one raw text and judges what is left. Lengths count code points after cleaning, not UTF-16 units. */
 export function clean(raw: string, rules: Cleaning): Cleaned {
+  if (raw.length > HOPELESS * rules.maxCharacters + 2 ** 20)
+    return { kind: 'removed', rule: 'tooLong', text: raw.slice(0, rules.maxCharacters) }
   let text = plainCharacters(raw)
   if (rules.removeUrls) text = removeUrls(text)
   if (rules.removeEmails) text = removeEmails(text)
