@@ -66,6 +66,9 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     spec: source({ keep: { policy: 'Matching', column: 'label' } }),
     says: /policy Matching needs column and values/,
   },
+  { kind: 'HumanizerDataset', spec: dataset({ memory: '100Mi' }), says: /spec\.memory/ },
+  { kind: 'HumanizerDataset', spec: dataset({ memory: '2G' }), says: /spec\.memory/ },
+  { kind: 'HumanizerDataset', spec: dataset({ review: { approvedDigest: 'd' } }), says: /review\.approvedDigest/ },
   { kind: 'HumanizerDataset', spec: source({ limit: 0 }), says: /sources\[0\]\.limit/ },
   { kind: 'HumanizerDataset', spec: source({ limit: 1e13 }), says: /sources\[0\]\.limit/ },
   {
@@ -89,7 +92,7 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     says: /deduplication\.nearThreshold/,
   },
   { kind: 'HumanizerDataset', spec: dataset({ split: { trainPercent: 0 } }), says: /split\.trainPercent/ },
-  { kind: 'HumanizerDataset', spec: dataset({ format: { sample: 'Paired' } }), says: /format\.sample/ },
+  { kind: 'HumanizerDataset', spec: dataset({ format: { sample: 'Summary' } }), says: /format\.sample/ },
   {
     kind: 'HumanizerDataset',
     spec: dataset({ format: { userTemplate: 'Rewrite it' } }),
@@ -208,6 +211,10 @@ test("the documented defaults are the API server's", async () => {
   })
   assert.deepEqual(dataset.deduplication, { exact: true, nearThreshold: '0.85', shingleWords: 5 })
   assert.deepEqual([dataset.split, dataset.format.sample], [{ trainPercent: 95, seed: 42 }, 'Identity'])
+  assert.deepEqual(
+    [dataset.licensePolicy.requireDeclared, dataset.review, dataset.memory],
+    [true, { required: false }, '2Gi'],
+  )
   const { spec } = await user.run('defaults')
   assert.deepEqual(spec.lora, { rank: 32, alpha: 16, dropout: '0.05', targetModules: [], rankStabilized: false })
   const {

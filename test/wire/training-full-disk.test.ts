@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { verifySealed } from '../../trainer-image/storage/sealed.ts'
+import { smallDisk } from '../fixtures/small-disk.ts'
 import { type Claim, makeClaim, runToEnd, startPod, stepsOf } from './training-pod.ts'
 
 const page = 4096
@@ -15,31 +13,6 @@ function pagesOf(folder: string): number {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .map((entry) => (entry.isFile() ? statSync(join(entry.parentPath, entry.name)).size : 0))
     .reduce((sum, size) => sum + page * Math.ceil(size / page), 0)
-}
-
-/** A file system of memory that only a mount namespace of its own sees; reached through the process that holds it. */
-async function smallDisk(bytes: number) {
-  const mountPoint = mkdtempSync(join(tmpdir(), 'disk-'))
-  const mounting = `mount -t tmpfs -o size=${bytes} tmpfs ${mountPoint} && echo mounted && exec sleep infinity`
-  const holder = spawn('unshare', ['--mount', 'sh', '-c', mounting], { stdio: ['ignore', 'pipe', 'inherit'] })
-  await once(holder.stdout, 'data')
-  const root = `/proc/${holder.pid}/root`
-  return {
-    path: join(root, mountPoint),
-    grow: (size: number) =>
-      execFileSync('nsenter', [
-        `--mount=/proc/${holder.pid}/ns/mnt`,
-        'mount',
-        '-o',
-        `remount,size=${size}`,
-        mountPoint,
-      ]),
-    async remove() {
-      holder.kill('SIGKILL')
-      await once(holder, 'exit')
-      rmSync(mountPoint, { recursive: true })
-    },
-  }
 }
 
 const change = (config: Claim['config']): Claim['config'] => ({

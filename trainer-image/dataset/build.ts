@@ -8,6 +8,7 @@ import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
 import { type Collected, collect, excerptOf, idOf } from './collect.ts'
+import { type CopyBaseline, CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
@@ -43,7 +44,14 @@ export async function buildDataset(
   around: Surroundings,
 ): Promise<PreparationResult> {
   const located = await locateAll(settings, work, around)
-  const database = await openDatabase(work.attempt, availableParallelism(), settings.memoryBytes * DATABASE_SHARE)
+  const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
+  const database = await openDatabase(
+    work.attempt,
+    availableParallelism(),
+    settings.memoryBytes * DATABASE_SHARE,
+  ).catch((error: unknown) => {
+    throw ofDatabase(error)
+  })
   try {
     const spool = await openSpool(database)
     const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
@@ -53,8 +61,17 @@ export async function buildDataset(
 
     const output = join(work.attempt, 'output')
     await mkdir(output)
-    await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
-    const report = await makeReport(settings, located, collected, deduplicated, spool)
+    const copyBaselines = await writeExamples(
+      settings,
+      located,
+      collected,
+      deduplicated,
+      database,
+      spool,
+      output,
+      around,
+    )
+    const report = await makeReport(settings, located, collected, deduplicated, copyBaselines, spool)
     await writeDescriptions(settings, report, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
     around.log.info({ digest, location }, report.summary)
@@ -72,7 +89,7 @@ export async function buildDataset(
       summary: report.summary,
     }
   } catch (error) {
-    throw databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
+    throw ofDatabase(error)
   } finally {
     database.close()
   }
@@ -85,6 +102,7 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
     around.report({ stage: 'Reading', source: source.name, rows: 0, percent: 0 })
     const downloads = {
       folder: work.downloads,
+      specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,
       onBytes: (bytes: number, total: number | undefined) =>
@@ -155,7 +173,7 @@ async function writeExamples(
   spool: Spool,
   output: string,
   { signal, report }: Surroundings,
-): Promise<void> {
+): Promise<readonly CopyBaseline[]> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
   /** Clusters are named by the id of their first text. */
   const clusterOf = (ordinal: number): string => {
@@ -167,6 +185,7 @@ async function writeExamples(
   const inValidation = validationOf(Array.from(roots, clusterOf), split)
 
   const writer = await exampleWriter(database)
+  const baselines = new CopyBaselines()
   let ordinal = 0
   for await (const texts of spool.read()) {
     signal.throwIfAborted()
@@ -177,13 +196,15 @@ async function writeExamples(
         const source = located[index] as LocatedSource
         const side = inValidation(clusterOf(ordinal)) ? 'validation' : 'train'
         ;(counts[index] as DataCounts)[side]++
+        const pair = pairOf(format.sample, id, text, input, split.seed)
+        baselines.add(pair)
         sides[side].push({
           id,
           source: source.name,
           revision: source.revision,
           license: source.license.expression,
           cluster: clusterOf(ordinal),
-          ...pairOf(format.sample, id, text, input, split.seed),
+          ...pair,
         })
       }
       ordinal++
@@ -193,6 +214,7 @@ async function writeExamples(
     report({ stage: 'Writing', source: '', rows: ordinal, percent: 70 + (25 * ordinal) / kept.length })
   }
   await writer.finish(output, machineTexts)
+  return baselines.all
 }
 
 /** A row of a Paired dataset without a pair is a Denoise one. */
@@ -205,8 +227,9 @@ function pairOf(sample: Example['kind'], id: string, text: string, paired: strin
 async function makeReport(
   settings: Settings,
   located: readonly LocatedSource[],
-  { counts, examples }: Collected,
+  { counts, examples, mojibake }: Collected,
   { kept, leader, largest }: Deduplicated,
+  copyBaselines: readonly CopyBaseline[],
   spool: Spool,
 ): Promise<Report> {
   const shown = kept.flatMap((is, ordinal) => (is ? [] : [ordinal])).slice(0, 3)
@@ -232,6 +255,8 @@ async function makeReport(
         duplicateOf: nameOf(leader[ordinal] as number),
       })),
     ],
+    copyBaselines,
+    mojibake,
   )
 }
 

@@ -4,6 +4,7 @@ import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import {
   clean,
   codePoints,
+  hasMojibake,
   hasWords,
   normalForm,
   plainCharacters,
@@ -110,6 +111,11 @@ test('hostile runs of one character take linear time', () => {
     assert.ok(performance.now() - start < 3000, `${run} took ${performance.now() - start} ms`)
   }
 })
+
+for (const text of ['cafÃ© au lait', 'itâ€™s', 'â€œquotedâ€\u009d', '5Â°', 'naÃ¯ve', 'Ã¼ber'])
+  test(`"${text}" was decoded wrongly`, () => assert.equal(hasMojibake(text), true))
+for (const text of ['café', 'it’s', 'São Paulo', 'AÇÃO', 'château', 'Âge', 'â', 'über 5°', '€5'])
+  test(`"${text}" is what it says`, () => assert.equal(hasMojibake(text), false))
 
 test('code points, words and the normal form', () => {
   assert.equal(codePoints('a😀é'), 3)

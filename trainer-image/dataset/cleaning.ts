@@ -7,8 +7,13 @@ export type Cleaned =
   | { readonly kind: 'kept'; readonly text: string }
   | { readonly kind: 'removed'; readonly rule: RemovalRule; readonly text: string }
 
+/** A raw text longer than this many times the longest, and a mebibyte, is too long whatever cleaning would take away. */
+const HOPELESS = 16
+
 /** Cleans one raw text and judges what is left. Lengths count code points after cleaning, not UTF-16 units. */
 export function clean(raw: string, rules: Cleaning): Cleaned {
+  if (raw.length > HOPELESS * rules.maxCharacters + 2 ** 20)
+    return { kind: 'removed', rule: 'tooLong', text: raw.slice(0, rules.maxCharacters) }
   let text = plainCharacters(raw)
   if (rules.removeUrls) text = removeUrls(text)
   if (rules.removeEmails) text = removeEmails(text)
@@ -117,6 +122,13 @@ export function hasWords(text: string, atLeast: number): boolean {
   }
   return words >= atLeast
 }
+
+/** UTF-8 that was read as Windows-1252 or Latin-1: "Ã©" for é, "â€™" for an apostrophe, "Â " for a no-break space. */
+const MOJIBAKE =
+  /Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192]|â(?:€|\u0080)[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|Â[\u00a0-\u00bf]/
+
+/** Whether a text holds letters that a wrong decoding made. It is told, never repaired: some are meant. */
+export const hasMojibake = (text: string): boolean => MOJIBAKE.test(text)
 
 /** The form in which two texts are the same text: lower case, white space collapsed. Both duplicate searches compare it. */
 export function normalForm(text: string): string {

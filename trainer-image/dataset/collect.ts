@@ -2,7 +2,7 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
-import { clean, normalForm } from './cleaning.ts'
+import { clean, hasMojibake, normalForm } from './cleaning.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
@@ -35,6 +35,8 @@ export interface Collected {
   readonly copies: readonly number[]
   readonly examples: readonly Example[]
   readonly machineTexts: readonly MachineText[]
+  /** By source: texts that passed cleaning and look wrongly decoded. */
+  readonly mojibake: readonly number[]
 }
 
 const EXAMPLES_PER_RULE = 3
@@ -60,6 +62,7 @@ export async function collect(
   const sameAs: number[] = []
   const groupOf: number[] = []
   const copies: number[] = []
+  const mojibake = sources.map(() => 0)
   const examples: Example[] = []
   const shown = new Map<Removal, number>()
   const texts = new FirstOfEqual()
@@ -109,6 +112,7 @@ export async function collect(
             example(cleaned.rule, id, cleaned.text)
             continue
           }
+          if (hasMojibake(cleaned.text)) mojibake[index] = (mojibake[index] ?? 0) + 1
           const normal = normalForm(cleaned.text)
           const ordinal = sameAs.length
           const first = texts.find(normal, ordinal)
@@ -138,7 +142,7 @@ export async function collect(
     }
     requireHumanRows(source, count, filter)
   }
-  return { counts, sourceOf, rowOf, sameAs, groupOf, copies, examples, machineTexts: await machine.sample() }
+  return { counts, sourceOf, rowOf, sameAs, groupOf, copies, examples, machineTexts: await machine.sample(), mojibake }
 }
 
 /** Those that decide who wrote a row come first, as the human filter wants them. */

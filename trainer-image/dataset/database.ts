@@ -29,7 +29,7 @@ export async function openDatabase(folder: string, threads: number, memoryBytes 
 
 /** What an error of DuckDB means while `doing` something: `otherwise`, unless the machine or a bug is at fault. Others pass. */
 export function databaseFailure(error: unknown, doing: string, otherwise: 'SourceInvalid' | 'StorageFailed'): unknown {
-  if (!(error instanceof Error) || !/^[A-Z][A-Za-z ]+ Error: /.test(error.message)) return error
+  if (!(error instanceof Error) || !/^([A-Z][A-Za-z ]+ Error|Failed to \w+): /.test(error.message)) return error
   const text = error.message
   const reason = /No space left|Disk quota|not enough disk/i.test(text)
     ? 'StorageFull'

@@ -48,6 +48,7 @@ const inRepository = (repository: string, fields: Partial<Source> = {}, files: s
 
 const downloadsOf = (hubEndpoint: string, folder = freshFolder(), signal = new AbortController().signal) => ({
   folder,
+  specHash: 'spec-1',
   hubEndpoint,
   signal,
   onBytes: () => {},
@@ -225,4 +226,19 @@ test('a packed file that is cut off is SourceInvalid', async () => {
     reason: 'SourceInvalid',
     message: /cut\.csv\.gz as CSV: it can not be unpacked/,
   })
+})
+
+test('a branch that moves between two attempts at one spec does not change what is read; another spec sees the new commit', async () => {
+  const first = await hubOf('owner/prose', { 'a.csv': 'text\nfirst\n' })
+  const folder = freshFolder()
+  await locate(inRepository('owner/prose'), downloadsOf(first.endpoint, folder), anyLicense)
+  first.trouble = (request, response) => {
+    if (!request.url?.includes('/revision/main')) return false
+    response.end(JSON.stringify({ sha: 'f'.repeat(40) }))
+    return true
+  }
+  const again = await locate(inRepository('owner/prose'), downloadsOf(first.endpoint, folder), anyLicense)
+  assert.equal(again.revision, commit)
+  const other = { ...downloadsOf(first.endpoint, folder), specHash: 'spec-2' }
+  await assert.rejects(locate(inRepository('owner/prose'), other, anyLicense), { reason: 'NotFound', message: /ffff/ })
 })

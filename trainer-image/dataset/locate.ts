@@ -1,8 +1,9 @@
-import { readdir, realpath, stat } from 'node:fs/promises'
+import { mkdir, readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, join, sep } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
 import { downloadHttp } from '../model/http-download.ts'
 import { downloadHubFiles, type HubFile, type HubRepository, listHubFiles, matching } from '../model/hub.ts'
+import { writeFileAtomic } from '../storage/atomic.ts'
 import { sha256 } from '../storage/digest.ts'
 import { formatOf, type TextFile } from './read.ts'
 import { type License, nameInUrl, type PlannedSource } from './source.ts'
@@ -20,6 +21,8 @@ export interface LocatedSource extends PlannedSource {
 export interface Downloads {
   /** Kept from attempt to attempt, so that a download goes on where the last one ended. */
   readonly folder: string
+  /** What is prepared: the commit that its first attempt found is that of all attempts. */
+  readonly specHash: string
   readonly hubEndpoint: string
   readonly signal: AbortSignal
   readonly onBytes: (bytes: number, total: number | undefined) => void
@@ -66,7 +69,14 @@ async function locateInRepository(
     signal: downloads.signal,
   }
   if (source.license.expression !== '') permit(source.license)
-  const { commit, license: onCard } = await listHubFiles(repository)
+  const pin = join(downloads.folder, source.name, 'pin.json')
+  const pinned = await readPin(pin, downloads.specHash, location)
+  const { commit, license: onCard } = await listHubFiles(pinned ? { ...repository, revision: pinned } : repository)
+  if (!pinned) {
+    await mkdir(dirname(pin), { recursive: true })
+    const { repository: name, revision } = location
+    await writeFileAtomic(pin, JSON.stringify({ specHash: downloads.specHash, repository: name, revision, commit }))
+  }
   const license: License =
     source.license.expression === '' && onCard ? { expression: onCard, evidence: 'repository card' } : source.license
   permit(license)
@@ -89,6 +99,22 @@ async function locateInRepository(
     revision: commit,
     remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
   }
+}
+
+/** The commit that an earlier attempt at the same spec found; a branch may have moved since. */
+async function readPin(
+  path: string,
+  specHash: string,
+  { repository, revision }: NonNullable<PlannedSource['location']['huggingFace']>,
+): Promise<string | undefined> {
+  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined
+    throw error
+  })
+  if (text === undefined) return undefined
+  const pin = JSON.parse(text) as Record<string, string>
+  const same = pin['specHash'] === specHash && pin['repository'] === repository && pin['revision'] === revision
+  return same ? pin['commit'] : undefined
 }
 
 /** The files of a path in a mounted volume: itself, or what lies below it in the order of the names. */

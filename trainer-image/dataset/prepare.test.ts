@@ -104,6 +104,7 @@ test('prose with planted copies becomes a sealed dataset whose counts add up', a
   })
   const report = await readFile(join(dataDir, result.location, 'report.md'), 'utf8')
   assert.ok(report.includes(result.summary))
+  assert.match(report, /Denoise, 620 examples: [6-9]\d\.\d % of the words/)
   assert.match(report, /\| s1 \| 61 \| 0 \| 1 \| 0 \| 0 \| 20 \| 20 \|/)
 })
 

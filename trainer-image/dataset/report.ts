@@ -1,5 +1,6 @@
 import type { DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { Example } from './collect.ts'
+import type { CopyBaseline } from './copy-baseline.ts'
 import { keptOf, type Removal, removals, sumCounts } from './funnel.ts'
 import type { LocatedSource } from './locate.ts'
 import type { Settings } from './settings.ts'
@@ -13,6 +14,8 @@ export interface Report {
   readonly sources: readonly SourceReport[]
   readonly largestClusters: readonly LargestCluster[]
   readonly examples: readonly Example[]
+  /** Per kind of sample, what copying the input would score. */
+  readonly copyBaselines: readonly CopyBaseline[]
   readonly warnings: readonly string[]
   readonly rules: Pick<Settings, 'cleaning' | 'deduplication' | 'split' | 'format'>
 }
@@ -48,6 +51,8 @@ export function reportOf(
   counts: readonly DataCounts[],
   largestClusters: readonly LargestCluster[],
   examples: readonly Example[],
+  copyBaselines: readonly CopyBaseline[],
+  mojibake: readonly number[],
 ): Report {
   const all = sumCounts(counts)
   return {
@@ -67,7 +72,8 @@ export function reportOf(
     })),
     largestClusters,
     examples,
-    warnings: warningsOf(settings, sources, counts, all),
+    copyBaselines,
+    warnings: warningsOf(settings, sources, counts, all, mojibake),
     rules: {
       cleaning: settings.cleaning,
       deduplication: settings.deduplication,
@@ -83,7 +89,7 @@ function summaryOf(counts: DataCounts, sources: number): string {
   return (
     `${keptOf(counts)} of ${counts.read} rows from ${sources} source${sources === 1 ? '' : 's'} were kept ` +
     `(${counts.train} train, ${counts.validation} validation). Removed: ${counts.notHuman} not human-written, ` +
-    `${cleaned} by length, ${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near).`
+    `${cleaned} by length, ${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near; ${counts.crossSourceDuplicates} of them copies of another source's text).`
   )
 }
 
@@ -92,6 +98,7 @@ function warningsOf(
   sources: readonly LocatedSource[],
   counts: readonly DataCounts[],
   all: DataCounts,
+  mojibake: readonly number[],
 ): string[] {
   const warnings: string[] = []
   if (format.sample === 'Identity')
@@ -112,6 +119,11 @@ function warningsOf(
       warnings.push(`Source ${source.name}: ${percent(keptOf(of), human)} of its human-written rows were kept.`)
     if (human > 0 && duplicates / human > MOSTLY_DUPLICATES)
       warnings.push(`Source ${source.name}: ${percent(duplicates, human)} of its human-written rows are duplicates.`)
+    const garbled = mojibake[i] ?? 0
+    if (garbled > 0)
+      warnings.push(
+        `Source ${source.name}: ${garbled} texts look like UTF-8 that was read in another encoding ("Ã©" for "é"). They were kept as they are.`,
+      )
     if (source.license.expression === '')
       warnings.push(
         `Source ${source.name}: no licence is declared${licensePolicy.requireDeclared ? '' : ', and licensePolicy does not require one'}.`,
@@ -172,6 +184,13 @@ export function markdownOf(report: Report): string {
         ]),
       ),
     ]),
+    ...section(
+      'What copying the input would score',
+      report.copyBaselines.map(
+        ({ kind, examples: of, wordF1 }) =>
+          `- ${kind}, ${of} examples: ${(100 * wordF1).toFixed(1)} % of the words (F1)`,
+      ),
+    ),
     ...section(
       'Largest duplicate clusters',
       report.largestClusters.map(({ id, size, excerpt }) => `- ${size} × ${id}: ${plain(excerpt)}`),
