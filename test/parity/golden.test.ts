@@ -13,6 +13,8 @@ import {
   type AdapterTensor,
   type Architecture,
   type Batch,
+  engineInfo,
+  type InstructionPath,
   loadModel,
   type Model,
   type Quantization,
@@ -112,6 +114,25 @@ const lora = {
 const ROUNDING = 2e-5
 /** Ten AdamW steps of 1e-2: where a gradient is near 0, m / sqrt(v) magnifies its rounding up to a part of one step. */
 const AFTER_TEN_STEPS = 2e-3
+const F32 = {
+  nll: ROUNDING,
+  logits: ROUNDING,
+  gradient: ROUNDING,
+  losses: 10 * ROUNDING,
+  norms: 100 * ROUNDING,
+  trained: AFTER_TEN_STEPS,
+}
+/**
+ * What the instruction paths may differ by. With bf16 factors: no more than PEFT itself does in bf16 from these same float32 goldens, the
+ * smaller of its errors under torch.autocast and with a bf16 base, unquantised (torch 2.15; beside it ours were nll 4.8e-4, logits 8.6e-3,
+ * losses 3.1e-3, norms 6.6e-2, trained 0.14).
+ */
+const TOLERANCE: Readonly<Record<InstructionPath, typeof F32>> = {
+  baseline: F32,
+  avx2: F32,
+  avx512: F32,
+  avx512_bf16: { nll: 9.5e-4, logits: 3.3e-2, gradient: 0.136, losses: 7.2e-3, norms: 7.7e-2, trained: 0.148 },
+}
 
 function compare(actual: readonly AdapterTensor[], prefix: string, tolerance: number): void {
   assert.deepEqual(actual.map(({ name }) => name).sort(), namesUnder(prefix).sort())
@@ -160,10 +181,16 @@ async function lastLogits(model: Model, adapter: Adapter, batch: Batch): Promise
   return logits!
 }
 
-async function compareGradients(model: Model, adapter: Adapter, batch: Batch, prefix: string): Promise<void> {
+async function compareGradients(
+  model: Model,
+  adapter: Adapter,
+  batch: Batch,
+  prefix: string,
+  tolerance: number,
+): Promise<void> {
   const { labelTokens: counted } = await model.accumulate(adapter, batch, 1)
   assert.equal(counted, labelTokens)
-  compare(adapter.gradients(), prefix, ROUNDING)
+  compare(adapter.gradients(), prefix, tolerance)
   model.discardGradients(adapter)
 }
 
@@ -172,44 +199,50 @@ function close(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance
   assert.ok(error < tolerance, `relative error ${error}`)
 }
 
-for (const type of ['none', 'nf4'] as const) {
-  suite(`PyTorch + PEFT${type === 'nf4' ? ' + bitsandbytes, NF4 with double quantisation' : ', unquantised base'}`, () => {
+const pathsAndTypes = engineInfo().instructionPaths.flatMap((path) =>
+  (['none', 'nf4'] as const).map((type) => ({ path, type })),
+)
+
+for (const { path: instructionPath, type } of pathsAndTypes) {
+  const tolerance = TOLERANCE[instructionPath]
+  suite(`${instructionPath}: PyTorch + PEFT${type === 'nf4' ? ' + bitsandbytes, NF4 with double quantisation' : ', unquantised base'}`, () => {
     let model: Model
     let adapter: Adapter
     before(async () => {
-      model = await loadModel(architecture, base, { quantization: quantizationOf(type), threads: 2 })
+      model = await loadModel(architecture, base, { quantization: quantizationOf(type), threads: 2, instructionPath })
       adapter = await model.loadAdapter(lora, adapterTensors('adapter/'))
     })
     after(() => model.close())
 
     test('the loss of the base model, per document', async () => {
       const { nll } = await model.evaluate(undefined, batch)
-      close(nll, doubles(`${type}/nll`), ROUNDING)
+      close(nll, doubles(`${type}/nll`), tolerance.nll)
     })
 
     test('the logits with the adapter, by way of the cache', async () => {
-      close(await lastLogits(model, adapter, batch), floats(`${type}/logits`), ROUNDING)
+      close(await lastLogits(model, adapter, batch), floats(`${type}/logits`), tolerance.logits)
     })
 
-    test('every gradient of the adapter', () => compareGradients(model, adapter, batch, `${type}/gradient/`))
+    test('every gradient of the adapter', () =>
+      compareGradients(model, adapter, batch, `${type}/gradient/`, tolerance.gradient))
 
     test('rank-stabilised, alpha / √rank: the same gradients where that is the same scale', async () => {
       // PEFT's own words: self.scaling[adapter_name] = lora_alpha / math.sqrt(r)
       const config = { ...lora, rankStabilized: true, alpha: settings.alpha / Math.sqrt(settings.rank) }
       const stabilized = await model.loadAdapter(config, adapterTensors('adapter/'))
       await model.accumulate(stabilized, batch, 1)
-      compare(stabilized.gradients(), `${type}/gradient/`, ROUNDING)
+      compare(stabilized.gradients(), `${type}/gradient/`, tolerance.gradient)
       model.discardGradients(stabilized)
       const plain = await model.loadAdapter({ ...config, rankStabilized: false }, adapterTensors('adapter/'))
       await model.accumulate(plain, batch, 1)
-      assert.throws(() => compare(plain.gradients(), `${type}/gradient/`, 100 * ROUNDING))
+      assert.throws(() => compare(plain.gradients(), `${type}/gradient/`, 5 * tolerance.gradient))
     })
 
     test('ten AdamW steps: each loss, each gradient norm, and the adapter at the end', async () => {
       const { losses, norms } = await learn(model, adapter, batch, 10)
-      close(losses, doubles(`${type}/losses`), 10 * ROUNDING)
-      close(norms, doubles(`${type}/norms`), 100 * ROUNDING)
-      compare(adapter.tensors(), `${type}/trained/`, AFTER_TEN_STEPS)
+      close(losses, doubles(`${type}/losses`), tolerance.losses)
+      close(norms, doubles(`${type}/norms`), tolerance.norms)
+      compare(adapter.tensors(), `${type}/trained/`, tolerance.trained)
     })
   })
 }
@@ -245,7 +278,7 @@ for (const [family, config] of Object.entries(settings.configs))
             close(await lastLogits(model, adapter, own), floats(`${family}/none/logits`), ROUNDING)
           })
           test('every gradient of an adapter on all linear layers', () =>
-            compareGradients(model, adapter, own, `${family}/gradient/`))
+            compareGradients(model, adapter, own, `${family}/gradient/`, ROUNDING))
         }
 
         test('twenty AdamW steps, loss by loss', async () => {

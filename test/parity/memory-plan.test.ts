@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { after, suite, test } from 'node:test'
 import { linearModules } from '../../trainer-image/model/llama.ts'
-import { type Architecture, loadModel, type Quantization } from '../../trainer-image/native/index.ts'
+import { type Architecture, engineInfo, loadModel, type Quantization } from '../../trainer-image/native/index.ts'
 import { type MemoryNeeds, memoryItems } from '../../trainer-image/train/memory-plan.ts'
 import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
 
@@ -66,12 +66,16 @@ const cases: readonly Case[] = [
   },
 ]
 
+const { instructionPath: f32Path, instructionPaths } = engineInfo()
+const bf16Path = instructionPaths.filter((path) => path === 'avx512_bf16')
+const everyCase = [f32Path, ...bf16Path].flatMap((instructionPath) => cases.map((c) => ({ ...c, instructionPath })))
+
 suite('the engine takes what was planned', () => {
-  for (const { name, architecture, quantization, threads, documents, microBatchSize } of cases)
+  for (const { name, architecture, quantization, threads, documents, microBatchSize, instructionPath } of everyCase)
     for (const policy of policies)
-      test(`${name}, ${policy}`, async () => {
+      test(`${name}, ${policy}, ${instructionPath}`, async () => {
         const { tensors, dispose } = randomWeights(architecture)
-        const options = { quantization, threads, activationCheckpointing: policy }
+        const options = { quantization, threads, activationCheckpointing: policy, instructionPath }
         const model = await loadModel(architecture, tensors, options)
         dispose()
         const adapter = await model.createAdapter(lora)
@@ -98,6 +102,7 @@ suite('the engine takes what was planned', () => {
           quantization,
           lora: { rank: lora.rank, targetModules: linearModules(architecture) },
           threads,
+          bf16Products: instructionPath === 'avx512_bf16',
           lengths: {
             longestSequence,
             longestDocument: Math.max(...documents),
@@ -135,6 +140,7 @@ test('a generation between two steps takes its keys and values, and no more scra
     lengths: { longestSequence: 512, longestDocument: 512, shortestDocument: 512, mostDocuments: 1, mostLabels: 511 },
     microBatchSize: 1,
     maxSequenceLength: 512,
+    bf16Products: false,
     heldByNode: 0,
   }
   assert.equal(model.memory().residentBytes - residentBytes, memoryItems(needs, 'Selective').generation)

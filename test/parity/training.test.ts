@@ -3,7 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, suite, test } from 'node:test'
-import { type Adapter, type Batch, type LoraConfig, loadModel, type Model } from '../../trainer-image/native/index.ts'
+import {
+  type Adapter,
+  type Batch,
+  engineInfo,
+  type LoraConfig,
+  loadModel,
+  type Model,
+} from '../../trainer-image/native/index.ts'
 import { readOptimizer, writeOptimizer } from '../../trainer-image/train/resume-files.ts'
 import { lora, oddArchitecture, pack, random, randomDocument, randomWeights, relativeError } from './random-model.ts'
 
@@ -42,6 +49,7 @@ function micro(begin: number, end: number): Batch {
 const REORDERED = 1e-5
 
 suite('training', () => {
+  const { instructionPaths } = engineInfo()
   const { tensors, dispose } = randomWeights(oddArchitecture)
   let model: Model
   before(async () => {
@@ -100,15 +108,18 @@ suite('training', () => {
     assert.ok(error < REORDERED, String(error))
   })
 
-  test('trap 2: a document does not see its neighbour: changing one leaves the other’s loss bit for bit', async () => {
-    const first = randomDocument(90, vocabulary, 1)
-    const second = randomDocument(70, vocabulary, 2)
-    const changed = first.map((token) => (token + 1) % vocabulary)
-    const before = await model.evaluate(undefined, pack([[first, second]]))
-    const after = await model.evaluate(undefined, pack([[changed, second]]))
-    assert.notEqual(before.nll[0], after.nll[0])
-    assert.equal(before.nll[1], after.nll[1])
-  })
+  for (const instructionPath of instructionPaths)
+    test(`trap 2: a document does not see its neighbour: changing one leaves the other’s loss bit for bit, ${instructionPath}`, async () => {
+      const model = await loadModel(oddArchitecture, tensors, { quantization, threads: 2, instructionPath })
+      const first = randomDocument(90, vocabulary, 1)
+      const second = randomDocument(70, vocabulary, 2)
+      const changed = first.map((token) => (token + 1) % vocabulary)
+      const before = await model.evaluate(undefined, pack([[first, second]]))
+      const after = await model.evaluate(undefined, pack([[changed, second]]))
+      assert.notEqual(before.nll[0], after.nll[0])
+      assert.equal(before.nll[1], after.nll[1])
+      model.close()
+    })
 
   test('trap 10: a batch without labels has no loss, no gradient and no NaN', async () => {
     const adapter = await adapterOf(lora)
@@ -169,8 +180,11 @@ suite('training', () => {
     // Of rank 64 the matrices on the side of the 72 have 4608 values: moments in 8 bits beside others in f32.
     { optimizer: 'AdamW8bit', rank: 64, in8: 3 * oddArchitecture.layers },
   ] as const
-  for (const { optimizer, rank, in8 } of optimizers)
-    test(`traps 11 and 12: ${optimizer}, training resumed from a checkpoint’s files goes on bit for bit`, async () => {
+  const ways = optimizers.flatMap((way) => instructionPaths.map((instructionPath) => ({ ...way, instructionPath })))
+  for (const { optimizer, rank, in8, instructionPath } of ways)
+    test(`traps 11 and 12: ${optimizer}, training resumed from a checkpoint’s files goes on bit for bit, ${instructionPath}`, async () => {
+      const options = { quantization, threads: 2, instructionPath }
+      let model = await loadModel(oddArchitecture, tensors, options)
       const config = { ...lora, rank, alpha: 2 * rank, dropout: 0.1, optimizer }
       const straight = await model.createAdapter(config)
       const labelTokens = sequences.flat().reduce((sum, document) => sum + document.length - 6, 0)
@@ -190,15 +204,15 @@ suite('training', () => {
       const folder = mkdtempSync(join(tmpdir(), 'optimizer-'))
       await writeOptimizer(folder, saved.optimizer)
       const losses = await train(straight, 4, 6)
-      const other = await loadModel(oddArchitecture, tensors, { quantization, threads: 2 })
       model.close()
-      model = other
+      model = await loadModel(oddArchitecture, tensors, options)
       const resumed = await model.loadAdapter(config, saved.tensors)
       resumed.restoreOptimizer(await readOptimizer(folder, saved.tensors))
       rmSync(folder, { recursive: true })
       assert.deepEqual(await train(resumed, 4, 6), losses)
       assert.deepEqual(resumed.tensors(), straight.tensors())
       assert.deepEqual(resumed.optimizerState(), straight.optimizerState())
+      model.close()
     })
 
   test('moments of another optimizer are refused', async () => {

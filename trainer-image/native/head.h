@@ -17,7 +17,7 @@ inline int64_t head_rows(int64_t vocabulary) {
 
 // Floats that a product of R rows with a block of W takes.
 inline int64_t head_block_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
-  return w.product_scratch(backend, threads, rows, w.rows() < kVocabularyBlock ? w.rows() : kVocabularyBlock);
+  return w.product_scratch(backend, threads, rows, kVocabularyBlock);
 }
 
 // Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.

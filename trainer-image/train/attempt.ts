@@ -62,6 +62,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       quantization: quantizationOf(config),
       lora: { ...adapterConfig, optimizer: optimizerOf(config) },
       threads: environment.threads,
+      bf16Products: environment.instructionPath === 'avx512_bf16',
       lengths: plan.lengths,
       ...config.training,
       heldByNode: process.memoryUsage.rss(),
@@ -95,6 +96,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const options = {
     quantization: quantizationOf(config),
     threads: environment.threads,
+    instructionPath: environment.instructionPath,
     activationCheckpointing,
     onProgress: beat,
   }
@@ -169,8 +171,7 @@ async function unquantizedLossOf(
   // A base that was saved in 4 bits is nowhere in 16.
   if (config.quantization.type !== 'NF4' || opened.quantization !== undefined) return undefined
   const { beat } = live
-  if (fitsUnquantized(opened))
-    return leavingOn(signal, measureUnquantized(opened, environment.threads, sets, { signal, beat }))
+  if (fitsUnquantized(opened)) return leavingOn(signal, measureUnquantized(opened, environment, sets, { signal, beat }))
   context.log.info('the unquantised base does not fit the memory limit; its loss is not measured')
   return undefined
 }

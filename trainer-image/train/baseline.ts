@@ -10,6 +10,7 @@ import { type Adapter, loadModel, type Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import { availableMemory } from './memory.ts'
 import type { EvaluationSets } from './plan.ts'
+import type { Environment } from './run-config.ts'
 import type { Work } from './work.ts'
 
 /** What was measured at one step: the figures, and the losses of the single texts that they are made of. */
@@ -92,12 +93,13 @@ export const fitsUnquantized = (opened: OpenedModel, available: number = availab
 /** What quantisation alone costs: the loss of the same subset on the base as it was stored. Loaded, measured, closed. */
 export async function measureUnquantized(
   opened: OpenedModel,
-  threads: number,
+  { threads, instructionPath }: Pick<Environment, 'threads' | 'instructionPath'>,
   { own }: EvaluationSets,
   work: Work,
 ): Promise<number | undefined> {
   const quantization = { type: 'None', blockSize: 64, doubleQuantization: false } as const
-  const model = await loadModel(opened.architecture, opened.tensors, { quantization, threads, onProgress: work.beat })
+  const options = { quantization, threads, instructionPath, onProgress: work.beat }
+  const model = await loadModel(opened.architecture, opened.tensors, options)
   try {
     return estimateLoss(await evaluateLoss(model, undefined, own, work), own.seed).loss
   } finally {

@@ -33,7 +33,7 @@ afterEach(() => rmSync(run, { recursive: true }))
 
 const environment = {
   threads: 2,
-  instructionPath: 'avx2',
+  instructionPath: 'avx2' as const,
   oneDnnVersion: '3.9',
   compiler: 'gcc',
   node: 'v24',

@@ -80,8 +80,8 @@ const rules: readonly Rule[] = [
   rule(
     'quantization.computeDtype',
     (c) => c.quantization.computeDtype,
-    (type) => ['', 'Auto', 'Float32'].includes(type),
-    'Auto or Float32 on a CPU',
+    (type) => ['', 'Auto', 'Float32', 'BFloat16'].includes(type),
+    'Auto, Float32 or BFloat16',
   ),
   rule(
     'lora.rank',

@@ -36,6 +36,7 @@ const needs: MemoryNeeds = {
   lengths: { longestSequence: 1024, longestDocument: 1024, shortestDocument: 128, mostDocuments: 8, mostLabels: 1024 },
   microBatchSize: 4,
   maxSequenceLength: 1024,
+  bf16Products: false,
   heldByNode: 200 * MiB,
 }
 const totals = Object.fromEntries(

@@ -52,6 +52,8 @@ export interface MemoryNeeds {
   /** Absent optimizer: AdamW. */
   readonly lora: Pick<LoraConfig, 'rank' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
   readonly threads: number
+  /** Products with frozen weights take bf16 factors: bf16_matmul.h. */
+  readonly bf16Products: boolean
   readonly lengths: Lengths
   readonly microBatchSize: number
   readonly maxSequenceLength: number
@@ -145,32 +147,42 @@ function tileFloats(threads: number, columns: number, nf4Block: number | undefin
 }
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
 
+/** x and W as pairs of bf16, and what each thread decodes of W: bf16_matmul.h. */
+function bf16Floats(
+  threads: number,
+  tokens: number,
+  [out, input]: readonly [number, number],
+  nf4Block?: number,
+): number {
+  const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, input)
+  const decoded = ((step * 32) / divisor(step, 32)) * input
+  const [rows, columns] = [up(out, 32), up(input, 32)]
+  return 16 + threads * up(decoded, 16) + (rows * columns + (tokens + 14) * Math.max(rows, columns)) / 2
+}
+
 /** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */
 const vocabularyBlock = 4096
 const logitsBytes = 64 * 2 ** 20
 
-function headBytes({ architecture, threads }: MemoryNeeds, { labels }: PassShape): number {
+function headBytes({ architecture, threads, bf16Products }: MemoryNeeds, { labels }: PassShape): number {
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
   const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
   const part = Math.min(labels, most)
-  const weights = Math.max(vocabularyBlock * hidden, tileFloats(threads, hidden, undefined))
-  const scratch = Math.max(
-    part * (vocabulary + vocabularyBlock) + vocabularyBlock * hidden,
-    part * vocabulary + weights,
-  )
+  const product = bf16Products ? bf16Floats(threads, part, [vocabularyBlock, hidden]) : vocabularyBlock * hidden
+  const weights = Math.max(product, tileFloats(threads, hidden, undefined))
+  const scratch = Math.max(part * (vocabulary + vocabularyBlock) + product, part * vocabulary + weights)
   return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
 }
 
 function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
-  const { architecture, quantization, threads, lora } = needs
+  const { architecture, quantization, threads, lora, bf16Products } = needs
   const { hidden, ffn, q, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
   const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
-  const decoded = Math.max(
-    qkv * hidden,
-    2 * ffn * hidden,
-    ...shapes.map(([, input]) => tileFloats(threads, input, nf4Block)),
-  )
+  const products = bf16Products
+    ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
+    : [qkv * hidden, 2 * ffn * hidden]
+  const decoded = Math.max(...products, ...shapes.map(([, input]) => tileFloats(threads, input, nf4Block)))
   const loraPanels = Math.max(
     ...shapes.map(([out, input]) => (threads + 1) * (input + out + 112) * up(lora.rank, 32)), // lora.h
   )

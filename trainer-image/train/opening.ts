@@ -10,6 +10,7 @@ import {
   type Adapter,
   type Architecture,
   engineInfo,
+  type InstructionPath,
   type LoraConfig,
   type Model,
   type Optimizer,
@@ -37,16 +38,28 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
   refuseDevice(asked.backend)
   const stored = await readRunConfig(runDirectory)
   const config = stored === undefined ? asked : continuedConfig(stored, asked)
-  const { instructionPath, oneDnnVersion, compiler } = engineInfo()
+  const { oneDnnVersion, compiler } = engineInfo()
   const environment: Environment = {
     threads: stored?.environment.threads ?? threadsOfQuota(),
-    instructionPath,
+    instructionPath: instructionPathOf(config),
     oneDnnVersion,
     compiler,
     node: process.version,
     microBatchSize: config.training.microBatchSize,
   }
   return { config, environment, templateDate: stored?.templateDate ?? templateDate, stored }
+}
+
+/** Auto means float32 products on a CPU (ADR 9). */
+function instructionPathOf({ quantization }: CheckedConfig): InstructionPath {
+  const { instructionPath, instructionPaths } = engineInfo()
+  if (quantization.computeDtype !== 'BFloat16') return instructionPath
+  const path = instructionPaths.find((name) => name === 'avx512_bf16')
+  if (path) return path
+  throw new JobFailure(
+    'ConfigurationInvalid',
+    'quantization.computeDtype is BFloat16; expected Auto or Float32 on a processor without AVX-512 BF16',
+  )
 }
 
 /** Auto means the CPU only where there is no device: never a silent CPU run beside an unusable GPU. */

@@ -6,7 +6,7 @@ import { inexactness, resumedProgress, standingOnDisk } from './resume.ts'
 
 const environment = {
   threads: 2,
-  instructionPath: 'avx2',
+  instructionPath: 'avx2' as const,
   oneDnnVersion: '3.9',
   compiler: 'gcc',
   node: 'v24',

@@ -67,7 +67,7 @@ for (const { words, change } of refusals)
 
 const environment = {
   threads: 2,
-  instructionPath: 'avx2',
+  instructionPath: 'avx2' as const,
   oneDnnVersion: '3.9',
   compiler: 'gcc 12',
   node: 'v24',
@@ -125,7 +125,7 @@ test('another effective batch is refused', () => {
 
 test('what a resume on another machine differs in is named', () => {
   assert.deepEqual(differences(environment, environment), [])
-  assert.deepEqual(differences(environment, { ...environment, instructionPath: 'avx512' }), [
+  assert.deepEqual(differences(environment, { ...environment, instructionPath: 'avx512' as const }), [
     'instructionPath was avx2 and is avx512',
   ])
 })

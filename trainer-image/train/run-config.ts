@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
+import type { InstructionPath } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import { type CheckedConfig, checkConfig } from './configuration.ts'
 import type { MemoryPlan } from './memory-plan.ts'
@@ -9,8 +10,8 @@ import type { MemoryPlan } from './memory-plan.ts'
 /** What bit equality depends on beside the configuration. */
 export interface Environment {
   readonly threads: number
-  /** 'avx2', 'avx512', …: the kernels that the engine chose on this machine. */
-  readonly instructionPath: string
+  /** The kernels that the run takes on this machine. */
+  readonly instructionPath: InstructionPath
   readonly oneDnnVersion: string
   readonly compiler: string
   readonly node: string

@@ -91,7 +91,7 @@ async function begin(
     config,
     environment: {
       threads: 1,
-      instructionPath: 'avx2',
+      instructionPath: 'avx2' as const,
       oneDnnVersion: '3',
       compiler: 'gcc',
       node: 'v24',
