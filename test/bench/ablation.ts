@@ -73,7 +73,7 @@ try {
   const tokens = examples.reduce((sum, { tokens }) => sum + tokens.length, 0)
   const { instructionPath } = engineInfo()
   console.log(
-    `${cpus()[0]!.model}, ${threads} threads, ${instructionPath}; ${examples.length} texts, ${tokens} tokens\n`,
+    `${cpus()[0]!.model}, ${threads} threads, ${instructionPath}; ${tokens} tokens of text\n`,
   )
   const measured: Measured[] = []
   for (const { works, way } of chosen(ways)) {
@@ -95,8 +95,8 @@ async function train(way: Way, examples: readonly Example[]): Promise<{ seconds:
   const model = await openFolder(join(claim, baseInClaim), way.base, threads, way.policy)
   const adapter = await model.createAdapter(lora(way.dropout))
   const batches = batchesOf(way, examples)
-  let step = 1
-  await qloraStep(model, adapter, batches[0]!, step)
+  let step = 0
+  if (!isShort) await qloraStep(model, adapter, batches[0]!, ++step)
   let seconds = Number.POSITIVE_INFINITY
   for (let epoch = 0; epoch < pairs; epoch++) {
     const start = performance.now()
@@ -137,4 +137,6 @@ function padded(example: Example, width: number): Example {
 }
 
 /** Which label a token has costs the same. */
-const labelled = (batch: Batch): Batch => ({ ...batch, labels: batch.labels.map((label) => Math.max(label, 0)) })
+function labelled(batch: Batch): Batch {
+  return { ...batch, labels: batch.labels.map((label) => Math.max(label, 0)) }
+}
