@@ -18,5 +18,6 @@ suite('the kernels', () =>
       'attention backward bf16',
       'lora dA bf16',
       'adamw8bit has the bits',
+      'at its true shape: attention of 3B',
     ],
   }))

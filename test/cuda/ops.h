@@ -7,5 +7,6 @@ void weight_cases();
 void elementwise_cases();
 void training_cases();
 void attention_cases();
+void large_cases();
 
 }  // namespace humanizer::cuda

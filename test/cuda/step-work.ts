@@ -1,0 +1,126 @@
+/** Operations and bytes of each operation of a QLoRA training step, as the kernels of trainer-image/native/*.cu move them. */
+
+export interface Model {
+  readonly layers: number
+  readonly hidden: number
+  readonly intermediate: number
+  readonly queries: number
+  readonly keyValues: number
+  readonly vocabulary: number
+}
+
+export interface Step {
+  /** Tokens of the micro-batch, all labelled. */
+  readonly tokens: number
+  /** Tokens of each packed document: what attention grows with. */
+  readonly document: number
+  readonly rank: number
+  /** Full runs each layer forward again before its backward pass. */
+  readonly recompute: 'None' | 'Full'
+}
+
+/** What bounds an operation's share of the limit: the large products, attention, LoRA's thin products, or memory alone. */
+export type Kind = 'products' | 'attention' | 'thin' | 'memory' | 'mask'
+
+export interface Work {
+  readonly name: string
+  readonly kind: Kind
+  /** Multiplications and additions on tensor cores. */
+  readonly flops: number
+  /** Read from and written to the device's memory. */
+  readonly bytes: number
+  /** 32-bit integer operations of one lane. */
+  readonly integers: number
+}
+
+export const llama3B: Model = {
+  layers: 28,
+  hidden: 3072,
+  intermediate: 8192,
+  queries: 3072,
+  keyValues: 1024,
+  vocabulary: 128256,
+}
+
+const BF16 = 2
+const F32 = 4
+/** Four bits, an 8-bit scale per 64 values and an f32 one per 256 of those. */
+const NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
+/** A Philox counter of ten rounds serves four values: about 100 operations. */
+const INTEGERS_OF_A_MASK_VALUE = 26
+
+interface Linear {
+  readonly in: number
+  readonly out: number
+  /** How many LoRA modules read the same input; each draws its own mask. */
+  readonly modules: readonly number[]
+}
+
+function linears(m: Model): readonly Linear[] {
+  return [
+    { in: m.hidden, out: m.queries + 2 * m.keyValues, modules: [m.queries, m.keyValues, m.keyValues] },
+    { in: m.queries, out: m.hidden, modules: [m.hidden] },
+    { in: m.hidden, out: 2 * m.intermediate, modules: [m.intermediate, m.intermediate] },
+    { in: m.intermediate, out: m.hidden, modules: [m.hidden] },
+  ]
+}
+
+/** Weights of the frozen linear layers and the head: the N of "4N operations a token". */
+export const computeParameters = (m: Model): number =>
+  m.layers * sum(linears(m).map((l) => l.in * l.out)) + m.hidden * m.vocabulary
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0)
+
+export const loraParameters = (m: Model, rank: number): number =>
+  m.layers * sum(linears(m).flatMap((l) => l.modules.map((out) => rank * (l.in + out))))
+
+/** One micro-batch with its optimizer step. */
+export function stepWork(m: Model, s: Step): readonly Work[] {
+  const T = s.tokens
+  const forwards = s.recompute === 'Full' ? 2 : 1
+  const each = linears(m)
+  const weights = sum(each.map((l) => l.in * l.out))
+  const activations = sum(each.map((l) => T * (l.in + l.out) * BF16))
+  const heads = T * m.queries * BF16
+  const keys = T * m.keyValues * BF16
+  const layer = (name: string, kind: Kind, times: number, flops: number, bytes: number, integers = 0): Work => ({
+    name,
+    kind,
+    flops: m.layers * times * flops,
+    bytes: m.layers * times * bytes,
+    integers: m.layers * times * integers,
+  })
+  const modules = each.flatMap((l) => l.modules.map((out) => ({ in: l.in, out })))
+  const thin = sum(modules.map((l) => 2 * T * s.rank * (l.in + l.out)))
+  const drawn = sum(modules.map((l) => T * l.in)) * INTEGERS_OF_A_MASK_VALUE
+  const forwardBytes = sum(modules.map((l) => T * (l.in + 2 * l.out) * BF16))
+  const backwardBytes = sum(modules.map((l) => T * (2 * l.out + 3 * l.in) * BF16))
+  const adapter = loraParameters(m, s.rank)
+  const head = m.hidden * m.vocabulary
+  const logits = T * m.vocabulary
+  return [
+    layer('linear layers, forward', 'products', forwards, 2 * T * weights, weights * BF16 + activations),
+    layer('linear layers, gradient of the input', 'products', 1, 2 * T * weights, weights * BF16 + activations),
+    layer('NF4 dequantisation', 'memory', forwards + 1, 0, weights * (NF4 + BF16)),
+    layer('attention forward', 'attention', forwards, 2 * T * s.document * m.queries, 2 * (heads + keys)),
+    // Seven products where five would do: dK and dV are one kernel, dQ another, so that no sum needs an atomic.
+    layer('attention backward', 'attention', 1, 7 * T * s.document * m.queries, 8 * heads + 6 * keys),
+    layer('LoRA forward', 'thin', forwards, thin, forwardBytes),
+    layer('LoRA backward', 'thin', 1, 2 * thin, backwardBytes),
+    layer("LoRA's mask, drawn", 'mask', forwards + 2, 0, 0, drawn),
+    layer('RMSNorm, forward and backward', 'memory', 1, 0, T * m.hidden * BF16 * 2 * (2 * forwards + 4)),
+    layer('RoPE, forward and backward', 'memory', forwards + 1, 0, 2 * (heads + keys)),
+    layer('SwiGLU forward', 'memory', forwards, 0, 3 * T * m.intermediate * BF16),
+    layer('SwiGLU backward', 'memory', 1, 0, 5 * T * m.intermediate * BF16),
+    {
+      name: "head's products, logits and their gradient",
+      kind: 'products',
+      flops: 4 * T * head,
+      bytes: 2 * head * BF16 + logits * (F32 + BF16),
+      integers: 0,
+    },
+    { name: 'cross-entropy', kind: 'memory', flops: 0, bytes: logits * (2 * F32 + BF16), integers: 0 },
+    // Norm, gradient twice, parameter twice, two moments of a byte twice.
+    { name: '8-bit AdamW and the norm', kind: 'memory', flops: 0, bytes: adapter * (5 * F32 + 4), integers: 0 },
+  ]
+}
