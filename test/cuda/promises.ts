@@ -10,7 +10,11 @@ export interface Promised {
 
 export const promises: readonly Promised[] = [
   { file: 'attention.cu', kernel: /^forward_kernel/, has: ['tensorProducts', 'matrixLoads', 'asyncCopies'] },
-  { file: 'attention_backward.cu', kernel: /^(keys|queries)_kernel/, has: ['tensorProducts', 'matrixLoads', 'asyncCopies'] },
+  {
+    file: 'attention_backward.cu',
+    kernel: /^(keys|queries)_kernel/,
+    has: ['tensorProducts', 'matrixLoads', 'asyncCopies'],
+  },
   { file: 'lora.cu', kernel: /^tile_product_kernel<bf16/, has: ['tensorProducts', 'matrixLoads'] },
   { file: 'lora.cu', kernel: /^tile_product_kernel<bf16, (Plain|Dropped)<bf16, true/, has: ['wideLoads'] },
   { file: 'rmsnorm.cu', kernel: /, true>/, has: ['wideLoads', 'wideStores'] },
