@@ -83,7 +83,7 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 	@node test/cuda/report.ts --check
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
-	  $(filter-out %.txt %.ts %.sh,$(CUDA_SOURCES))
+	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES))
 
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
