@@ -56,11 +56,23 @@ const results: Readonly<Record<string, object>> = {
         step: 30,
         digest: digestOf('2'),
         path: 'runs/x/checkpoint-30',
-        evaluation: { step: 30, loss: 1.9 },
+        evaluation: {
+          step: 30,
+          loss: 1.9,
+          metrics: [
+            { name: 'improvement', value: 0.11, low: 0.1, high: 0.12 },
+            { name: 'copyRate', value: 0 },
+          ],
+        },
         best: true,
       },
     ],
     exact: true,
+    diagnosis: {
+      verdict: 'Overfitting',
+      findings: [{ verdict: 'Overfitting', evidence: 'loss rose' }],
+      advice: ['less'],
+    },
   },
 }
 const fieldOf: Readonly<Record<string, string>> = { prepare: 'preparation', fetch: 'fetch', train: 'run' }

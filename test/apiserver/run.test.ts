@@ -43,6 +43,22 @@ test('a dataset and a run go from YAML to Succeeded, with every child as designe
     ],
   )
   assert.deepEqual([status?.progress?.percent, status?.progress?.trainLoss, status?.failures], ['100%', '1.8400', 0])
+  assert.deepEqual(status?.checkpoints?.at(-1)?.metrics, [
+    { name: 'improvement', value: '0.110000', low: '0.100000', high: '0.120000' },
+    { name: 'copyRate', value: '0.000000' },
+  ])
+  assert.equal(status?.diagnosis?.verdict, 'Overfitting')
+  assert.deepEqual(
+    status?.checklist?.flatMap(({ item, done }) => (done ? [item] : [])),
+    [
+      'DataLicensesVerified',
+      'SplitCreated',
+      'BaselineCaptured',
+      'ConfigurationDocumented',
+      'AdapterVerified',
+      'EvaluatedAfterTraining',
+    ],
+  )
   assert.ok(status?.conditions?.every(({ observedGeneration }) => observedGeneration === metadata.generation))
   assert.deepEqual(
     kubelet.seen.map(({ job }) => job),

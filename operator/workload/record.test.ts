@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Cluster, KubeObject } from '../kube/cluster.ts'
+import { type Condition, setCondition } from '../kube/conditions.ts'
+import { record } from './record.ts'
+
+type Told = KubeObject & { status?: { conditions?: Condition[] } }
+
+const now = new Date('2026-01-01T00:00:00Z')
+const says = (conditions: Condition[], type: string, status: Condition['status'], reason: string): Condition[] =>
+  setCondition(conditions, { type, status, reason, message: `${reason} in words`, observedGeneration: 1 }, now)
+const objectWith = (conditions: Condition[]): Told => ({
+  apiVersion: 'humanizer.dev/v1alpha1',
+  kind: 'QLoRARun',
+  metadata: { name: 'prose', namespace: 'team' },
+  status: { conditions },
+})
+
+/** What is told of a change from one list of conditions to another. */
+async function eventsOf(before: Condition[], after: Condition[]): Promise<string[]> {
+  const events: string[] = []
+  const cluster = {
+    writeStatus: async (object: Told, status: Told['status']) => ({ ...object, status }),
+    event: async (_: KubeObject, type: string, reason: string) => void events.push(`${type} ${reason}`),
+  } as unknown as Cluster
+  await record<Told>(cluster, objectWith(before), { conditions: after })
+  return events
+}
+
+const training = says([], 'Ready', 'False', 'Training')
+
+test('a new reason for Ready is told once, as a warning only when the object is stalled', async () => {
+  assert.deepEqual(await eventsOf([], training), ['Normal Training'])
+  assert.deepEqual(await eventsOf(training, training), [])
+  const stalled = says(says(training, 'Ready', 'False', 'NonFinite'), 'Stalled', 'True', 'NonFinite')
+  assert.deepEqual(await eventsOf(training, stalled), ['Warning NonFinite'])
+})
+
+test('a diagnosis is told beside it: a sick run as a warning, although it succeeded', async () => {
+  const succeeded = says(training, 'Ready', 'True', 'Succeeded')
+  const sick = says(succeeded, 'Healthy', 'False', 'Overfitting')
+  assert.deepEqual(await eventsOf(training, sick), ['Normal Succeeded', 'Warning Overfitting'])
+  assert.deepEqual(await eventsOf(sick, sick), [])
+  const healthy = says(succeeded, 'Healthy', 'True', 'Healthy')
+  assert.deepEqual(await eventsOf(succeeded, healthy), ['Normal Healthy'])
+})
