@@ -20,6 +20,5 @@ export const metricDirections = {
   extracted: 'Lower',
   copyRate: 'Lower',
   styleDistance: 'Lower',
-  detector: 'None',
 } as const satisfies Record<string, 'Lower' | 'Higher' | 'None'>
 export type MetricName = keyof typeof metricDirections

@@ -150,8 +150,8 @@ const cases: {
   },
   {
     a_gate: 'cannot compare a metric without a better way',
-    gate: { metric: 'detector', maxRegression: '0', against: 'Baseline', enforcement: 'Enforce' },
-    metrics: { ...candidate, figures: [{ name: 'detector', value: '0.8', baseline: '0.7' }] },
+    gate: { metric: 'lengthRatio', maxRegression: '0', against: 'Baseline', enforcement: 'Enforce' },
+    metrics: { ...candidate, figures: [{ name: 'lengthRatio', value: '0.8', baseline: '0.7' }] },
     want: 'GateError',
   },
   {
@@ -174,7 +174,7 @@ for (const { a_gate, gate, metrics = candidate, serves = active, want } of cases
       serves === 'nothing' ? undefined : adapter(serves, 'prose/checkpoint-12'),
     )
     assert.equal(objection(results)?.reason ?? results[0]?.result, want)
-    assert.match(results[0]?.message ?? '', /evalLoss|copyRate|rougeL|detector|bleu|nothing is active/)
+    assert.match(results[0]?.message ?? '', /evalLoss|copyRate|rougeL|lengthRatio|bleu|nothing is active/)
   })
 
 test('a measured failure outweighs missing evidence, and a warning outweighs nothing', () => {

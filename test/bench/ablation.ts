@@ -72,9 +72,7 @@ try {
   )
   const tokens = examples.reduce((sum, { tokens }) => sum + tokens.length, 0)
   const { instructionPath } = engineInfo()
-  console.log(
-    `${cpus()[0]!.model}, ${threads} threads, ${instructionPath}; ${tokens} tokens of text\n`,
-  )
+  console.log(`${cpus()[0]!.model}, ${threads} threads, ${instructionPath}; ${tokens} tokens of text\n`)
   const measured: Measured[] = []
   for (const { works, way } of chosen(ways)) {
     const work = works[0]
