@@ -50,8 +50,8 @@ test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts $(@:test-%=%)
 
-bench: native ## Measure (SUITE=engine or dedup): prints a table, writes bench.json; engine fails under 60 % of the peak
-	@node test/bench/$(SUITE).ts
+bench: native ## Measure (SUITE=engine, dedup or release): prints a table, writes bench.json; engine fails under 60 % of the peak
+	@$(if $(filter release,$(SUITE)),test/cluster/packages.sh && test/cluster/build.sh &&) node test/bench/$(SUITE).ts
 
 cluster: ## Start a real single-node Kubernetes
 	@test/cluster/up.sh && echo "export KUBECONFIG=$(CACHE)/run/demo/admin.conf PATH=$(CACHE)/bin:\$$PATH"
