@@ -13,7 +13,7 @@ import { writeTerminationMessage } from './job/result.ts'
  */
 
 const usage =
-  'usage: main.ts <prepare|fetch|train|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE]'
+  'usage: main.ts <prepare|fetch|train|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]'
 
 async function readConfiguration(path: string): Promise<unknown> {
   try {
@@ -39,6 +39,7 @@ async function main(): Promise<number> {
       'termination-log': { type: 'string', default: '/dev/termination-log' },
       state: { type: 'string', default: '/tmp/state' },
       desired: { type: 'string', default: '/etc/humanizer-desired/desired.json' },
+      host: { type: 'string' },
     },
   })
   const name = positionals[0] ?? ''
@@ -66,6 +67,7 @@ async function main(): Promise<number> {
     terminationLog: values['termination-log'],
     stateDir: values.state,
     desiredFile: values.desired,
+    host: values.host,
     hubEndpoint: (process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, ''),
   }
 

@@ -163,6 +163,7 @@ test('three lines are a release; the rest has defaults', async () => {
   const { spec } = await create({ source: run })
   assert.deepEqual(spec, {
     source: { run: { name: 'prose', checkpoint: 'Best' } },
+    rollback: { mode: 'Automatic', to: 'Previous', windowSeconds: 1800, maxRestarts: 2, minRequests: 20 },
     serving: { port: 8000 },
     pod: {},
     storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },

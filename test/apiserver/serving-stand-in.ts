@@ -161,29 +161,8 @@ export class ServingPods {
     return pod.state
   }
 
-  async #report({ metadata }: Pod, { ip, startedAt }: StandIn, ready: boolean): Promise<void> {
-    const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' })
-    await this.#client.request('PATCH', `${this.#path('pods')}/${metadata.name}/status`, {
-      contentType: 'application/strategic-merge-patch+json',
-      body: {
-        status: {
-          phase: 'Running',
-          podIP: ip,
-          podIPs: [{ ip }],
-          conditions: [condition('PodScheduled', true), condition('Ready', ready), condition('ContainersReady', ready)],
-          containerStatuses: [
-            {
-              name: 'humanizer',
-              image: 'trainer',
-              imageID: 'trainer',
-              ready,
-              restartCount: 0,
-              state: { running: { startedAt } },
-            },
-          ],
-        },
-      },
-    })
+  #report({ metadata }: Pod, { ip, startedAt }: StandIn, ready: boolean): Promise<void> {
+    return reportRunning(this.#client, `${this.#path('pods')}/${metadata.name}`, { ip, startedAt, ready })
   }
 
   /** Content of a file of the ConfigMap that the pod mounts as `volume`. */
@@ -205,4 +184,34 @@ async function close({ http, calls }: StandIn): Promise<void> {
   http.closeAllConnections()
   http.close()
   await calls?.close(100)
+}
+
+/** What the kubelet says of a pod that runs. `path` is the pod's. */
+export async function reportRunning(
+  client: ApiClient,
+  path: string,
+  { ip, startedAt, ready }: { readonly ip: string; readonly startedAt: string; readonly ready: boolean },
+): Promise<void> {
+  const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' })
+  await client.request('PATCH', `${path}/status`, {
+    contentType: 'application/strategic-merge-patch+json',
+    body: {
+      status: {
+        phase: 'Running',
+        podIP: ip,
+        podIPs: [{ ip }],
+        conditions: [condition('PodScheduled', true), condition('Ready', ready), condition('ContainersReady', ready)],
+        containerStatuses: [
+          {
+            name: 'humanizer',
+            image: 'trainer',
+            imageID: 'trainer',
+            ready,
+            restartCount: 0,
+            state: { running: { startedAt } },
+          },
+        ],
+      },
+    },
+  })
 }

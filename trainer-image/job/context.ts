@@ -15,6 +15,8 @@ export interface JobContext {
   readonly stateDir: string
   /** desired.json of `serve`, mounted from its own ConfigMap. */
   readonly desiredFile: string
+  /** Address that `serve` listens on; all when undefined. */
+  readonly host?: string | undefined
   /** Base URL of the Hugging Face Hub, without a slash at its end. */
   readonly hubEndpoint: string
 }

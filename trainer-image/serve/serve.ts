@@ -64,11 +64,12 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
     podUid: context.podUid,
     ownerUid,
     attempt: 0,
+    ...(context.host !== undefined && { host: context.host }),
     generation: () => release.desired?.generation ?? 0,
   })
   const endpoint = createEndpoint(answering, signal, log)
   endpoint.keepAliveTimeout = KEEP_ALIVE_MILLISECONDS
-  endpoint.listen(config.httpPort)
+  endpoint.listen(config.httpPort, context.host)
   await once(endpoint, 'listening')
   log.info({ http: portOf(endpoint), grpc: calls.port }, 'listening')
   try {

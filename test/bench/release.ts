@@ -1,0 +1,145 @@
+/**
+ * Rollbacks under load: the tiny model on two real serving processes, the real operator on a real API server, 20 requests a second.
+ * Each rollback goes to a digest that was promoted before. Its time is from the API server's answer to the write to the end of the last
+ * response that the earlier adapter gave. Fails beyond 2 s, and when a request fails or is answered by two adapters.
+ */
+import { writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
+import { startApiServer, until } from '../apiserver/api-server.ts'
+import { ReleaseScene } from '../apiserver/release-scene.ts'
+import { Claim } from '../wire/serving-pod.ts'
+import { ServingProcesses } from './serving-processes.ts'
+
+const rollbacks = 50
+const perSecond = 20
+const slowestSeconds = 2
+const port = 8000
+const prompts = ['The old house', 'She said that', 'In the morning', 'A letter came']
+
+interface Answer {
+  readonly prompt: string
+  readonly ok: boolean
+  readonly digest: string
+  readonly text: string
+  /** On performance.now's clock. */
+  readonly ended: number
+}
+
+async function ask(url: string, prompt: string): Promise<Answer> {
+  const body = { model: 'writer', prompt, max_tokens: 8, temperature: 0 }
+  try {
+    const answer = await fetch(`${url}/v1/completions`, { method: 'POST', body: JSON.stringify(body) })
+    const { choices } = (await answer.json()) as { choices?: { text: string }[] }
+    const digest = answer.headers.get('x-humanizer-adapter-digest') ?? ''
+    return { prompt, ok: answer.ok, digest, text: choices?.[0]?.text ?? '', ended: performance.now() }
+  } catch {
+    return { prompt, ok: false, digest: '', text: '', ended: performance.now() }
+  }
+}
+
+const server = await startApiServer({ controllerManager: true })
+const scene = await ReleaseScene.begin(server)
+await scene.pods.stop() // real ones take their place
+const claim = await Claim.create()
+const processes = new ServingProcesses(scene.client, scene.namespace, claim.root, claim.dataDir, port)
+
+/** A run that left these two checkpoints. */
+async function finishedRun(): Promise<[string, string]> {
+  const checkpoints = [await claim.checkpoint('one', 1), await claim.checkpoint('two', 2)] as const
+  const created = await scene.client.request<QLoRARun>('POST', scene.path('qloraruns'), {
+    body: {
+      apiVersion: 'humanizer.dev/v1alpha1',
+      kind: 'QLoRARun',
+      metadata: { name: 'prose' },
+      spec: {
+        datasetRef: { name: 'prose' },
+        baseModel: { volume: { claimName: 'humanizer', path: 'models/tiny-llama' } },
+      },
+    },
+  })
+  const ended = { type: 'Succeeded', status: 'True', reason: 'Completed', message: '' } as const
+  const status: QLoRARun['status'] = {
+    conditions: [{ ...ended, observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' }],
+    model: { path: 'models/tiny-llama', digest: claim.base.digest, name: 'tiny-llama' },
+    format: { sample: 'Denoise', systemPrompt: 's', userTemplate: '{text}' },
+    checkpoints: checkpoints.map(({ digest, path }, index) => ({
+      name: `checkpoint-${index + 1}`,
+      step: index + 1,
+      digest,
+      path,
+    })),
+  }
+  await scene.client.request('PUT', `${scene.path('qloraruns', 'prose')}/status`, { body: { ...created, status } })
+  return [checkpoints[0].digest, checkpoints[1].digest]
+}
+
+const serve = (digest: string) => scene.apply({ source: { digest }, serving: { replicas: 2, port } })
+
+async function measure() {
+  const digests = await finishedRun()
+  const expected = new Map<string, string>()
+  for (const digest of digests) {
+    await serve(digest)
+    await scene.untilReady('True/Serving', { limitSeconds: 120 })
+    for (const prompt of prompts) expected.set(`${digest} ${prompt}`, (await ask(processes.urls[0]!, prompt)).text)
+  }
+
+  const answers: Answer[] = []
+  const asking: Promise<unknown>[] = []
+  const began = performance.now()
+  // As many as are due by now, however late the timer comes.
+  const load = setInterval(() => {
+    const { urls } = processes
+    for (let sent = asking.length; sent < ((performance.now() - began) / 1000) * perSecond; sent++) {
+      const [url, prompt] = [urls[sent % urls.length]!, prompts[(sent >> 1) % prompts.length]!]
+      asking.push(ask(url, prompt).then((answer) => answers.push(answer)))
+    }
+  }, 10)
+
+  const written: { readonly at: number; readonly to: string }[] = []
+  for (let n = 0; n < rollbacks; n++) {
+    const to = digests[n % 2]!
+    await serve(to)
+    written.push({ at: performance.now(), to })
+    await scene.untilReady('True/Serving')
+    const enough = answers.length + 10
+    await until('requests come through', () => answers.length >= enough)
+  }
+  clearInterval(load)
+  await Promise.all(asking)
+  const seconds = (performance.now() - began) / 1000
+
+  const times = written.map(({ at, to }, n) => {
+    const next = written[n + 1]?.at ?? Number.POSITIVE_INFINITY
+    const earlier = answers.filter(({ ended, digest }) => ended > at && ended < next && digest !== to)
+    return earlier.length === 0 ? 0 : (Math.max(...earlier.map(({ ended }) => ended)) - at) / 1000
+  })
+  times.sort((a, b) => a - b)
+  return {
+    suite: 'release',
+    replicas: processes.urls.length,
+    rollbacks,
+    requests: answers.length,
+    requestsPerSecond: Number((answers.length / seconds).toFixed(1)),
+    medianSeconds: Number(times[rollbacks / 2]!.toFixed(3)),
+    slowestSeconds: Number(times.at(-1)!.toFixed(3)),
+    failed: answers.filter(({ ok }) => !ok).length,
+    mixed: answers.filter(({ ok, digest, prompt, text }) => ok && expected.get(`${digest} ${prompt}`) !== text).length,
+  }
+}
+
+try {
+  const result = await measure()
+  console.table(result)
+  writeFileSync('bench.json', `${JSON.stringify(result, null, 2)}\n`)
+  const isGood = result.slowestSeconds <= slowestSeconds && result.failed === 0 && result.mixed === 0
+  if (!isGood) console.error(`expected at most ${slowestSeconds} s, 0 failed and 0 mixed`)
+  process.exitCode = isGood ? 0 : 1
+} finally {
+  await scene.end()
+  await processes.stop()
+  await server.stop()
+  await sleep(100)
+  await claim.remove()
+}
