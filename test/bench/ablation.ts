@@ -1,12 +1,13 @@
 /**
  * What each part of the trainer's way is worth: the same ragged texts, from the naive way to the whole, each row one change on the row
- * above. Tokens of text a second (padding is none); bench.json gets the rows. settings.ts says what can be chosen.
+ * above. Tokens of text (padding is none) per second of processor time, on one thread, so that other work on the machine counts for less;
+ * bench.json gets the rows. settings.ts says what can be chosen.
  *
  * "Every token's logits" is made by labelling every token, so that the head and its gradient run over all of them; the engine has no way
  * that holds all logits at once, which would take another 4 bytes × 49,152 a token.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { availableParallelism, cpus, tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type ActivationCheckpointing, type Batch, engineInfo } from '../../trainer-image/native/index.ts'
 import { batchOf } from '../../trainer-image/train/batches.ts'
@@ -63,16 +64,13 @@ interface Measured {
   readonly peakMiB: number
 }
 
-const threads = availableParallelism()
 const claim = mkdtempSync(join(tmpdir(), 'humanizer-ablation-'))
 try {
   await writeBase(join(claim, baseInClaim))
-  const examples = (await writeProse(claim, isShort ? 1 : 12)).examples.filter(
-    ({ tokens }) => tokens.length <= capacity,
-  )
+  const examples = (await writeProse(claim, isShort ? 1 : 4)).examples.filter(({ tokens }) => tokens.length <= capacity)
   const tokens = examples.reduce((sum, { tokens }) => sum + tokens.length, 0)
   const { instructionPath } = engineInfo()
-  console.log(`${cpus()[0]!.model}, ${threads} threads, ${instructionPath}; ${tokens} tokens of text\n`)
+  console.log(`${cpus()[0]!.model}, one thread, ${instructionPath}; ${tokens} tokens of text\n`)
   const measured: Measured[] = []
   for (const { works, way } of chosen(ways)) {
     const work = works[0]
@@ -88,18 +86,17 @@ try {
   rmSync(claim, { recursive: true, force: true })
 }
 
-/** The best of `pairs` epochs after a first step that touches the memory; the engine's own peak. */
+/** The best of `pairs` epochs, in seconds of the processor; the engine's own peak. */
 async function train(way: Way, examples: readonly Example[]): Promise<{ seconds: number; peakBytes: number }> {
-  const model = await openFolder(join(claim, baseInClaim), way.base, threads, way.policy)
+  const model = await openFolder(join(claim, baseInClaim), way.base, 1, way.policy)
   const adapter = await model.createAdapter(lora(way.dropout))
   const batches = batchesOf(way, examples)
   let step = 0
-  if (!isShort) await qloraStep(model, adapter, batches[0]!, ++step)
   let seconds = Number.POSITIVE_INFINITY
   for (let epoch = 0; epoch < pairs; epoch++) {
-    const start = performance.now()
+    const before = process.cpuUsage()
     for (const batch of batches) await qloraStep(model, adapter, batch, ++step)
-    seconds = Math.min(seconds, (performance.now() - start) / 1000)
+    seconds = Math.min(seconds, process.cpuUsage(before).user / 1e6)
   }
   const { peakBytes } = model.memory()
   model.close()
