@@ -25,6 +25,14 @@ build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 	@touch $@
 
 native: build/native/trainer_native.node ## Compile the native engine
+native-cuda: build/cuda/trainer_native.node ## Compile it with the CUDA kernels
+
+build/cuda/trainer_native.node: $(NATIVE_SOURCES) test/cuda/toolkit.sh | $(DEPS)
+	@test/cluster/packages.sh
+	@mkdir -p build/cuda && objects=$$(node test/cuda/compile.ts | paste -sd';') && (cmake -S trainer-image/native -B build/cuda \
+	  -DHUMANIZER_CUDA_OBJECTS="$$objects" -DHUMANIZER_CUDA_HOME="$$(test/cuda/toolkit.sh)" && \
+	  cmake --build build/cuda -j"$$(nproc)" --target trainer_native) >build/cuda.log 2>&1 || { tail -30 build/cuda.log; echo "see build/cuda.log"; exit 1; }
+	@touch $@
 
 build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
 	@mkdir -p build/sanitized && (cmake -S trainer-image/native -B build/sanitized -DHUMANIZER_SANITIZE=address,undefined && \
@@ -62,7 +70,7 @@ cluster: ## Start a real single-node Kubernetes
 	@test/cluster/up.sh && echo "export KUBECONFIG=$(CACHE)/run/demo/admin.conf PATH=$(CACHE)/bin:\$$PATH"
 cluster-down: ## Stop it and remove its state
 	@test/cluster/down.sh
-images: native ## Build the images and write their names to build/*.yaml; REGISTRY=host/path pushes them
+images: native ## Build the images and write their names to build/*.yaml; REGISTRY=host/path pushes them, ENGINE=cuda has the kernels
 	@DEMO_FILES=1 NAMES=build test/cluster/images.sh
 
 generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
@@ -80,4 +88,4 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json
 
-.PHONY: help native sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda cluster cluster-down images generate verify clean
+.PHONY: help native native-cuda sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda cluster cluster-down images generate verify clean

@@ -3,11 +3,13 @@
 #   OPERATOR_IMAGE OPERATOR_ARCHIVE TRAINER_IMAGE TRAINER_ARCHIVE
 # Tags are hashes of what is inside, so an image that exists is not built again. With REGISTRY=host/path the images are pushed
 # there (a user's own cluster) and named accordingly; REGISTRY_FLAGS are flags of buildah push, such as --tls-verify=false.
+# ENGINE=cuda takes the engine with the CUDA kernels; without it the CPU's alone.
 # With NAMES=folder the names also go there: to images.yaml as values of the chart, and with DEMO_FILES=1 (the demo's file server, too) to
 # demo-files.yaml.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 ROOT=$(cd "$HERE/../.." && pwd)
+ENGINE=${ENGINE:-native}
 "$HERE/packages.sh"
 mkdir -p "$CACHE/images"; exec 9>"$CACHE/images.lock"; flock 9
 LOG=$CACHE/images.log
@@ -44,13 +46,14 @@ archive() {
   [ -z "${REGISTRY:-}" ] || quietly $BUILDAH push -q ${REGISTRY_FLAGS:-} "$image" "docker://$reference"
   name=${name#demo-}; echo "${name^^}_IMAGE=$reference ${name^^}_ARCHIVE=$archive"
 }
-build() { quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$1" -t "$2" "$ROOT"; } # DOCKERFILE IMAGE
+build() { quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$1" -t "$2" "${@:3}" "$ROOT"; } # DOCKERFILE IMAGE FLAG...
+build_trainer() { build trainer-image/Dockerfile "$1" --build-arg "ENGINE=$ENGINE"; }                                       # IMAGE
 tag_of() { printf '%s %s' "$BASE" "$(hash_of "$@")" | sha256sum | cut -c1-12; }
-make -s -C "$ROOT" native >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
+make -s -C "$ROOT" build/$ENGINE/trainer_native.node >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
 operator=$(tag_of operator/Dockerfile proto/generated operator)
-trainer=$(tag_of trainer-image/Dockerfile proto/generated trainer-image build/native/trainer_native.node)
+trainer=$(tag_of trainer-image/Dockerfile proto/generated trainer-image build/$ENGINE/trainer_native.node)
 archive operator "$operator" build operator/Dockerfile
-archive trainer "$trainer" build trainer-image/Dockerfile
+archive trainer "$trainer" build_trainer
 if [ -n "${NAMES:-}" ]; then
   for name in operator trainer; do
     printf '%s: {image: {repository: %s, tag: "%s"}}\n' $name "${REGISTRY:-localhost/humanizer}/$name" "${!name}"

@@ -9,9 +9,19 @@ export interface Promised {
 }
 
 export const promises: readonly Promised[] = [
-  { file: 'rmsnorm.cu', kernel: /<(float|bf16), true>/, has: ['wideLoads', 'wideStores'] },
+  { file: 'attention.cu', kernel: /^forward_kernel/, has: ['tensorProducts', 'matrixLoads', 'asyncCopies'] },
+  {
+    file: 'attention_backward.cu',
+    kernel: /^(keys|queries)_kernel/,
+    has: ['tensorProducts', 'matrixLoads', 'asyncCopies'],
+  },
+  { file: 'lora.cu', kernel: /^tile_product_kernel<bf16/, has: ['tensorProducts', 'matrixLoads'] },
+  { file: 'lora.cu', kernel: /^tile_product_kernel<bf16, (Plain|Dropped)<bf16, true/, has: ['wideLoads'] },
+  { file: 'rmsnorm.cu', kernel: /, true>/, has: ['wideLoads', 'wideStores'] },
+  { file: 'rope.cu', kernel: /, true>/, has: ['wideLoads', 'wideStores'] },
   { file: 'swiglu.cu', kernel: /, true>/, has: ['wideLoads', 'wideStores'] },
-  { file: 'nf4.cu', kernel: /dequantize.*, true>/, has: ['wideStores'] },
+  { file: 'nf4.cu', kernel: /^dequantize_kernel<\w+, true>/, has: ['wideStores'] },
   { file: 'few_rows.cu', kernel: /Nf4Words/, has: ['wideLoads'] },
   { file: 'cross_entropy.cu', kernel: /, true>/, has: ['wideLoads'] },
+  { file: 'cross_entropy.cu', kernel: /^gradient_kernel<.*, true>/, has: ['wideStores'] },
 ]

@@ -44,8 +44,9 @@ struct FormatValues {
   }
 };
 
+// One block at least a multiprocessor: left to itself, the compiler spills for 9.0 to fit more.
 template <class T, class Source, int kRows, bool kVector>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     few_rows_kernel(View<T> y, View<const T> x, Source w, const float* code_map, int64_t row, float beta) {
   float* code = dynamic_shared<float>();
   if (code_map && threadIdx.x < 16) code[threadIdx.x] = code_map[threadIdx.x];
