@@ -18,6 +18,7 @@ suite('the kernels', () =>
       'attention backward bf16',
       'lora dA bf16',
       'adamw8bit has the bits',
+      'product bf16',
       'at its true shape: attention of 3B',
     ],
   }))

@@ -7,6 +7,7 @@ void weight_cases();
 void elementwise_cases();
 void training_cases();
 void attention_cases();
+void product_cases();
 void large_cases();
 
 }  // namespace humanizer::cuda

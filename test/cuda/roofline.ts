@@ -133,7 +133,8 @@ counts as useful.
 
 ## Assumptions
 
-- Large products: cuBLASLt without split-K reductions. They are not in the engine yet: the figures are for when they are.
+- The kernels are joined to a whole step. They are not yet: each is proven by itself, and the engine trains on the CPU.
+- Large products: cuBLASLt without split-K reductions, as cublaslt.cc calls it.
 - Attention: mma.sync with 64 rows a block. The H100's own instructions (wgmma) are not used, hence the low share there. Backward counts the
   two products that it makes twice.
 - LoRA's thin products and the norms read their inputs from memory each time; what the cache keeps between neighbours is not counted.

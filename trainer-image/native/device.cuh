@@ -1,34 +1,18 @@
-// What the kernels share: views of device memory, loads and stores of eight values at a time, sums over a warp or
+// What the kernels share: loads and stores of eight values at a time, sums over a warp or
 // block, and products that the compiler may not fuse.
 #pragma once
 
 #include <cstdint>
 #include <launch.cuh>
 #include <ptx.cuh>
-#include <type_traits>
+
+#include "view.h"
 
 namespace humanizer::cuda {
 
 using bf16 = __nv_bfloat16;
 
 inline constexpr unsigned kAllLanes = 0xffffffffu;
-
-// A row-major matrix in device memory, as tensor.h's Rows: activations are f32 or bf16, and T const where only read.
-template <class T>
-struct View {
-  T* data;
-  int64_t rows, cols, stride;
-  __host__ __device__ T* row(int64_t r) const { return data + r * stride; }
-  template <class U, class = std::enable_if_t<std::is_same_v<U, const T> && !std::is_const_v<T>>>
-  operator View<U>() const {
-    return {data, rows, cols, stride};
-  }
-};
-
-template <class T>
-View<T> columns_of(View<T> x, int64_t begin, int64_t cols) {
-  return {x.data + begin, x.rows, cols, x.stride};
-}
 
 __host__ __device__ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
