@@ -1,6 +1,6 @@
 /**
- * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. The stage that mostly waits for
- * pods runs beside the others, which follow one another.
+ * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. Those that mostly wait for
+ * pods run beside the others; within the two groups one follows another.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -32,7 +32,7 @@ const stages: Readonly<Record<string, Stage>> = {
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2 },
   apiserver: { files: ['test/apiserver/**/*.test.ts'], concurrency: 4 },
   chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1 },
-  documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1 },
+  documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1, beside: true },
   cluster: {
     files: ['test/cluster/!(documentation).test.ts'],
     concurrency: 1,

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { after, before, test } from 'node:test'
+import { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { callPod } from './call.ts'
 import { portForward, waitFor } from './kubectl.ts'
 import { type Load, startLoad } from './load.ts'
@@ -132,7 +133,7 @@ test('a serving pod refuses calls that are unsigned or signed by a stranger, and
   assert.equal(before.digest, digestOf(first, 'checkpoint-20'))
   const generation = before.generation + 1
   const other = second.status?.checkpoints?.find(({ name }) => name === 'checkpoint-60')
-  const desired = { generation, digest: other?.digest, sourcePath: other?.path }
+  const desired = DesiredAdapter.fromPartial({ generation, digest: other!.digest, sourcePath: other!.path })
   const stranger = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
   const operator = await world.signingKey()
   const ownerUid = (await namespace.get('arl', 'writer'))!.metadata.uid
