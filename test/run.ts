@@ -1,6 +1,6 @@
 /**
  * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. Those that mostly wait for
- * pods run beside the others; within the two groups one follows another.
+ * pods run beside all others, which follow one another.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync } from 'node:fs'
@@ -105,7 +105,8 @@ async function runLane(names: readonly string[], alone: boolean): Promise<Count>
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !stages[name])
 if (unknown.length > 0) throw new Error(`no stage "${unknown[0]}"; there are: ${Object.keys(stages).join(', ')}`)
-const lanes = [names.filter((name) => !stages[name]?.beside), names.filter((name) => stages[name]?.beside)].filter(
+const beside = names.filter((name) => stages[name]?.beside)
+const lanes = [names.filter((name) => !beside.includes(name)), ...beside.map((name) => [name])].filter(
   (lane) => lane.length > 0,
 )
 const counts = await Promise.all(lanes.map((lane) => runLane(lane, lanes.length === 1)))
