@@ -7,7 +7,8 @@ import { ServingServiceService } from '#proto/humanizer/trainer/v1/serving_servi
 import { TrainerServiceService } from '#proto/humanizer/trainer/v1/trainer_service.ts'
 import { createSigner } from '../../operator/trust/signer.ts'
 import { trainerPort } from '../../operator/workload/job.ts'
-import type { Pod, World } from './world.ts'
+import type { Pod } from './objects.ts'
+import type { World } from './world.ts'
 
 const methods = { ...TrainerServiceService, ...ServingServiceService }
 type Method = 'getRun' | 'stop' | 'getStatus' | 'activate' | 'deactivate'

@@ -10,7 +10,8 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
 import { spawnTied } from '../child.ts'
-import { type CustomObject, datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
+import type { CustomObject } from './objects.ts'
+import { datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
 /** Few checkpoints and evaluations: each is a status to write, and every write costs a life. */
 const short = runSpec(20, { evaluation: { everySteps: 20, maxExamples: 4 }, checkpoints: { everySteps: 20, keep: 1 } })

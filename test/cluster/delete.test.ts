@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { waitFor } from './kubectl.ts'
-import { type CustomObject, datasetSpec, type Namespace, openWorld, runFolder, runSpec, type World } from './world.ts'
+import type { CustomObject } from './objects.ts'
+import { datasetSpec, type Namespace, openWorld, runFolder, runSpec, type World } from './world.ts'
 
 let world: World
 let namespace: Namespace

@@ -7,18 +7,8 @@ import { before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { callPod } from './call.ts'
 import { kubectl, waitFor } from './kubectl.ts'
-import {
-  type CustomObject,
-  condition,
-  datasetSpec,
-  holds,
-  type Namespace,
-  openWorld,
-  type Pod,
-  runFolder,
-  runSpec,
-  type World,
-} from './world.ts'
+import type { CustomObject, Pod } from './objects.ts'
+import { condition, datasetSpec, holds, type Namespace, openWorld, runFolder, runSpec, type World } from './world.ts'
 
 const steps = 240
 let world: World

@@ -6,17 +6,8 @@ import { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { callPod } from './call.ts'
 import { portForward, waitFor } from './kubectl.ts'
 import { type Load, startLoad } from './load.ts'
-import {
-  type CustomObject,
-  condition,
-  datasetSpec,
-  holds,
-  type Namespace,
-  openWorld,
-  type Pod,
-  runSpec,
-  type World,
-} from './world.ts'
+import type { CustomObject, Pod } from './objects.ts'
+import { condition, datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
 let world: World
 let namespace: Namespace
