@@ -1,18 +1,22 @@
 /**
- * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. Those that mostly wait for
- * pods run beside all others, which follow one another.
+ * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. Three
+ * lanes of stages run beside each other: pods and leases are mostly waited for.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 
+/** About equally long; a fourth made tests time out on two cores. */
+const lanes = [1, 2, 3] as const
+type Lane = (typeof lanes)[number]
+
 interface Stage {
   readonly files: readonly string[]
   /** How many files may run at once. */
   readonly concurrency: number
-  /** Runs while the other stages do. */
-  readonly beside?: true
+  /** The stages of a lane follow one another, the lanes run beside each other. */
+  readonly lane: Lane
   readonly before?: () => void
   readonly after?: (failed: boolean) => void
 }
@@ -26,17 +30,17 @@ const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buff
 
 /** A stage's name is the boundary that its tests cross. */
 const stages: Readonly<Record<string, Stage>> = {
-  unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2 },
-  parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1 },
-  cuda: { files: ['test/cuda/**/*.test.ts'], concurrency: 1 },
-  wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2 },
-  apiserver: { files: ['test/apiserver/**/*.test.ts'], concurrency: 4 },
-  chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1 },
-  documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1, beside: true },
+  unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2, lane: 1 },
+  parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1, lane: 1 },
+  cuda: { files: ['test/cuda/**/*.test.ts'], concurrency: 1, lane: 1 },
+  wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2, lane: 2 },
+  apiserver: { files: ['test/apiserver/**/*.test.ts'], concurrency: 4, lane: 1 },
+  chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1, lane: 2 },
+  documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1, lane: 2 },
   cluster: {
     files: ['test/cluster/!(documentation).test.ts'],
     concurrency: 1,
-    beside: true,
+    lane: 3,
     before: () => stopCluster({}, 'ignore'),
     after: (failed) => stopCluster({ KEEP_LOGS: failed ? '1' : '0' }, 'inherit'),
   },
@@ -105,11 +109,10 @@ async function runLane(names: readonly string[], alone: boolean): Promise<Count>
 const names = process.argv.slice(2)
 const unknown = names.filter((name) => !stages[name])
 if (unknown.length > 0) throw new Error(`no stage "${unknown[0]}"; there are: ${Object.keys(stages).join(', ')}`)
-const beside = names.filter((name) => stages[name]?.beside)
-const lanes = [names.filter((name) => !beside.includes(name)), ...beside.map((name) => [name])].filter(
-  (lane) => lane.length > 0,
-)
-const counts = await Promise.all(lanes.map((lane) => runLane(lane, lanes.length === 1)))
+const chosen = lanes
+  .map((lane) => names.filter((name) => stages[name]!.lane === lane))
+  .filter((names) => names.length > 0)
+const counts = await Promise.all(chosen.map((lane) => runLane(lane, chosen.length === 1)))
 if (interrupted.signal.aborted) process.exit(130)
 const passed = counts.reduce((sum, count) => sum + count.passed, 0)
 const failed = counts.reduce((sum, count) => sum + count.failed, 0)
