@@ -1,6 +1,6 @@
 import type { Diagnosis, EvaluationResult, Metric } from '#proto/humanizer/trainer/v1/run.ts'
-import type { HistoryEntry } from './diagnosis.ts'
 import { difference } from './difference.ts'
+import type { HistoryEntry } from './findings.ts'
 import { lossCurves } from './loss-curves.ts'
 import { type MetricKind, type MetricName, metricKinds } from './metrics.ts'
 
@@ -59,7 +59,7 @@ export function htmlOf(facts: RunFacts): string {
     .join('')}</dl>
 <section class="verdict ${escaped(diagnosis.verdict)}"><h2>${escaped(diagnosis.verdict)}</h2>
 ${list(diagnosis.findings.map(({ verdict, evidence }) => `${verdict === diagnosis.verdict ? '' : `${verdict}: `}${evidence}`))}
-${diagnosis.advice.length > 0 ? `<p>What helps:</p>${list(diagnosis.advice)}` : ''}</section>
+${diagnosis.advice.length > 0 ? `<p>To try in the next run:</p>${list(diagnosis.advice)}` : ''}</section>
 ${warnings.length > 0 ? `<h2>Warnings</h2>${list(warnings)}` : ''}
 <h2>Loss</h2>
 <p class="key"><span class="training">training</span> <span class="held-out">held-out</span> <span class="baseline">the untouched base (dashed)</span>; nats per label token. The ring is the best checkpoint.</p>
