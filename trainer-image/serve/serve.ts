@@ -95,6 +95,7 @@ function effects(
   return {
     log,
     health: (digest) => health.of(digest),
+    totals: () => health.totals,
     now: () => new Date(),
     remember: (state) => writeRemembered(stateDir, state),
     switched(seconds, ok) {
