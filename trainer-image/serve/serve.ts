@@ -15,6 +15,7 @@ import { readRemembered, writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
 import { follow } from './follow.ts'
 import { Health } from './health.ts'
+import { loadMerged } from './merged.ts'
 import { createMetrics } from './metrics.ts'
 import { Release, type ReleaseEffects } from './release.ts'
 import { Scheduler, type SchedulerLimits } from './scheduler.ts'
@@ -55,8 +56,15 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
   openingBase().catch(() => undefined) // whoever needs it hears of a failure
   const owner = ownerRecord(config.owner, config.reclaim)
   const health = new Health()
-  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics, health))
-  const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics, health }
+  const release = new Release(context.podUid, effects(config, context, owner, openingBase, metrics, health))
+  const answering: Answering = {
+    engine: () => engine,
+    release,
+    modelName: modelNameOf(config),
+    hasBase: config.mergedDigest === '',
+    metrics,
+    health,
+  }
 
   const calls = await startServer({
     trust: config.trust,
@@ -86,6 +94,7 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
 }
 
 function effects(
+  config: ServeConfig,
   { dataDir, stateDir, log }: JobContext,
   owner: OwnerRecord | undefined,
   openingBase: () => Promise<Base>,
@@ -103,6 +112,7 @@ function effects(
     async load(desired) {
       const base = await openingBase()
       const probe = base.endIds.values().next().value ?? 0
+      if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, base, probe)
       if (desired.digest === '') {
         await prove(base.model, undefined, probe)
         return { adapter: undefined }

@@ -4,13 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
 import { copyTinyLlama, loadPlain, sealAdapter } from '../../test/fixtures/adapter.ts'
+import { sumModel } from '../model/identity.ts'
+import { openModel } from '../model/open.ts'
+import { readAdapter } from '../model/peft.ts'
+import { encodeSafetensors, readBytes, readSafetensorsHeader } from '../model/safetensors.ts'
 import { chatTemplateName } from '../storage/adapter-identity.ts'
+import { hexOf } from '../storage/digest.ts'
 import { verifySealed } from '../storage/sealed.ts'
-import { sumModel } from './identity.ts'
-import { writeMergedModel } from './merge.ts'
-import { openModel } from './open.ts'
-import { readAdapter } from './peft.ts'
-import { encodeSafetensors, readBytes, readSafetensorsHeader } from './safetensors.ts'
+import { writeMergedModel } from './merged-model.ts'
 
 const targets = ['q_proj', 'down_proj'] as const
 const lora = { rank: 4, alpha: 8, targetModules: targets }
@@ -20,10 +21,11 @@ suite('a merged model', () => {
   let base: string
   let adapter: string
   let merged: string
+  let parent: string
 
   beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'merge-'))
-    ;[base, adapter, merged] = ['base', 'adapter', 'merged'].map((name) => join(root, name)) as [string, string, string]
+    ;[base, adapter, parent] = ['base', 'adapter', 'merged'].map((name) => join(root, name)) as [string, string, string]
     copyTinyLlama(base)
     await shard(base)
     await sealAdapter(base, adapter, lora)
@@ -31,12 +33,14 @@ suite('a merged model', () => {
   afterEach(() => rmSync(root, { recursive: true }))
 
   test('is the base’s folder, shard by shard, with other bytes in the targets alone, and says what it is made of', async () => {
-    const manifest = await writeMergedModel(base, adapter, merged)
+    const manifest = await writeMergedModel(base, adapter, parent)
+    merged = join(parent, hexOf(manifest.digest))
     assert.deepEqual(await verifySealed(merged), manifest)
     assert.equal(manifest.base, (await sumModel(await openModel(base))).digest)
     assert.equal(manifest.adapter, (await verifySealed(adapter)).digest)
     assert.equal(readFileSync(join(merged, chatTemplateName), 'utf8'), '{{ messages[0].content }}')
-    assert.deepEqual(readdirSync(root).sort(), ['adapter', 'base', 'merged'])
+    assert.deepEqual(readdirSync(parent), [hexOf(manifest.digest)])
+    assert.equal(manifest.digest, (await sumModel(await openModel(merged))).digest, 'its own digest is that of a base')
     const shards = readdirSync(base).filter((name) => name.endsWith('.safetensors'))
     assert.equal(shards.length, 2)
     for (const name of shards) {
@@ -53,7 +57,7 @@ suite('a merged model', () => {
   })
 
   test('computes what the base with the adapter does, within the rounding of bfloat16', async () => {
-    await writeMergedModel(base, adapter, merged)
+    merged = join(parent, hexOf((await writeMergedModel(base, adapter, parent)).digest))
     const tokens = Int32Array.from({ length: 40 }, (_, i) => 3 + ((i * 37) % 590))
     const labels = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? -100)
     const offsets = Int32Array.of(0, 40)
@@ -72,12 +76,11 @@ suite('a merged model', () => {
 
   test('is refused for another base than the adapter’s, and nothing is left behind', async () => {
     await sealAdapter(base, adapter, lora, `sha256:${'0'.repeat(64)}`)
-    await assert.rejects(writeMergedModel(base, adapter, merged), {
+    await assert.rejects(writeMergedModel(base, adapter, parent), {
       reason: 'SourceInvalid',
       message: /base is sha256:[0-9a-f]{64}; expected sha256:0{64}, which .*adapter was trained on/,
     })
-    assert.ok(!existsSync(merged))
-    assert.deepEqual(readdirSync(root).sort(), ['adapter', 'base'])
+    assert.deepEqual(existsSync(parent) ? readdirSync(parent) : [], [])
   })
 })
 
