@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Checkpoint, EvaluationResult, type Metric, type RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import {
+  type Checkpoint,
+  EvaluationResult,
+  type Metric,
+  type RunReport,
+  type RunState,
+} from '#proto/humanizer/trainer/v1/run.ts'
 import type { Decision, Status } from './decide.ts'
 import { statusAfter } from './status.ts'
 import { digestOf, model, nobody, report, run, start } from './world.ts'
@@ -189,4 +195,19 @@ test('a run that may keep twenty checkpoints has them all in its status, the bes
   const status = statusAfter(run({}, training), { kind: 'succeed', report: report({ checkpoints }) }, start, nobody)
   assert.equal(status.checkpoints?.length, 22)
   assert.equal(status.checkpoints?.[0]?.best, true)
+})
+
+test('how it goes with a tracking server is a condition of its own, which touches no other', () => {
+  const url = 'https://wandb.ai/team/prose/runs/u'
+  const given = run({}, training)
+  const tracked = (status: Status) => status.conditions?.find(({ type }) => type === 'Tracked')
+  const told = (tracking: RunReport['tracking']) => statusAfter(given, follow({ tracking }), start, nobody)
+  assert.equal(tracked(told(undefined)), undefined)
+  const well = told({ url, problem: '' })
+  assert.deepEqual([tracked(well)?.status, tracked(well)?.reason, tracked(well)?.message], ['True', 'Tracked', url])
+  const ill = told({ url, problem: 'api.wandb.ai: no answer in 20 s' })
+  assert.deepEqual(
+    [tracked(ill)?.status, tracked(ill)?.reason, tracked(ill)?.message, ready(ill)?.reason],
+    ['False', 'TrackingFailed', `${url}: api.wandb.ai: no answer in 20 s`, 'Training'],
+  )
 })

@@ -112,6 +112,7 @@ export const report = (fields: Partial<RunReport> = {}): RunReport => ({
   stoppedEarly: false,
   warnings: [],
   diagnosis: undefined,
+  tracking: undefined,
   ...fields,
 })
 

@@ -4,7 +4,7 @@ import type { Settings } from '../evaluate/advice.ts'
 import { isCopy } from '../evaluate/copying.ts'
 import { diagnose } from '../evaluate/diagnosis.ts'
 import type { Figure } from '../evaluate/judgement.ts'
-import { htmlOf } from '../evaluate/report.ts'
+import { htmlOf, type ReviewedSample } from '../evaluate/report.ts'
 import { share } from '../evaluate/share.ts'
 import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subject } from '../evaluate/subject.ts'
 import type { Adapter, Model } from '../native/index.ts'
@@ -81,13 +81,19 @@ async function evaluateCheckpoints(
   return found
 }
 
+/** What is left of a run for the one who reviews. */
+export interface Conclusion {
+  readonly best: SealedCheckpoint | undefined
+  readonly samples: readonly ReviewedSample[]
+}
+
 /** Measures what came of the run, says what became of it, and leaves samples.jsonl and report.html for the one who reviews. */
 export async function concludeRun(
   attempt: Attempt,
   session: Session,
   bestStep: number | undefined,
   history: readonly LogEntry[],
-): Promise<void> {
+): Promise<Conclusion> {
   const { live, signal, context, runDirectory } = attempt
   const { config, baseline, base, plan, checkpoints } = session
   live.update({ state: 'RUN_STATE_EVALUATING' })
@@ -159,6 +165,7 @@ export async function concludeRun(
   const lines = samples.map((sample) => `${JSON.stringify({ ...sample, digest: best?.digest })}\n`)
   await writeFileAtomic(join(runDirectory, 'samples.jsonl'), lines.join(''))
   await writeFileAtomic(join(runDirectory, 'report.html'), page)
+  return { best, samples }
 }
 
 /** Share of the samples for which two subjects wrote the same, but for what makes no copy of a copy. */

@@ -173,6 +173,24 @@ const rules: readonly Rule[] = [
   rule('earlyStopping.patience', (c) => c.earlyStopping.patience, notNegative, 'a whole number from 0'),
   rule('logging.everySteps', (c) => c.logging.everySteps, notNegative, 'a whole number from 0'),
   rule(
+    'logging.weightsAndBiases.baseUrl',
+    (c) => c.logging.weightsAndBiases?.baseUrl ?? 'https://api.wandb.ai',
+    (url) => URL.canParse(url) && /^https?:/.test(url),
+    'an address that begins with http:// or https://',
+  ),
+  rule(
+    'logging.weightsAndBiases.project',
+    (c) => c.logging.weightsAndBiases?.project,
+    (project) => project !== '',
+    'the name of a project',
+  ),
+  rule(
+    'logging.weightsAndBiases.mode',
+    (c) => c.logging.weightsAndBiases?.mode ?? 'Online',
+    (mode) => mode === 'Online' || mode === 'Offline',
+    'Online or Offline',
+  ),
+  rule(
     'backend',
     (c) => c.backend,
     (backend) => ['', 'Auto', 'CPU', 'CUDA'].includes(backend),
