@@ -57,7 +57,7 @@ export function releaseController(
 function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: PodCaller): Effects {
   return {
     settings,
-    observe: (release, asked) => observe(release, cluster, caller, asked),
+    observe: (release, asked) => observe(release, cluster, caller, asked, new Date()),
     writeStatus: (release, status) => cluster.writeStatus(release, status),
     apply: (release, objects) => applyChildren(cluster, release, objects),
     activate(release, pods, desired, underLoad) {

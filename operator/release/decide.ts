@@ -84,7 +84,7 @@ function nextTransition(
   now: Date,
 ): Transition | undefined {
   const { pods } = observed
-  const first = repair(status, pods) ?? drillInterrupted(release, resolution)
+  const first = repair(status, pods, now) ?? drillInterrupted(release, resolution)
   if (first) return first
   const back = isDrilling(status) ? undefined : goingBack(release, pods, now)
   if (back) return back

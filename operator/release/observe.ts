@@ -4,10 +4,10 @@ import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import type { ClaimState } from '../workload/claim.ts'
 import { childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
 import type { Release } from './adapter.ts'
+import { ownWords } from './heard.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
 import { type Pod, troubleOf } from './pod-trouble.ts'
-import { ownWords } from './pods.ts'
 import { servingLabel } from './serving.ts'
 import { knownHere, type Sources } from './source.ts'
 import { expanded } from './stored.ts'
@@ -22,7 +22,13 @@ const childKinds = [
 const api = 'humanizer.dev/v1alpha1'
 
 /** Reads everything that decide looks at. Live reads; pods are asked in parallel and may be silent. */
-export async function observe(release: Release, cluster: Cluster, caller: PodCaller, asked: Asked): Promise<Observed> {
+export async function observe(
+  release: Release,
+  cluster: Cluster,
+  caller: PodCaller,
+  asked: Asked,
+  now: Date,
+): Promise<Observed> {
   const { namespace, uid: ownerUid } = ownerOf(release)
   const selector = childSelector(ownerOf(release))
   const [sources, claim, pods, ...children] = await Promise.all([
@@ -30,7 +36,7 @@ export async function observe(release: Release, cluster: Cluster, caller: PodCal
     observeClaim(cluster, namespace, release.spec.storage.claimName),
     cluster
       .list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector)
-      .then((pods) => Promise.all(pods.map((pod) => observePod(pod, release, caller, asked)))),
+      .then((pods) => Promise.all(pods.map((pod) => observePod(pod, release, caller, asked, now)))),
     ...childKinds.map((kind) => cluster.list(kind, namespace, selector)),
   ])
   return {
@@ -57,7 +63,7 @@ async function observeSources(release: Release, cluster: Cluster, namespace: str
   return { runs, releases: releases.filter(({ metadata }) => metadata.uid !== release.metadata.uid).map(expanded) }
 }
 
-async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked): Promise<ServingPod> {
+async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked, now: Date): Promise<ServingPod> {
   const { name, uid = '', labels, deletionTimestamp } = pod.metadata
   const { phase, podIP, conditions = [], containerStatuses: [container] = [] } = pod.status ?? {}
   const terminating = deletionTimestamp !== undefined || phase === 'Failed' || phase === 'Succeeded'
@@ -66,7 +72,8 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
   const ownerUid = release.metadata.uid ?? ''
   const startedAt = container?.state?.running?.startedAt
   const isAsked = ip && !asked.silent.has(uid)
-  const said = isAsked ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : undefined
+  const said = isAsked ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : {}
+  const { state, doubt } = ownWords(said, uid, startedAt, now)
   return {
     name,
     uid,
@@ -76,7 +83,8 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
     terminating,
     restarts: container?.restartCount ?? 0,
     trouble: ready ? undefined : troubleOf(pod),
-    state: ownWords(said, uid, startedAt),
+    state,
+    doubt,
   }
 }
 

@@ -18,6 +18,9 @@ export function obstacle(
   desired: Adapter,
   has: (pod: ServingPod) => boolean,
 ): Obstacle | undefined {
+  const doubted = pods.find(({ doubt }) => doubt)
+  if (doubted)
+    return { reason: ReleaseReason.PodsDisagree, message: `pod ${doubted.name}: ${doubted.doubt}`, seconds: 10 }
   const liar = pods.find((pod) => pod.state && pod.state.generation >= desired.generation && !agrees(pod, desired))
   if (liar)
     return {
@@ -33,12 +36,20 @@ export function obstacle(
   }
   if (!rolledOut(deployment, pods)) return notStarted(deployment, pods)
   const waiting = pods.filter((pod) => !has(pod))
-  if (waiting.length === 0) return undefined
+  const [first] = waiting
+  if (!first) return undefined
   return {
     reason: ReleaseReason.Switching,
-    message: `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}`,
+    message: `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}; pod ${first.name} ${saysOf(first)}`,
     seconds: 1,
   }
+}
+
+function saysOf({ state }: ServingPod): string {
+  if (!state) return 'does not answer'
+  return state.loadedTime === ''
+    ? 'has loaded nothing yet'
+    : `has ${state.digest || 'the base'} at generation ${state.generation}`
 }
 
 function notStarted(deployment: KubeObject | undefined, pods: readonly ServingPod[]): Obstacle {

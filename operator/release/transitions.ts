@@ -19,11 +19,16 @@ export interface Transition {
 /** A generation that a pod claims beyond this is nonsense, not a lost status. */
 const largestCredibleGeneration = 2 ** 40
 
+/** A pod that goes on knowing more than it was given is no lost status either: it is answered this rarely, in seconds. */
+const repairSeconds = 60
+
 /**
  * A pod was once given a generation that status does not know (an older status was restored): go on above it, since a
  * pod never takes a lower one.
  */
-export function repair(status: Status, pods: readonly ServingPod[]): Transition | undefined {
+export function repair(status: Status, pods: readonly ServingPod[], now: Date): Transition | undefined {
+  const since = now.getTime() - Date.parse(status.repairTime ?? '')
+  if (since < repairSeconds * 1000) return undefined
   const known = status.switchGeneration ?? 0
   const claimed = pods.flatMap(({ state }) => (state ? [state.generation, state.failedGeneration] : []))
   const highest = Math.max(0, ...claimed.filter((generation) => generation < largestCredibleGeneration))
@@ -33,6 +38,7 @@ export function repair(status: Status, pods: readonly ServingPod[]): Transition 
   return {
     changes: {
       switchGeneration,
+      repairTime: kubeTime(now),
       ...(isSwitching && status.candidate && { candidate: { ...status.candidate, generation: switchGeneration } }),
       ...(!isSwitching && status.active && { active: { ...status.active, generation: switchGeneration } }),
       ...(status.drill?.state === 'There' && { drill: { ...status.drill, generation: switchGeneration } }),

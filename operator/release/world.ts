@@ -5,8 +5,8 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import type { Release, Status } from './adapter.ts'
 import { nameConflict, type Refusal } from './children.ts'
+import { ownWords, parseState } from './heard.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
-import { ownWords } from './pods.ts'
 import type { Probes } from './probes.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { desiredName, type ServingSettings } from './serving.ts'
@@ -282,7 +282,9 @@ export class World implements Effects {
   #seen({ uid, deployment, state, terminating, answered }: WorldPod, { silent }: Asked): ServingPod {
     const isNew = state.generation === 0
     const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid, answeredRequests: answered })
-    const said = ownWords(answer, uid, start.toISOString())
+    // As it comes over the wire.
+    const heard = answer ? parseState(JSON.stringify(ServingState.toJSON(answer))) : {}
+    const { state: said, doubt } = ownWords(heard, uid, start.toISOString(), this.now)
     if (!answer && !silent.has(uid)) this.questions++
     return {
       name: uid,
@@ -294,6 +296,7 @@ export class World implements Effects {
       restarts: 0,
       trouble: isNew && this.full ? { kind: 'unschedulable', message: this.schedulerSays } : undefined,
       state: said,
+      doubt,
       ...this.podsLook,
     }
   }

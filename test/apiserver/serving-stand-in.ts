@@ -25,7 +25,14 @@ interface StandIn {
   /** Requests that it answered. */
   answered: number
   readonly startedAt: string
+  readonly index: number
 }
+
+/** `index` counts the pods that were started, from 0. */
+export type Lie = (
+  state: ServingState,
+  pod: { readonly startedAt: string; readonly index: number },
+) => ServingState | string
 
 export class ServingPods {
   /** Digests that no pod can load. */
@@ -38,8 +45,10 @@ export class ServingPods {
   slowFiles = false
   /** Pods do not answer GET /readyz. */
   silent = false
-  /** What pods answer instead of the truth; health, for one, they have none of. */
-  lie: (state: ServingState) => ServingState = (state) => state
+  /** What pods answer instead of the truth; health, for one, they have none of. A string is sent as it is. */
+  lie: Lie = (state) => state
+  /** The same for the pods of one release. */
+  readonly lies = new Map<string, Lie>()
   readonly #pods = new Map<string, StandIn>()
   readonly #unscheduled = new Set<string>()
   readonly #client: ApiClient
@@ -119,6 +128,7 @@ export class ServingPods {
   async #start(item: Pod): Promise<StandIn> {
     const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
     const uid = item.metadata.uid ?? ''
+    const index = this.#nextAddress - 2
     const ip = `${this.#subnet}.${this.#nextAddress++}`
     const http = createServer((request, response) => {
       if (this.silent) return response.destroy()
@@ -127,8 +137,10 @@ export class ServingPods {
         response.writeHead(200, { 'x-humanizer-adapter-digest': pod.state.digest || 'base' })
         return response.end('{}')
       }
-      const state = this.lie({ ...pod.state, answeredRequests: pod.answered })
-      return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
+      const lie = this.lies.get(item.metadata.labels?.['humanizer.dev/release'] ?? '') ?? this.lie
+      const said = lie({ ...pod.state, answeredRequests: pod.answered }, pod)
+      const body = typeof said === 'string' ? said : JSON.stringify(ServingState.toJSON(said))
+      return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(body)
     })
     http.listen(config.httpPort, ip)
     await once(http, 'listening')
@@ -155,6 +167,7 @@ export class ServingPods {
       ready: false,
       answered: 0,
       startedAt: new Date().toISOString(),
+      index,
       state: ServingState.fromPartial({ podUid: uid }),
     }
     await this.#report(item, pod, false)

@@ -1348,6 +1348,10 @@ export interface AdapterReleaseStatus {
    */
   switchGeneration?: number
   /**
+   * When a pod last knew a higher number of a switch than this status, as after a restore; switchGeneration was raised above it.
+   */
+  repairTime?: string
+  /**
    * Deployment that the Service leads to.
    */
   deployment?: string
