@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -174,8 +174,9 @@ test('a host that refuses connections is Unavailable', async () => {
 test('an abort ends the waiting at once and keeps the .part', async () => {
   const stop = new AbortController()
   const { file, done } = attempt(broken, { signal: stop.signal, retry: { ...retry, baseMilliseconds: 60_000 } })
-  setTimeout(() => stop.abort(new Error('SIGTERM')), 150)
-  await assert.rejects(done, { message: /SIGTERM|abort/ })
+  const part = () => statSync(`${file}.part`, { throwIfNoEntry: false })?.size ?? 0
+  const aborting = setInterval(() => part() === 100_000 && stop.abort(new Error('SIGTERM')), 20)
+  await assert.rejects(done, { message: /SIGTERM|abort/ }).finally(() => clearInterval(aborting))
   assert.equal(readFileSync(`${file}.part`).byteLength, 100_000)
 })
 
