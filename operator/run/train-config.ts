@@ -61,7 +61,7 @@ function shared(run: QLoRARun): TrainConfig {
     model: resolvedModel(status.model),
     datasetDigest: status.datasetDigest ?? '',
     datasetPath: status.datasetLocation ?? '',
-    quantization: { ...spec.quantization, computeDtype: 'Auto' },
+    quantization: { ...spec.quantization, computeDtype: spec.quantization.computeDType },
     lora: { ...lora, dropout: Number(lora.dropout) },
     training: {
       ...training,

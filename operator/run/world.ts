@@ -20,7 +20,7 @@ export function run(spec: Partial<QLoRARunSpec> = {}, status?: Status): QLoRARun
     spec: {
       datasetRef: { name: 'prose' },
       baseModel: { volume: { claimName: 'models', path: 'tiny.gguf' } },
-      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDType: 'Auto' },
       lora: { rank: 32, alpha: 16, dropout: '0.05', targetModules: [], rankStabilized: false },
       training: {
         epochs: 2,

@@ -28,6 +28,7 @@ Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
+FewRowsBf16 few_rows_bf16;
 #endif
 
 namespace {
@@ -79,6 +80,7 @@ extern const Backend kBackend = {
     .add_bias = add_bias,
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
+    .few_rows_bf16 = few_rows_bf16,
 #endif
 };
 

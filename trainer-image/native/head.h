@@ -26,7 +26,7 @@ inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t ro
   return part * (w.rows() + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
 }
 
-// scratch: head_block_scratch floats, and no less than few_rows_matmul wants.
+// scratch: head_block_scratch floats, and no less than the few_rows_scratch of w.
 // logits (R, V) = hidden (R, C) W^T
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 

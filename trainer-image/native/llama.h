@@ -80,7 +80,7 @@ class Llama {
     std::vector<int64_t> head_rows;           // rows whose logits matter
     std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
     uint32_t step = 0;
-    bool training = false;
+    bool training = false, generation = false;
   };
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
@@ -111,7 +111,7 @@ class Llama {
   void backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const;
   size_t joined(Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
-  void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const;
+  void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Workspace& w) const;
   void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
   Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
   void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,

@@ -3,6 +3,7 @@ import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import type { ChatTemplate, Message } from '../model/chat-template.ts'
+import { instructionPathOf } from '../model/compute-dtype.ts'
 import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
@@ -62,14 +63,19 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   // Both read the same bytes, so the sum costs little beside the load.
   const isTheOne = requireModel(opened, resolved.digest, resolved.path)
   isTheOne.catch(() => undefined) // thrown below
-  const model = await loadModel(architecture, opened.tensors, { quantization, threads: threadsOfQuota() })
+  const instructionPath = instructionPathOf(config.quantization?.computeDtype ?? '')
+  const options = { quantization, threads: threadsOfQuota(), instructionPath }
+  const model = await loadModel(architecture, opened.tensors, options)
   try {
     await isTheOne
   } catch (error) {
     model.close()
     throw error
   }
-  log.info({ seconds: (performance.now() - began) / 1000, ...model.memory() }, `loaded ${resolved.name}`)
+  log.info(
+    { seconds: (performance.now() - began) / 1000, instructionPath, ...model.memory() },
+    `loaded ${resolved.name}`,
+  )
   const contextTokens = maxContextTokens || generation.maxPositions
   let newest = chatTemplate
   const templateFor = (source: string): ChatTemplate => {

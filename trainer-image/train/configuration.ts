@@ -1,5 +1,6 @@
 import type { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
+import { computeDtypes } from '../model/compute-dtype.ts'
 import type { Optimizer } from '../native/index.ts'
 import { isDigest } from '../storage/digest.ts'
 import { learningRateSchedules } from './schedule.ts'
@@ -80,7 +81,7 @@ const rules: readonly Rule[] = [
   rule(
     'quantization.computeDtype',
     (c) => c.quantization.computeDtype,
-    (type) => ['', 'Auto', 'Float32', 'BFloat16'].includes(type),
+    (type) => computeDtypes.some((known) => known === type),
     'Auto, Float32 or BFloat16',
   ),
   rule(

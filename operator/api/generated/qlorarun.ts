@@ -99,6 +99,10 @@ export interface QLoRARunSpec {
      * Quantise the scales too.
      */
     doubleQuantization: boolean
+    /**
+     * Factors of the products with the frozen base; sums are float32 always. Auto: BFloat16 where the processor multiplies it, else Float32. BFloat16 is refused where it does not. Serving takes the same.
+     */
+    computeDType: 'Auto' | 'BFloat16' | 'Float32'
   }
   /**
    * The adapter.
