@@ -2,7 +2,8 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
-import { beginning, clean, hasMojibake, normalForm } from './cleaning.ts'
+import { beginning, hasMojibake } from './characters.ts'
+import { clean, normalForm } from './cleaning.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
@@ -125,7 +126,7 @@ export async function collect(
             example(cleaned.rule, id, cleaned.text)
             continue
           }
-          if (hasMojibake(cleaned.text)) mojibake[index] = (mojibake[index] ?? 0) + 1
+          if (hasMojibake(row[textAt] ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
           const normal = normalForm(cleaned.text)
           const ordinal = sameAs.length
           const first = texts.find(normal, ordinal)
