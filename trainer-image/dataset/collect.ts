@@ -4,6 +4,7 @@ import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
 import { beginning, hasMojibake } from './characters.ts'
 import { clean, normalForm } from './cleaning.ts'
+import type { EvaluationTexts } from './decontaminate.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
@@ -21,7 +22,7 @@ export interface Example {
   readonly rule: Removal
   /** Beginning of the cleaned text. */
   readonly excerpt: string
-  /** The text that was kept in its place. */
+  /** The text that was kept in its place, or the evaluation text that it is like. */
   readonly duplicateOf?: string
 }
 
@@ -59,7 +60,12 @@ export const idOf = (source: { readonly name: string }, row: number): string => 
 export async function collect(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  rules: { readonly cleaning: Cleaning; readonly exact: boolean; readonly seed: number },
+  rules: {
+    readonly cleaning: Cleaning
+    readonly exact: boolean
+    readonly seed: number
+    readonly evaluation?: EvaluationTexts | undefined
+  },
   spool: Spool,
   near: NearDuplicateIndex | undefined,
   watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
@@ -127,6 +133,14 @@ export async function collect(
             continue
           }
           if (hasMojibake(row[textAt] ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
+          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
+          const trained = input?.kind === 'kept' ? [cleaned.text, input.text] : [cleaned.text]
+          const overlap = rules.evaluation && trained.map((text) => rules.evaluation?.overlap(text)).find(Boolean)
+          if (overlap) {
+            count.contaminated++
+            example('contaminated', id, `… ${overlap.run} …`, overlap.id)
+            continue
+          }
           const normal = normalForm(cleaned.text)
           const ordinal = sameAs.length
           const first = texts.find(normal, ordinal)
@@ -144,7 +158,6 @@ export async function collect(
           copies.push(0)
           const group = row[groupAt]
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
-          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
           normalForms.push(normal)
         }
