@@ -179,8 +179,9 @@ function duplicatesPercent({
   tooShort,
   tooLong,
   tooFewWords,
+  contaminated,
 }: DataCounts): string {
-  const clean = read - notHuman - tooShort - tooLong - tooFewWords
+  const clean = read - notHuman - tooShort - tooLong - tooFewWords - contaminated
   return clean > 0 ? (((exactDuplicates + nearDuplicates) / clean) * 100).toFixed(1) : '0.0'
 }
 

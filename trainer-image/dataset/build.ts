@@ -7,12 +7,14 @@ import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { codePoints } from './cleaning.ts'
+import { codePoints } from './characters.ts'
 import { type Collected, collect, idOf } from './collect.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
+import type { EvaluationTexts } from './decontaminate.ts'
 import { corrupt } from './denoise.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
+import { readEvaluationSets } from './evaluation-sets.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
@@ -48,7 +50,7 @@ export async function buildDataset(
   work: WorkFolder,
   around: Surroundings,
 ): Promise<PreparationResult> {
-  const located = await locateAll(settings, work, around)
+  const { located, sets } = await locateAll(settings, work, around)
   const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
   const database = await openDatabase(
     work.attempt,
@@ -59,7 +61,16 @@ export async function buildDataset(
   })
   try {
     const spool = await openSpool(database)
-    const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
+    const evaluation = await readEvaluationSets(await database.connect(), sets, settings, around.signal)
+    const { collected, deduplicated } = await deduplicate(
+      settings,
+      located,
+      database,
+      spool,
+      work,
+      around,
+      evaluation?.texts,
+    )
     const counts = sumCounts(collected.counts)
     if (!deduplicated.kept.includes(true))
       throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(counts)}`)
@@ -68,7 +79,9 @@ export async function buildDataset(
     await mkdir(output)
     const written = await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
     await writeDescription(settings, output)
-    const report = await makeReport(settings, located, collected, deduplicated, written, spool, output)
+    const { sets: evaluationSets = [] } = evaluation ?? {}
+    const seen = { ...written, evaluationSets }
+    const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
     around.log.info({ digest, location }, report.summary)
     return {
@@ -91,15 +104,22 @@ export async function buildDataset(
   }
 }
 
-async function locateAll(settings: Settings, work: WorkFolder, around: Surroundings): Promise<LocatedSource[]> {
+/** The sources and the evaluation sets; only of the sources does the licence matter. */
+async function locateAll(
+  settings: Settings,
+  work: WorkFolder,
+  around: Surroundings,
+): Promise<{ located: readonly LocatedSource[]; sets: readonly LocatedSource[] }> {
+  const { sources, decontamination, licensePolicy } = settings
+  const wanted = [...sources, ...(decontamination?.sources ?? [])]
   const located: LocatedSource[] = []
   let before = 0
-  for (const [index, source] of settings.sources.entries()) {
+  for (const [index, source] of wanted.entries()) {
     around.signal.throwIfAborted()
     let bytes = 0
     const tell = (total = 0): void => {
-      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / settings.sources.length
-      const totalBytes = index + 1 < settings.sources.length || total === 0 ? 0 : before + total
+      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / wanted.length
+      const totalBytes = index + 1 < wanted.length || total === 0 ? 0 : before + total
       around.report({
         stage: 'Reading',
         source: source.name,
@@ -121,11 +141,13 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
       },
     }
     located.push(
-      await locate(source, downloads, (license) => requireLicense(source.name, license, settings.licensePolicy)),
+      await locate(source, downloads, (license) => {
+        if (index < sources.length) requireLicense(source.name, license, licensePolicy)
+      }),
     )
     before += bytes
   }
-  return located
+  return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
 }
 
 async function deduplicate(
@@ -135,6 +157,7 @@ async function deduplicate(
   spool: Spool,
   work: WorkFolder,
   around: Surroundings,
+  evaluation: EvaluationTexts | undefined,
 ): Promise<{ collected: Collected; deduplicated: Deduplicated }> {
   const { exact, nearThreshold, shingleWords } = settings.deduplication
   const near =
@@ -150,7 +173,7 @@ async function deduplicate(
   const collected = await collect(
     await database.connect(),
     located,
-    { cleaning: settings.cleaning, exact, seed: settings.split.seed },
+    { cleaning: settings.cleaning, exact, seed: settings.split.seed, evaluation },
     spool,
     near,
     {
@@ -193,7 +216,7 @@ async function writeExamples(
   spool: Spool,
   output: string,
   { signal, report }: Surroundings,
-): Promise<Written> {
+): Promise<Omit<Written, 'evaluationSets'>> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
   /** Clusters are named by the id of their first text. */
   const clusterOf = (ordinal: number): string => {
