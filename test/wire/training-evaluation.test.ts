@@ -45,6 +45,7 @@ test('base and best checkpoint are measured by what they write, with intervals, 
     assert.ok(figureOf(result, 'distinct2') > 0, JSON.stringify(result?.metrics))
     assert.ok(figureOf(result, 'lengthRatio') > 0)
     assert.equal(figureOf(result, 'copyRate'), 0)
+    assert.ok(Number.isFinite(figureOf(result, 'curvature')))
     for (const { name, low, high } of result!.metrics) {
       assert.ok(Object.hasOwn(metricKinds, name), name)
       assert.ok(low === undefined || low <= high!, name)
@@ -117,6 +118,8 @@ test('the report and samples.jsonl are whole: every sample with its input and bo
     report.diagnosis!.verdict,
     '<svg',
     'copy of the input',
+    'machine-written inputs',
+    'curvature',
     'human text',
     'checkpoint-24',
     'Checklist',

@@ -13,6 +13,7 @@
 #include "attention.h"
 #include "bf16_matmul.h"
 #include "cross_entropy.h"
+#include "distribution.h"
 #include "few_rows.h"
 #include "formats.h"
 #include "lora.h"
@@ -53,7 +54,8 @@ struct Backend {
   Adamw8bitUpdate* adamw8bit_update;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
-  Bf16Matmul* bf16_matmul = nullptr;  // null: products with frozen matrices are f32, by matmul
+  Bf16Matmul* bf16_matmul = nullptr;              // null: products with frozen matrices are f32, by matmul
+  DistributionScan* distribution_scan = nullptr;  // null: texts cannot be scored on it
 };
 
 // The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose

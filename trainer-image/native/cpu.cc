@@ -22,6 +22,7 @@ LoraForward lora_forward;
 LoraBackward lora_backward;
 CrossEntropyScan cross_entropy_scan;
 CrossEntropyGradient cross_entropy_gradient;
+DistributionScan distribution_scan;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
@@ -80,6 +81,7 @@ extern const Backend kBackend = {
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
 #endif
+    .distribution_scan = distribution_scan,
 };
 
 }  // namespace humanizer::HUMANIZER_ISA

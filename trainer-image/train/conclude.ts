@@ -81,6 +81,21 @@ async function evaluateCheckpoints(
   return found
 }
 
+/** What cannot be measured is a warning here, too. */
+async function measureReferences(
+  { live, signal, context }: Attempt,
+  { model, plan }: Session,
+): ReturnType<typeof referenceMetrics> {
+  try {
+    return await referenceMetrics(model, plan.questions, { signal, beat: live.beat })
+  } catch (error) {
+    if (signal.aborted) throw error
+    context.log.warn({ err: error }, 'the references could not be measured')
+    live.warn(`inputs and human texts could not be measured: ${(error as Error).message}`)
+    return { copy: [], machine: [], human: [] }
+  }
+}
+
 /** What is left of a run for the one who reviews. */
 export interface Conclusion {
   readonly best: SealedCheckpoint | undefined
@@ -94,11 +109,11 @@ export async function concludeRun(
   bestStep: number | undefined,
   history: readonly LogEntry[],
 ): Promise<Conclusion> {
-  const { live, signal, context, runDirectory } = attempt
+  const { live, context, runDirectory } = attempt
   const { config, baseline, base, plan, checkpoints } = session
   live.update({ state: 'RUN_STATE_EVALUATING' })
   const concluded = await evaluateCheckpoints(attempt, session, bestStep)
-  const references = await referenceMetrics(plan.questions, { signal, beat: live.beat })
+  const references = await measureReferences(attempt, session)
   const best = bestStep === undefined ? undefined : checkpoints.at(bestStep)
   const diagnosis = diagnose(
     {
@@ -133,6 +148,7 @@ export async function concludeRun(
     ...(best ? [{ name: `best: ${best.name}`, metrics: best.evaluation?.metrics ?? [] }] : []),
     ...(newest && newest.step !== bestStep ? [{ name: newest.name, metrics: newest.evaluation?.metrics ?? [] }] : []),
     { name: 'copy of the input', metrics: references.copy },
+    ...(references.machine.length > 0 ? [{ name: 'machine-written inputs', metrics: references.machine }] : []),
     { name: 'human text', metrics: references.human },
   ]
   const { owner, objective, model, datasetDigest, configDigest } = config
