@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { EvaluationResult, type Metric, type RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import { metricKinds } from '../../trainer-image/evaluate/metrics.ts'
-import { type Claim, logs, makeClaim, runToEnd, startPod } from './training-pod.ts'
+import { type Claim, logs, makeClaim, reaches, runToEnd, startPod, stepsOf } from './training-pod.ts'
 
 const claims: Claim[] = []
 const machineTexts = [
@@ -99,6 +99,24 @@ test('SIGTERM in the middle of the samples ends the pod at once, and the next go
   assert.equal(result?.run?.checkpoints.at(-1)?.step, 24)
   const report = await runToEnd(claim, { ...claim.config, attempt: 2 }, 'pod-stop')
   assert.ok(figureOf(report.checkpoints.at(-1)?.evaluation, 'distinct2') > 0)
+})
+
+test('a checkpoint that a stop sealed between two evaluations is evaluated after training, like all that are kept', async () => {
+  const claim = await claimOf()
+  const config = { ...claim.config, checkpoints: { everySteps: 0, keep: 9 } }
+  const first = startPod(claim, config, 'pod-between')
+  await reaches(first, 10)
+  first.process.kill('SIGTERM')
+  const { code, output } = await first.ended
+  assert.equal(code, 143, output)
+  const between = stepsOf(claim).filter((step) => step % 8 !== 0)
+  assert.equal(between.length, 1, `${stepsOf(claim)}`)
+  const { checkpoints } = await runToEnd(claim, { ...config, attempt: 2 }, 'pod-between')
+  assert.ok(checkpoints.some(({ step }) => step === between[0]))
+  for (const { step, evaluation } of checkpoints) {
+    assert.ok(evaluation?.loss !== undefined, `checkpoint-${step}`)
+    assert.ok(Number.isFinite(figureOf(evaluation, 'improvement')), `checkpoint-${step}`)
+  }
 })
 
 test('the report and samples.jsonl are whole: every sample with its input and both outputs, machine-written ones beside held-out ones, and no address', () => {
