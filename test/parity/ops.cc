@@ -150,6 +150,37 @@ void rope(const Backend& b, int64_t rows, int64_t heads, int64_t size) {
          moved > 0.1 ? relative_error(x.span(), before) : 1, 1e-6, x.intact());
 }
 
+// Against the definitions, in f64 and in two passes; later blocks hold larger logits, so that the maximum moves.
+void distribution(const Backend& b, int64_t rows, int64_t vocabulary) {
+  const int64_t split = vocabulary / 3 + 1;
+  Guarded z = Guarded::random(rows * vocabulary, 6);
+  std::vector<int32_t> labels;
+  for (int64_t r = 0; r < rows; ++r) {
+    labels.push_back(static_cast<int32_t>((r * 7) % vocabulary));
+    for (int64_t c = split; c < vocabulary; ++c) z.span()[static_cast<size_t>(r * vocabulary + c)] += 3;
+  }
+  std::vector<RowDistribution> found(static_cast<size_t>(rows));
+  const Rows logits = dense(z.data(), rows, vocabulary);
+  b.distribution_scan(found.data(), columns(logits, 0, split), labels.data(), 0);
+  b.distribution_scan(found.data(), columns(logits, split, vocabulary - split), labels.data(), split);
+  double error = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    double total = 0, mean = 0, variance = 0;
+    for (int64_t c = 0; c < vocabulary; ++c) total += std::exp(static_cast<double>(logits.row(r)[c]));
+    const auto log_p = [&](int64_t c) { return static_cast<double>(logits.row(r)[c]) - std::log(total); };
+    for (int64_t c = 0; c < vocabulary; ++c) mean += std::exp(log_p(c)) * log_p(c);
+    for (int64_t c = 0; c < vocabulary; ++c) variance += std::exp(log_p(c)) * (log_p(c) - mean) * (log_p(c) - mean);
+    const RowDistribution& of = found[static_cast<size_t>(r)];
+    const double log_total = std::log(of.total), first = of.first / of.total;
+    const double label = static_cast<double>(of.target) - static_cast<double>(of.maximum) - log_total;
+    error = std::max({error, std::fabs(label - log_p(labels[static_cast<size_t>(r)])) / (1 + std::fabs(label)),
+                      std::fabs(first - log_total - mean) / (1 + std::fabs(mean)),
+                      std::fabs(of.second / of.total - first * first - variance) / (1 + variance)});
+  }
+  // exp_approx is right to 2e-7, and so are sums of a thousand terms of one sign in f32 but for their rounding.
+  report(named(b, "distribution", {rows, vocabulary}), error, 3e-6, z.intact());
+}
+
 void cross_entropy(const Backend& b, int64_t rows, int64_t vocabulary) {
   Guarded z = Guarded::random(rows * vocabulary, 4), work(rows * vocabulary);
   std::vector<int32_t> labels;
@@ -679,7 +710,9 @@ int main() {
       rmsnorm(*b, rows, cols + 1);
       swiglu(*b, rows, cols);
       cross_entropy(*b, rows, cols + 1);
+      distribution(*b, rows, cols + 1);
     }
+    distribution(*b, 2, 5003);  // past the sums in f32
     rope(*b, 7, 3, 10);
     rope(*b, 5, 1, 64);
     attention(*b, kThreads, 1, {1, 1, 2});

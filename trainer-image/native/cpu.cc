@@ -22,6 +22,7 @@ LoraForward lora_forward;
 LoraBackward lora_backward;
 CrossEntropyScan cross_entropy_scan;
 CrossEntropyGradient cross_entropy_gradient;
+DistributionScan distribution_scan;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
@@ -82,6 +83,7 @@ extern const Backend kBackend = {
     .bf16_matmul = bf16_matmul,
     .few_rows_bf16 = few_rows_bf16,
 #endif
+    .distribution_scan = distribution_scan,
 };
 
 }  // namespace humanizer::HUMANIZER_ISA

@@ -35,4 +35,12 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
                const int32_t* labels, float* scratch);
 
+// What head_loss's nll is measured against: of each labelled row log p(label), and mean and variance of log p(v) over
+// the row's own p. Scratch as head_loss's.
+struct Likelihood {
+  double log_probability, mean, variance;
+};
+void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
+                     float* scratch);
+
 }  // namespace humanizer

@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "head.h"
 #include "llama_weights.h"
 #include "sequence.h"
 
@@ -32,6 +33,10 @@ enum class Checkpointing { kNone, kSelective, kFull };
 
 struct Loss {
   double nll;
+  int64_t label_tokens;
+};
+
+struct TextLikelihood : Likelihood {
   int64_t label_tokens;
 };
 
@@ -60,6 +65,8 @@ class Llama {
   StepLoss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
   // One loss per document; dropout off.
   std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
+  // Of each document the sums over its labels of what head.h says of a row; dropout off.
+  std::vector<TextLikelihood> likelihoods(const Adapter* adapter, const Batch& batch);
   void generate(std::vector<Turn>& turns);
 
  private:
@@ -96,6 +103,9 @@ class Llama {
   };
 
   // llama_passes.cc: one pass over the whole model
+  // Calls measure(workspace, normed rows of the head, their labels, the document of each) for each group of documents.
+  template <typename Measure>
+  void each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure);
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);

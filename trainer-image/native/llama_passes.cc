@@ -207,31 +207,63 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
   return total;
 }
 
-std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
+template <typename Measure>
+void Llama::each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure) {
   backend_.open_stream(threads_);
-  std::vector<Loss> losses(batch.documents.size() - 1, Loss{0, 0});
   for (size_t d = 0, next; d + 1 < batch.documents.size(); d = next) {
     next = group_end(batch.documents, d);
     const Pass pass = packed(batch, d, next, adapter);
     if (pass.head_rows.empty()) continue;
     const int32_t* labels_of_pass = batch.labels.data() + batch.documents[d];
     std::vector<int32_t> labels;
-    for (const int64_t row : pass.head_rows) labels.push_back(labels_of_pass[row]);
+    std::vector<size_t> documents;
+    size_t document = d;
+    for (const int64_t row : pass.head_rows) {
+      while (batch.documents[document + 1] - batch.documents[d] <= row) ++document;
+      labels.push_back(labels_of_pass[row]);
+      documents.push_back(document);
+    }
     prepare_positions(1 + std::ranges::max(pass.positions));
     const Workspace w = arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
     forward(pass, w);
     gather_head(pass, w);
-    head_loss(backend_, w.nll, Rows{},
-              dense(static_cast<const float*>(w.head_normed), static_cast<int64_t>(labels.size()), a_.hidden), head(),
-              labels.data(), w.head_scratch);
-    size_t document = d;
-    for (size_t i = 0; i < labels.size(); ++i) {
-      while (batch.documents[document + 1] - batch.documents[d] <= pass.head_rows[i]) ++document;
-      losses[document].nll += w.nll[i];
-      ++losses[document].label_tokens;
-    }
+    const int64_t rows = static_cast<int64_t>(labels.size());
+    measure(w, dense(static_cast<const float*>(w.head_normed), rows, a_.hidden), labels.data(), documents);
   }
+}
+
+std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
+  std::vector<Loss> losses(batch.documents.size() - 1, Loss{0, 0});
+  each_labelled(adapter, batch,
+                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
+                  head_loss(backend_, w.nll, Rows{}, normed, head(), labels, w.head_scratch);
+                  for (size_t i = 0; i < documents.size(); ++i) {
+                    losses[documents[i]].nll += w.nll[i];
+                    ++losses[documents[i]].label_tokens;
+                  }
+                });
   return losses;
+}
+
+std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Batch& batch) {
+  if (!backend_.distribution_scan) {
+    throw Error(Code::kInvalidArgument, std::string("texts cannot be scored on ") + backend_.instruction_path);
+  }
+  std::vector<TextLikelihood> sums(batch.documents.size() - 1, TextLikelihood{});
+  std::vector<Likelihood> rows;
+  each_labelled(adapter, batch,
+                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
+                  rows.resize(documents.size());
+                  head_likelihood(backend_, rows.data(), normed, head(), labels, w.head_scratch);
+                  for (size_t i = 0; i < documents.size(); ++i) {
+                    TextLikelihood& sum = sums[documents[i]];
+                    sum.log_probability += rows[i].log_probability;
+                    sum.mean += rows[i].mean;
+                    sum.variance += rows[i].variance;
+                    ++sum.label_tokens;
+                  }
+                });
+  return sums;
 }
 
 void Llama::generate(std::vector<Turn>& turns) {

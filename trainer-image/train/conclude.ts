@@ -10,6 +10,7 @@ import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subje
 import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import type { Attempt } from './attempt.ts'
+import { measure } from './baseline.ts'
 import { checklistOf, licensesOf } from './checklist.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import { openSealed } from './opening.ts'
@@ -57,6 +58,32 @@ export function withMetrics(result: EvaluationResult, metrics: readonly Metric[]
   return { ...result, metrics: [...result.metrics.filter(({ name }) => !names.has(name)), ...metrics] }
 }
 
+/**
+ * The loss of every checkpoint that is kept and was sealed between two evaluations, because a pod was stopped or somebody asked for it.
+ * As with outputs, what cannot be measured is a warning.
+ */
+async function evaluateRest({ live, signal, context }: Attempt, session: Session): Promise<void> {
+  const { config, adapterConfig, plan, model, baseline, checkpoints } = session
+  if (plan.evaluation === undefined) return
+  for (const checkpoint of checkpoints.all.filter(({ evaluation }) => evaluation === undefined)) {
+    try {
+      const adapter = await openSealed(model, config, adapterConfig, checkpoint)
+      try {
+        const work = { signal, beat: live.beat }
+        const { result } = await measure(model, adapter, plan.evaluation, checkpoint.step, baseline, work)
+        await checkpoints.record(checkpoint, result)
+        context.log.info({ step: checkpoint.step, loss: result.loss }, 'evaluated after training')
+      } finally {
+        adapter.close()
+      }
+    } catch (error) {
+      if (signal.aborted) throw error
+      context.log.warn({ err: error }, `${checkpoint.name} could not be evaluated`)
+      live.warn(`${checkpoint.name} could not be evaluated: ${(error as Error).message}`)
+    }
+  }
+}
+
 /** After the last step: best and newest checkpoint write the samples, read back from their sealed files as serving would. */
 async function evaluateCheckpoints(
   attempt: Attempt,
@@ -81,6 +108,21 @@ async function evaluateCheckpoints(
   return found
 }
 
+/** What cannot be measured is a warning here, too. */
+async function measureReferences(
+  { live, signal, context }: Attempt,
+  { model, plan }: Session,
+): ReturnType<typeof referenceMetrics> {
+  try {
+    return await referenceMetrics(model, plan.questions, { signal, beat: live.beat })
+  } catch (error) {
+    if (signal.aborted) throw error
+    context.log.warn({ err: error }, 'the references could not be measured')
+    live.warn(`inputs and human texts could not be measured: ${(error as Error).message}`)
+    return { copy: [], machine: [], human: [] }
+  }
+}
+
 /** What is left of a run for the one who reviews. */
 export interface Conclusion {
   readonly best: SealedCheckpoint | undefined
@@ -94,11 +136,13 @@ export async function concludeRun(
   bestStep: number | undefined,
   history: readonly LogEntry[],
 ): Promise<Conclusion> {
-  const { live, signal, context, runDirectory } = attempt
+  const { live, context, runDirectory } = attempt
   const { config, baseline, base, plan, checkpoints } = session
   live.update({ state: 'RUN_STATE_EVALUATING' })
+  await evaluateRest(attempt, session)
+  live.update({ checkpoints: checkpoints.report(bestStep) })
   const concluded = await evaluateCheckpoints(attempt, session, bestStep)
-  const references = await referenceMetrics(plan.questions, { signal, beat: live.beat })
+  const references = await measureReferences(attempt, session)
   const best = bestStep === undefined ? undefined : checkpoints.at(bestStep)
   const diagnosis = diagnose(
     {
@@ -133,6 +177,7 @@ export async function concludeRun(
     ...(best ? [{ name: `best: ${best.name}`, metrics: best.evaluation?.metrics ?? [] }] : []),
     ...(newest && newest.step !== bestStep ? [{ name: newest.name, metrics: newest.evaluation?.metrics ?? [] }] : []),
     { name: 'copy of the input', metrics: references.copy },
+    ...(references.machine.length > 0 ? [{ name: 'machine-written inputs', metrics: references.machine }] : []),
     { name: 'human text', metrics: references.human },
   ]
   const { owner, objective, model, datasetDigest, configDigest } = config
