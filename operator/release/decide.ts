@@ -19,11 +19,13 @@ import {
   upToDate,
 } from './serving.ts'
 import { type Resolution, resolveSource } from './source.ts'
+import { nextStep, secondsLeft, splitOf, stepWords } from './steps.ts'
 import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
 import { watchLeft, watchSeconds } from './watch.ts'
 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
+ *        │                        ├─ pass, spec.strategy ──▶ candidate Stepping (steps.ts) ──▶ Switching
  *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
  *        │                        └─ inconclusive, error, not reviewed ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
@@ -152,7 +154,9 @@ function serve(
   const theirs = pods.filter((pod) => pod.deployment === target && !pod.terminating)
   const isSettled = status.verdict?.state !== 'Switching' && status.deployment === target
   const drills = isDrilling(status)
-  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && !drills && agreedBefore(pod, desired, status))
+  const split = splitOf(status)
+  const has = (pod: ServingPod) =>
+    agrees(pod, desired, split) || (isSettled && !drills && agreedBefore(pod, desired, status))
   const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
   const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
   if (uncalled.length > 0) {
@@ -160,7 +164,7 @@ function serve(
     return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired), underLoad }
   }
 
-  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
+  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, split, has)
   const drill = drillStep(release, theirs, inTheWay, status.deployment !== target, asked.probes, now)
   if (drill) return { kind: 'transition', transition: drill }
   if (inTheWay) {
@@ -174,6 +178,11 @@ function serve(
   }
   if (!sameAdapter(desired, status.active) || !isSettled)
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
+  const step = nextStep(release, now)
+  if (step) return { kind: 'transition', transition: step }
+  const stepLeft = secondsLeft(release, now)
+  if (stepLeft !== undefined)
+    return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
   const { summary, seconds } = standing(release, resolution, now)
