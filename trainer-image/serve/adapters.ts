@@ -9,7 +9,7 @@ import { readAdapter } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
 import { type AdapterBase, adapterDigest, adapterFiles, chatTemplateName } from '../storage/adapter-identity.ts'
-import { isTemporary, syncDirectory, temporaryName } from '../storage/atomic.ts'
+import { isTemporary, renameUnlessThere, syncDirectory, temporaryName } from '../storage/atomic.ts'
 import { hexOf } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { type Manifest, readManifest, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
@@ -271,15 +271,5 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
     if (code === 'ENOENT') throw new SealBroken(`${from} is missing; the manifest lists it`, { cause: error })
     if (!noLinks.has(code)) throw error
     await copyFile(from, to, constants.COPYFILE_EXCL)
-  }
-}
-
-/** A folder is renamed onto another only when that is empty, so the pod that comes second finds the first one's. */
-async function renameUnlessThere(from: string, to: string): Promise<void> {
-  try {
-    await rename(from, to)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
   }
 }

@@ -16,6 +16,7 @@ import { readRemembered, writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
 import { follow } from './follow.ts'
 import { Health } from './health.ts'
+import { loadMerged } from './merged.ts'
 import { createMetrics } from './metrics.ts'
 import { Release, type ReleaseEffects } from './release.ts'
 import { Scheduler, type SchedulerLimits } from './scheduler.ts'
@@ -56,8 +57,15 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
   openingBase().catch(() => undefined) // whoever needs it hears of a failure
   const owner = ownerRecord(config.owner, config.reclaim)
   const health = new Health()
-  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics, health))
-  const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics, health }
+  const release = new Release(context.podUid, effects(config, context, owner, openingBase, metrics, health))
+  const answering: Answering = {
+    engine: () => engine,
+    release,
+    modelName: modelNameOf(config),
+    hasBase: config.mergedDigest === '',
+    metrics,
+    health,
+  }
 
   const calls = await startServer({
     trust: config.trust,
@@ -87,6 +95,7 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
 }
 
 function effects(
+  config: ServeConfig,
   { dataDir, stateDir, log }: JobContext,
   owner: OwnerRecord | undefined,
   openingBase: () => Promise<Base>,
@@ -103,9 +112,11 @@ function effects(
       metrics.switches.observe({ outcome: ok ? 'ok' : 'failed' }, seconds)
     },
     async load(desired) {
-      const { model, identity, endIds } = await openingBase()
+      const opened = await openingBase()
+      const probe = opened.endIds.values().next().value ?? 0
+      if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
+      const { model, identity } = opened
       const { instructionPath } = engineInfo()
-      const probe = endIds.values().next().value ?? 0
       const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
         await prove(model, undefined, probe)

@@ -32,7 +32,11 @@ export interface ServeConfig {
   /** Tokens of prompt and answer together; 0 means the model's own limit. */
   maxContextTokens: number;
   /** Recorded beside the adapters that this pod promotes; without sweep. */
-  reclaim: Reclaim | undefined;
+  reclaim:
+    | Reclaim
+    | undefined;
+  /** Adapter that is written into the weights of `model`: the only digest that may be asked for. Empty for a base. */
+  mergedDigest: string;
 }
 
 /** What should serve. Mounted as desired.json beside config.json and sent by Activate; the higher generation wins. */
@@ -117,6 +121,7 @@ function createBaseServeConfig(): ServeConfig {
     backend: "",
     maxContextTokens: 0,
     reclaim: undefined,
+    mergedDigest: "",
   };
 }
 
@@ -148,6 +153,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     }
     if (message.reclaim !== undefined) {
       Reclaim.encode(message.reclaim, writer.uint32(74).fork()).join();
+    }
+    if (message.mergedDigest !== "") {
+      writer.uint32(82).string(message.mergedDigest);
     }
     return writer;
   },
@@ -237,6 +245,14 @@ export const ServeConfig: MessageFns<ServeConfig> = {
             message.reclaim = Reclaim.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.mergedDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -272,6 +288,11 @@ export const ServeConfig: MessageFns<ServeConfig> = {
         ? globalThis.Number(object.max_context_tokens)
         : 0,
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
+      mergedDigest: isSet(object.mergedDigest)
+        ? globalThis.String(object.mergedDigest)
+        : isSet(object.merged_digest)
+        ? globalThis.String(object.merged_digest)
+        : "",
     };
   },
 
@@ -304,6 +325,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     if (message.reclaim !== undefined) {
       obj.reclaim = Reclaim.toJSON(message.reclaim);
     }
+    if (message.mergedDigest !== "") {
+      obj.mergedDigest = message.mergedDigest;
+    }
     return obj;
   },
 
@@ -327,6 +351,7 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     message.reclaim = (object.reclaim !== undefined && object.reclaim !== null)
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
+    message.mergedDigest = object.mergedDigest ?? "";
     return message;
   },
 };
