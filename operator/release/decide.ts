@@ -18,7 +18,7 @@ import {
   servingObjects,
   upToDate,
 } from './serving.ts'
-import { type Resolution, resolveSource } from './source.ts'
+import { type Resolution, resolveSource, type Sources } from './source.ts'
 import { nextStep, secondsLeft, splitOf, stepWords } from './steps.ts'
 import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
 import { watchLeft, watchSeconds } from './watch.ts'
@@ -72,7 +72,7 @@ function next(release: Release, observed: Observed, settings: ServingSettings, n
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, now) }
+    return { kind: 'rest', ...standing(release, resolution, observed.sources, now) }
   }
   return serve(release, desired, resolution, observed, settings, now)
 }
@@ -112,7 +112,7 @@ function serve(
   release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, asked }: Observed,
+  { children, claim, pods, asked, sources }: Observed,
   settings: ServingSettings,
   now: Date,
 ): Decision {
@@ -185,7 +185,7 @@ function serve(
     return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, now)
+  const { summary, seconds } = standing(release, resolution, sources, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
@@ -197,8 +197,23 @@ const silenceSeconds = 3
 /** Evidence that could not be measured is looked for again after this time. */
 const evidenceSeconds = 60
 
-/** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
-function standing(release: Release, resolution: Resolution, now: Date): { summary: Summary; seconds?: number } {
+interface Standing {
+  readonly summary: Summary
+  readonly seconds?: number
+}
+
+/** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
+function standing(release: Release, resolution: Resolution, { runs }: Sources, now: Date): Standing {
+  const stands = standingOf(release, resolution, now)
+  const { run } = release.spec.source
+  if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
+  const { summary } = stands
+  const message = `${summary.message}; run ${run.name} is deleted, its adapter stays on the claim for this release`
+  return { ...stands, summary: { ...summary, message } }
+}
+
+/** What serves is right, or why what spec.source asks for does not serve. */
+function standingOf(release: Release, resolution: Resolution, now: Date): Standing {
   const { active, candidate, verdict } = release.status ?? {}
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (resolution.kind !== 'resolved') {
