@@ -58,6 +58,7 @@ export function proposal(
   release: Release,
   adapter: Adapter,
   pods: readonly ServingPod[],
+  image: string,
   now: Date,
 ): Transition | undefined {
   const status = release.status ?? {}
@@ -81,7 +82,7 @@ export function proposal(
   }
   const { approvedBy } = release.spec.review ?? {}
   const generation = (status.switchGeneration ?? 0) + 1
-  const step = firstStep(release, adapter, isKnown)
+  const step = firstStep(release, adapter, isKnown, image)
   const way = step ? `going to ${nameOf(adapter)} in ${step.of} steps` : `switching to ${nameOf(adapter)}`
   return {
     changes: {
