@@ -14,6 +14,8 @@ export const ReleaseReason = {
   Switching: 'Switching',
   /** A rollback drill is under way: what served before answers for a moment, and what is asked for comes back. */
   Drilling: 'Drilling',
+  /** The candidate answers a share of the requests, by a step of spec.strategy. */
+  Stepping: 'Stepping',
   /** Serving pods are being started or replaced. */
   PodsStarting: 'PodsStarting',
   /** No node has room for the serving pods; what served before keeps serving. */

@@ -18,12 +18,14 @@ import {
   servingObjects,
   upToDate,
 } from './serving.ts'
-import { type Resolution, resolveSource } from './source.ts'
+import { type Resolution, resolveSource, type Sources } from './source.ts'
+import { nextStep, secondsLeft, splitOf, stepWords } from './steps.ts'
 import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
 import { watchLeft, watchSeconds } from './watch.ts'
 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
+ *        │                        ├─ pass, spec.strategy ──▶ candidate Stepping (steps.ts) ──▶ Switching
  *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
  *        │                        └─ inconclusive, error, not reviewed ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
@@ -63,14 +65,14 @@ export function decide(release: Release, observed: Observed, settings: ServingSe
 function next(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
   const resolution = resolveSource(release, observed.sources)
-  const transition = nextTransition(release, status, resolution, observed, now)
+  const transition = nextTransition(release, status, resolution, observed, settings, now)
   if (transition) return { kind: 'transition', transition }
 
   const desired = desiredOf(status)
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, now) }
+    return { kind: 'rest', ...standing(release, resolution, observed.sources, now) }
   }
   return serve(release, desired, resolution, observed, settings, now)
 }
@@ -81,6 +83,7 @@ function nextTransition(
   status: Status,
   resolution: Resolution,
   observed: Observed,
+  settings: ServingSettings,
   now: Date,
 ): Transition | undefined {
   const { pods } = observed
@@ -94,7 +97,7 @@ function nextTransition(
   const pinned = pinning(status, pin)
   const step = sameAdapter(adapter, status.active)
     ? served(release, adapter)
-    : (proposal(release, adapter, pods, now) ?? refusalByPod(status, pods))
+    : (proposal(release, adapter, pods, settings.trainerImage, now) ?? refusalByPod(status, pods))
   if (Object.keys(pinned).length === 0) return step
   return { ...step, changes: { ...pinned, ...step?.changes } }
 }
@@ -110,7 +113,7 @@ function serve(
   release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, asked }: Observed,
+  { children, claim, pods, asked, sources }: Observed,
   settings: ServingSettings,
   now: Date,
 ): Decision {
@@ -152,7 +155,9 @@ function serve(
   const theirs = pods.filter((pod) => pod.deployment === target && !pod.terminating)
   const isSettled = status.verdict?.state !== 'Switching' && status.deployment === target
   const drills = isDrilling(status)
-  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && !drills && agreedBefore(pod, desired, status))
+  const split = splitOf(status)
+  const has = (pod: ServingPod) =>
+    agrees(pod, desired, split) || (isSettled && !drills && agreedBefore(pod, desired, status))
   const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
   const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
   if (uncalled.length > 0) {
@@ -160,7 +165,7 @@ function serve(
     return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired), underLoad }
   }
 
-  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
+  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, split, has)
   const drill = drillStep(release, theirs, inTheWay, status.deployment !== target, asked.probes, now)
   if (drill) return { kind: 'transition', transition: drill }
   if (inTheWay) {
@@ -174,9 +179,14 @@ function serve(
   }
   if (!sameAdapter(desired, status.active) || !isSettled)
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
+  const step = nextStep(release, now)
+  if (step) return { kind: 'transition', transition: step }
+  const stepLeft = secondsLeft(release, now)
+  if (stepLeft !== undefined)
+    return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, now)
+  const { summary, seconds } = standing(release, resolution, sources, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
@@ -188,8 +198,23 @@ const silenceSeconds = 3
 /** Evidence that could not be measured is looked for again after this time. */
 const evidenceSeconds = 60
 
-/** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
-function standing(release: Release, resolution: Resolution, now: Date): { summary: Summary; seconds?: number } {
+interface Standing {
+  readonly summary: Summary
+  readonly seconds?: number
+}
+
+/** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
+function standing(release: Release, resolution: Resolution, { runs }: Sources, now: Date): Standing {
+  const stands = standingOf(release, resolution, now)
+  const { run } = release.spec.source
+  if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
+  const { summary } = stands
+  const message = `${summary.message}; run ${run.name} is deleted, its adapter stays on the claim for this release`
+  return { ...stands, summary: { ...summary, message } }
+}
+
+/** What serves is right, or why what spec.source asks for does not serve. */
+function standingOf(release: Release, resolution: Resolution, now: Date): Standing {
   const { active, candidate, verdict } = release.status ?? {}
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (resolution.kind !== 'resolved') {

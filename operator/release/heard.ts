@@ -1,4 +1,4 @@
-import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import { type ServingHealth, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 
 /** What a pod's readiness page said. Neither: it did not answer. */
 export interface Heard {
@@ -27,25 +27,31 @@ export function parseState(text: string): Heard {
 }
 
 function doubtOf(state: ServingState): string | undefined {
-  const { digest, generation, failedGeneration, loadedTime, answeredRequests, lostRequests, health } = state
-  const counts = {
-    generation,
-    failedGeneration,
-    answeredRequests,
-    lostRequests,
-    ...(health && { 'health.requests': health.requests, 'health.errors': health.errors }),
-  }
-  for (const [field, count] of Object.entries(counts))
-    if (!Number.isSafeInteger(count) || count < 0) return `${field} is ${count}, expected a count`
-  if (!/^(sha256:[0-9a-f]{64})?$/.test(digest))
-    return `digest is "${digest.slice(0, 80)}", expected a sha256 or nothing`
+  const { digest, splitDigest, splitPercent, generation, failedGeneration, loadedTime } = state
+  const { answeredRequests, lostRequests } = state
+  const miscount = doubtOfCounts({ generation, failedGeneration, answeredRequests, lostRequests, splitPercent })
+  if (miscount !== undefined) return miscount
+  for (const [field, value] of Object.entries({ digest, splitDigest }))
+    if (!/^(sha256:[0-9a-f]{64})?$/.test(value))
+      return `${field} is "${value.slice(0, 80)}", expected a sha256 or nothing`
   if (loadedTime !== '' && Number.isNaN(Date.parse(loadedTime))) return `loadedTime is "${loadedTime}", expected a time`
   if (loadedTime === '' && (digest !== '' || generation > 0))
     return `it names ${digest || 'the base'} at generation ${generation}, but no time at which it had loaded that`
+  return doubtOfHealth('health', state.health) ?? doubtOfHealth('splitHealth', state.splitHealth)
+}
+
+function doubtOfHealth(name: string, health: ServingHealth | undefined): string | undefined {
   if (!health) return undefined
   const { requests, errors, firstTokenP95Seconds: seconds } = health
-  if (!Number.isFinite(seconds) || seconds < 0) return `health.firstTokenP95Seconds is ${seconds}, expected seconds`
-  return errors > requests ? `health counts ${errors} errors among ${requests} requests` : undefined
+  const miscount = doubtOfCounts({ [`${name}.requests`]: requests, [`${name}.errors`]: errors })
+  if (miscount !== undefined) return miscount
+  if (!Number.isFinite(seconds) || seconds < 0) return `${name}.firstTokenP95Seconds is ${seconds}, expected seconds`
+  return errors > requests ? `${name} counts ${errors} errors among ${requests} requests` : undefined
+}
+
+function doubtOfCounts(counts: Readonly<Record<string, number>>): string | undefined {
+  const found = Object.entries(counts).find(([, count]) => !Number.isSafeInteger(count) || count < 0)
+  return found && `${found[0]} is ${found[1]}, expected a count`
 }
 
 /**

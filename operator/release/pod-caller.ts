@@ -60,7 +60,7 @@ export function createPodCaller(trust: Trust): PodCaller {
       const peer = trust.peer({ host: ip, port: callPort, podUid: uid, ownerUid, attempt: 0, generation })
       const options = { timeoutMs: activateTimeoutMs }
       const answered =
-        desired.digest === baseDigest
+        desired.digest === baseDigest && !desired.split
           ? peer.call(ServingServiceService.deactivate, { generation }, options)
           : peer.call(ServingServiceService.activate, { desired }, options)
       const timer = new AbortController()

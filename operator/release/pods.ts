@@ -1,12 +1,14 @@
 import type { KubeObject } from '../kube/cluster.ts'
 import type { Adapter, Status } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
+import type { Split } from './steps.ts'
 
 type PodStatus = NonNullable<Status['pods']>[number]
 
-/** Whether the pod says it serves exactly this: digest and generation both, so that an old answer never counts. */
-export function agrees({ state }: ServingPod, { digest, generation }: Adapter): boolean {
-  return state !== undefined && state.digest === digest && state.generation === generation && state.loadedTime !== ''
+/** Whether the pod says it serves exactly this: digest, generation and split, so that an old answer never counts. */
+export function agrees({ state }: ServingPod, { digest, generation }: Adapter, split: Split | undefined): boolean {
+  if (!state || state.digest !== digest || state.generation !== generation || state.loadedTime === '') return false
+  return state.splitPercent === (split?.percent ?? 0) && state.splitDigest === (split?.adapter.digest ?? '')
 }
 
 /**

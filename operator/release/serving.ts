@@ -12,6 +12,7 @@ import {
 import { reclaimOf } from '../workload/reclaim.ts'
 import { type Adapter, modelNameOf, type Release } from './adapter.ts'
 import { stillOurs } from './owned-fields.ts'
+import { type Split, splitOf } from './steps.ts'
 
 /** What the operator's settings say about serving. */
 export interface ServingSettings extends WorkloadSettings {
@@ -50,15 +51,27 @@ export function endpointOf({ metadata, spec }: Release): string {
 }
 
 /** What the pods are told, in the ConfigMap and by Activate. */
-export function desiredAdapter({ spec }: Release, { generation, digest, path, format }: Adapter): DesiredAdapter {
+export function desiredAdapter(
+  { spec, status }: Release,
+  { generation, digest, path, format }: Adapter,
+): DesiredAdapter {
+  const split = splitOf(status)
   return DesiredAdapter.fromPartial({
     generation,
     digest,
     sourcePath: path ?? '',
     warmSeconds: spec.rollback.windowSeconds,
     ...(format && { format }),
+    ...(split && { split: splitFor(split) }),
   })
 }
+
+const splitFor = ({ adapter: { digest, path = '', format }, percent }: Split) => ({
+  digest,
+  sourcePath: path,
+  percent,
+  ...(format && { format }),
+})
 
 export interface Wanted {
   /** Deployment for `adapter`. */

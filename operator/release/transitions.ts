@@ -6,6 +6,7 @@ import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
 import { expiry, isApproved, stopFor } from './review.ts'
 import { shortHash } from './serving.ts'
+import { firstStep } from './steps.ts'
 import { cut, messageLimit, replacedBy } from './text.ts'
 import { watchOf } from './watch.ts'
 
@@ -49,7 +50,7 @@ export function repair(status: Status, pods: readonly ServingPod[], now: Date): 
 /** The candidate is not wanted any more. Pods that may have it get the active one back. */
 export function withdrawal(status: Status): Transition | undefined {
   if (!status.candidate && !status.verdict) return undefined
-  return { changes: { candidate: undefined, verdict: undefined, ...standDown(status) } }
+  return { changes: { candidate: undefined, verdict: undefined, step: undefined, ...standDown(status) } }
 }
 
 /** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
@@ -57,6 +58,7 @@ export function proposal(
   release: Release,
   adapter: Adapter,
   pods: readonly ServingPod[],
+  image: string,
   now: Date,
 ): Transition | undefined {
   const status = release.status ?? {}
@@ -69,20 +71,29 @@ export function proposal(
     const message = cut(stop.message, messageLimit)
     const verb = stop.state === 'Refused' ? 'was refused' : 'is held'
     return {
-      changes: { candidate: adapter, verdict: { ...stop, message, judged, gates }, ...standDown(status) },
+      changes: {
+        candidate: adapter,
+        verdict: { ...stop, message, judged, gates },
+        step: undefined,
+        ...standDown(status),
+      },
       event: { type: 'Warning', reason: stop.reason, message: `${nameOf(adapter)} ${verb}: ${message}` },
     }
   }
   const { approvedBy } = release.spec.review ?? {}
   const generation = (status.switchGeneration ?? 0) + 1
+  const step = firstStep(release, adapter, isKnown, image)
+  const way = step ? `going to ${nameOf(adapter)} in ${step.of} steps` : `switching to ${nameOf(adapter)}`
   return {
     changes: {
       switchGeneration: generation,
       candidate: { ...adapter, generation, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) },
-      verdict: { state: 'Switching', judged, gates },
+      verdict: { state: step ? 'Stepping' : 'Switching', judged, gates },
+      ...(step && status.active && { active: { ...status.active, generation } }),
+      step,
       watch: watchOf(status, adapter, pods, now),
     },
-    event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
+    event: { type: 'Normal', reason: step ? ReleaseReason.Stepping : ReleaseReason.Switching, message: way },
   }
 }
 
@@ -101,10 +112,11 @@ function deadline(release: Release, now: Date): Transition | undefined {
 
 /** One pod that cannot load the candidate is enough: nobody is to get answers of two adapters for good. */
 export function refusalByPod(status: Status, pods: readonly ServingPod[]): Transition | undefined {
-  const { candidate, verdict } = status
-  if (verdict?.state !== 'Switching' || !candidate) return undefined
+  const { candidate, active, verdict } = status
+  if (!isOnItsWay(status) || !candidate) return undefined
+  const given = verdict?.state === 'Stepping' ? active?.generation : candidate.generation
   const failed = pods.find(
-    ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === candidate.generation,
+    ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === given,
   )
   if (!failed) return undefined
   const failure = failed.state?.failure ?? ''
@@ -118,6 +130,7 @@ export function refused(status: Status, reason: ReleaseReason, text: string): Tr
     changes: {
       ...(status.verdict && { verdict: { ...status.verdict, state: 'Refused', reason, message } }),
       watch: undefined,
+      step: undefined,
       ...standDown(status),
     },
     event: { type: 'Warning', reason, message },
@@ -152,9 +165,13 @@ function settledCandidate(status: Status, adapter: Adapter): Transition['changes
   return sameAdapter(status.candidate, adapter) ? { candidate: undefined, verdict: undefined } : {}
 }
 
+/** Whether pods were told of the candidate. */
+export const isOnItsWay = ({ verdict }: Status): boolean =>
+  verdict?.state === 'Switching' || verdict?.state === 'Stepping'
+
 /** Pods may have been told to load the candidate: the active adapter must outrank it. */
 function standDown(status: Status): Transition['changes'] {
-  if (status.verdict?.state !== 'Switching' || !status.active) return {}
+  if (!isOnItsWay(status) || !status.active) return {}
   const generation = (status.switchGeneration ?? 0) + 1
   return { switchGeneration: generation, active: { ...status.active, generation } }
 }

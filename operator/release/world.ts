@@ -274,9 +274,12 @@ export class World implements Effects {
     if (homeless || Number(desired.generation) < Math.max(state.generation, state.failedGeneration)) return
     const digest = desired.digest ?? ''
     const generation = Number(desired.generation)
-    pod.state = this.broken.has(digest)
-      ? { ...state, failure: this.failure, failedGeneration: generation }
-      : ServingState.fromPartial({ digest, generation, loadedTime: start.toISOString(), podUid: pod.uid })
+    const { digest: splitDigest = '', percent: splitPercent = 0 } = desired.split ?? {}
+    const loadedTime = start.toISOString()
+    pod.state =
+      this.broken.has(digest) || this.broken.has(splitDigest)
+        ? { ...state, failure: this.failure, failedGeneration: generation }
+        : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
   }
 
   #seen({ uid, deployment, state, terminating, answered }: WorldPod, { silent }: Asked): ServingPod {

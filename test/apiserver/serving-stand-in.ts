@@ -74,6 +74,11 @@ export class ServingPods {
     return [...this.#pods.values()].map(({ state }) => state.digest)
   }
 
+  /** What each pod serves, and what share it gives to what. */
+  get splits(): string[] {
+    return [...this.#pods.values()].map(({ state }) => `${state.digest} ${state.splitPercent} % ${state.splitDigest}`)
+  }
+
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#loop
@@ -174,11 +179,14 @@ export class ServingPods {
     return pod
   }
 
-  #want(pod: StandIn, { generation, digest }: DesiredAdapter): ServingState {
+  #want(pod: StandIn, { generation, digest, split }: DesiredAdapter): ServingState {
     if (generation <= Math.max(pod.state.generation, pod.state.failedGeneration)) return pod.state
-    pod.state = this.broken.has(digest)
-      ? { ...pod.state, failure: 'adapter_model.safetensors differs from its manifest', failedGeneration: generation }
-      : ServingState.fromPartial({ digest, generation, loadedTime: new Date().toISOString(), podUid: pod.uid })
+    const { digest: splitDigest = '', percent: splitPercent = 0 } = split ?? {}
+    const loadedTime = new Date().toISOString()
+    pod.state =
+      this.broken.has(digest) || this.broken.has(splitDigest)
+        ? { ...pod.state, failure: 'adapter_model.safetensors differs from its manifest', failedGeneration: generation }
+        : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
     return pod.state
   }
 

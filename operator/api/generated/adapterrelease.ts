@@ -129,6 +129,26 @@ export interface AdapterReleaseSpec {
     minRequests: number
   }
   /**
+   * Steps on the way to a new candidate: in each, a share of the requests is answered by it in every pod, beside what serves. One that regresses by the limits of spec.rollback is refused and takes no more requests. At once, without steps: when nothing serves yet, to what served before, and to another base, which takes pods of its own.
+   */
+  strategy?: {
+    /**
+     * In their order; after the last one every request goes to the candidate.
+     *
+     * Items: One step.
+     */
+    steps: {
+      /**
+       * Of every hundred requests of a pod, those that the candidate answers.
+       */
+      percent: number
+      /**
+       * How long it lasts after every pod has it.
+       */
+      pauseSeconds: number
+    }[]
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -638,9 +658,9 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
+     * Stepping while it answers a share of the requests; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
      */
-    state: 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
+    state: 'Stepping' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
     /**
      * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
@@ -684,6 +704,27 @@ export interface AdapterReleaseStatus {
        */
       message: string
     }[]
+  }
+  /**
+   * The step of spec.strategy that the candidate is in.
+   */
+  step?: {
+    /**
+     * Which one, from 1.
+     */
+    number: number
+    /**
+     * How many there are.
+     */
+    of: number
+    /**
+     * Share of the requests that it answers.
+     */
+    percent: number
+    /**
+     * When every pod had it; absent before.
+     */
+    sinceTime?: string
   }
   /**
    * An adapter, or the untouched base, with everything that is needed to serve it again.
