@@ -8,7 +8,7 @@ import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
 import type { Tokenizer } from '../model/tokenizer.ts'
-import { loadModel, type Model, type Quantization } from '../native/index.ts'
+import { type InstructionPath, loadModel, type Model, type Quantization } from '../native/index.ts'
 import type { AdapterBase } from '../storage/adapter-identity.ts'
 import { templateDate } from '../train/example.ts'
 import { threadsOfQuota } from '../train/threads.ts'
@@ -22,6 +22,8 @@ export const DEFAULT_BLOCK_SIZE = 64
 /** The base model as serving uses it: weights in the engine, its tokenizer and chat template. */
 export interface Base {
   readonly model: Model
+  /** The kernels that it computes with. */
+  readonly instructionPath: InstructionPath
   /** "owner/name" or the file name. */
   readonly name: string
   /** What an adapter must have been trained on. */
@@ -86,6 +88,7 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   const encode = (text: string): Int32Array => encodeWithin(tokenizer, text, contextTokens)
   return {
     model,
+    instructionPath,
     name: resolved.name,
     identity: { digest: resolved.digest, quantization },
     vocabularySize: architecture.vocabularySize,
