@@ -101,7 +101,9 @@ function config(release: Release, { deployment, adapter, settings }: Wanted): Ku
     owner: { namespace, name, uid },
     trust: { publicKey: settings.publicKeyPem, port: callPort },
     ...(adapter.model && { model: adapter.model }),
-    ...(adapter.quantization && { quantization: adapter.quantization }),
+    ...(adapter.quantization && {
+      quantization: { ...adapter.quantization, computeDtype: adapter.quantization.computeDType },
+    }),
     modelName: modelNameOf(release),
     httpPort: serving.port,
     backend: 'Auto',

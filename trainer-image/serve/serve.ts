@@ -5,7 +5,6 @@ import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
-import { engineInfo } from '../native/index.ts'
 import { startServer } from '../service/server.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
 import { proveBase, provide, sweepPromotions } from './adapters.ts'
@@ -115,8 +114,7 @@ function effects(
       const opened = await openingBase()
       const probe = opened.endIds.values().next().value ?? 0
       if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
-      const { model, identity } = opened
-      const { instructionPath } = engineInfo()
+      const { model, identity, instructionPath } = opened
       const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
         await proveBase(dataDir, base)
