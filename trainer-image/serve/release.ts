@@ -6,6 +6,7 @@ import type { Adapter } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
 import { checkDesired, type Remembered } from './desired.ts'
 import type { Totals } from './health.ts'
+import { Share } from './share.ts'
 import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
 
 /** What a digest became in memory. */
@@ -49,10 +50,10 @@ interface Loaded extends LoadedAdapter {
   requests: number
 }
 
-/** A second adapter, and of every hundred requests those that run on it. */
+/** A second adapter, and its share of the requests. */
 interface SplitLoaded {
   readonly loaded: Loaded
-  readonly percent: number
+  readonly share: Share
 }
 
 /**
@@ -66,8 +67,6 @@ export class Release {
   #state = initialSwitchState
   #loaded: Loaded | undefined
   #split: SplitLoaded | undefined
-  /** Hundredths of a request that are due to the second adapter. */
-  #due = 0
   #draining = new Set<Loaded>()
   /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
   #warm: { readonly loaded: Loaded; readonly timer: NodeJS.Timeout } | undefined
@@ -110,7 +109,7 @@ export class Release {
 
   /** undefined until something serves. `isSplit`: the request is for the release's name, so that its share may run on the second adapter. */
   lease(isSplit = true): Lease | undefined {
-    const loaded = isSplit ? this.#next() : this.#loaded
+    const loaded = isSplit && this.#split?.share.next() ? this.#split.loaded : this.#loaded
     if (!loaded) return undefined
     loaded.requests++
     const { digest, adapter, templateDate, chatTemplate } = loaded
@@ -123,15 +122,6 @@ export class Release {
       format: loaded === this.#split?.loaded ? split?.format : format,
       release: () => this.#letGo(loaded),
     }
-  }
-
-  /** Exactly the share, evenly: with 25 percent every fourth. */
-  #next(): Loaded | undefined {
-    if (!this.#split) return this.#loaded
-    this.#due += this.#split.percent
-    if (this.#due < 100) return this.#loaded
-    this.#due -= 100
-    return this.#split.loaded
   }
 
   /**
@@ -182,7 +172,7 @@ export class Release {
   /** The second adapter goes, or gets another share. */
   #share({ split }: DesiredAdapter): void {
     const { loaded } = this.#split ?? {}
-    this.#split = loaded && split && { loaded, percent: split.percent }
+    this.#split = loaded && split && { loaded, share: new Share(split.percent) }
     if (!loaded || this.#split) return
     this.#draining.add(loaded)
     this.#closeWhenDrained(loaded)
@@ -245,8 +235,7 @@ export class Release {
   #install(wanted: DesiredAdapter, next: Loaded, second: Loaded | undefined): void {
     const [old, oldSecond] = [this.#loaded, this.#split?.loaded]
     this.#loaded = next
-    this.#split = second && { loaded: second, percent: wanted.split?.percent ?? 0 }
-    this.#due = 0
+    this.#split = second && { loaded: second, share: new Share(wanted.split?.percent ?? 0) }
     this.#draining.delete(next)
     if (second) this.#draining.delete(second)
     this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })

@@ -7,7 +7,7 @@ import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
 import { startServer } from '../service/server.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
-import { canaryOfBase, prove, proveCanary, provide, sweepPromotions } from './adapters.ts'
+import { proveBase, provide, sweepPromotions } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
 import { type Base, openBase } from './base.ts'
 import { baseOpener } from './base-opener.ts'
@@ -117,9 +117,7 @@ function effects(
       const { model, identity, instructionPath } = opened
       const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
-        await prove(model, undefined, probe)
-        const canary = await canaryOfBase(dataDir, identity)
-        if (canary) await proveCanary(base, undefined, canary)
+        await proveBase(dataDir, base)
         return { adapter: undefined }
       }
       return provide(dataDir, desired, base, log, owner)
