@@ -104,7 +104,10 @@ async function withLease(
   if (model !== modelName && !(hasBase && model === baseName(modelName))) throw modelNotFound(model)
   const ready = engine()
   const lease = ready && release.lease()
-  if (!lease) throw notReady('The model is being loaded; try again shortly.')
+  if (!lease) {
+    health.turnedAway()
+    throw notReady('The model is being loaded; try again shortly.')
+  }
   const used = model === modelName ? lease : { ...lease, digest: '', adapter: undefined }
   exchange.response.setHeader(DIGEST_HEADER, nameDigest(used.digest))
   try {

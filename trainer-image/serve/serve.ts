@@ -5,9 +5,10 @@ import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
+import { engineInfo } from '../native/index.ts'
 import { startServer } from '../service/server.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
-import { prove, provide, sweepPromotions } from './adapters.ts'
+import { canaryOfBase, prove, proveCanary, provide, sweepPromotions } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
 import { type Base, openBase } from './base.ts'
 import { baseOpener } from './base-opener.ts'
@@ -104,20 +105,26 @@ function effects(
   return {
     log,
     health: (digest) => health.of(digest),
+    totals: () => health.totals,
     now: () => new Date(),
     remember: (state) => writeRemembered(stateDir, state),
     switched(seconds, ok) {
       metrics.switches.observe({ outcome: ok ? 'ok' : 'failed' }, seconds)
     },
     async load(desired) {
-      const base = await openingBase()
-      const probe = base.endIds.values().next().value ?? 0
-      if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, base, probe)
+      const opened = await openingBase()
+      const { model, identity, endIds } = opened
+      const { instructionPath } = engineInfo()
+      const probe = endIds.values().next().value ?? 0
+      if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
+      const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
-        await prove(base.model, undefined, probe)
+        await prove(model, undefined, probe)
+        const canary = await canaryOfBase(dataDir, identity)
+        if (canary) await proveCanary(base, undefined, canary)
         return { adapter: undefined }
       }
-      return provide(dataDir, desired, { model: base.model, identity: base.identity, probe }, log, owner)
+      return provide(dataDir, desired, base, log, owner)
     },
   }
 }

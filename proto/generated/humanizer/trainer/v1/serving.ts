@@ -81,7 +81,15 @@ export interface ServingState {
   failure: string;
   /** Generation that `failure` speaks of; 0 without failure. */
   failedGeneration: number;
-  health: ServingHealth | undefined;
+  health:
+    | ServingHealth
+    | undefined;
+  /**
+   * Requests since this process began that were answered, a client's own mistakes among them, and those that the server
+   * failed: 5xx, or cut off in the middle of a stream. A client that left is none of them.
+   */
+  answeredRequests: number;
+  lostRequests: number;
 }
 
 function createBaseServeConfig(): ServeConfig {
@@ -609,6 +617,8 @@ function createBaseServingState(): ServingState {
     failure: "",
     failedGeneration: 0,
     health: undefined,
+    answeredRequests: 0,
+    lostRequests: 0,
   };
 }
 
@@ -640,6 +650,12 @@ export const ServingState: MessageFns<ServingState> = {
     }
     if (message.health !== undefined) {
       ServingHealth.encode(message.health, writer.uint32(74).fork()).join();
+    }
+    if (message.answeredRequests !== 0) {
+      writer.uint32(80).int64(message.answeredRequests);
+    }
+    if (message.lostRequests !== 0) {
+      writer.uint32(88).int64(message.lostRequests);
     }
     return writer;
   },
@@ -729,6 +745,22 @@ export const ServingState: MessageFns<ServingState> = {
             message.health = ServingHealth.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.answeredRequests = longToNumber(reader.int64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.lostRequests = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -772,6 +804,16 @@ export const ServingState: MessageFns<ServingState> = {
         ? globalThis.Number(object.failed_generation)
         : 0,
       health: isSet(object.health) ? ServingHealth.fromJSON(object.health) : undefined,
+      answeredRequests: isSet(object.answeredRequests)
+        ? globalThis.Number(object.answeredRequests)
+        : isSet(object.answered_requests)
+        ? globalThis.Number(object.answered_requests)
+        : 0,
+      lostRequests: isSet(object.lostRequests)
+        ? globalThis.Number(object.lostRequests)
+        : isSet(object.lost_requests)
+        ? globalThis.Number(object.lost_requests)
+        : 0,
     };
   },
 
@@ -804,6 +846,12 @@ export const ServingState: MessageFns<ServingState> = {
     if (message.health !== undefined) {
       obj.health = ServingHealth.toJSON(message.health);
     }
+    if (message.answeredRequests !== 0) {
+      obj.answeredRequests = Math.round(message.answeredRequests);
+    }
+    if (message.lostRequests !== 0) {
+      obj.lostRequests = Math.round(message.lostRequests);
+    }
     return obj;
   },
 
@@ -823,6 +871,8 @@ export const ServingState: MessageFns<ServingState> = {
     message.health = (object.health !== undefined && object.health !== null)
       ? ServingHealth.fromPartial(object.health)
       : undefined;
+    message.answeredRequests = object.answeredRequests ?? 0;
+    message.lostRequests = object.lostRequests ?? 0;
     return message;
   },
 };
