@@ -5,7 +5,7 @@ import type { Cluster } from '../kube/cluster.ts'
 import { observe } from './observe.ts'
 import { ownWords, podTrouble } from './pods.ts'
 import { noProbes } from './probes.ts'
-import { digestOf, release } from './world.ts'
+import { digestOf, release, start } from './world.ts'
 
 const nothingAsked = { called: new Set<string>(), silent: new Set<string>(), probes: noProbes }
 
@@ -32,7 +32,7 @@ function cluster(pods: object[] = []) {
     ask: async () => undefined,
   }
   const look = (of = release(), silent: string[] = []) =>
-    observe(of, fake as unknown as Cluster, caller, { ...nothingAsked, silent: new Set(silent) })
+    observe(of, fake as unknown as Cluster, caller, { ...nothingAsked, silent: new Set(silent) }, start)
   return { read, asked, look }
 }
 

@@ -11,6 +11,7 @@ import {
 } from '../workload/pod.ts'
 import { reclaimOf } from '../workload/reclaim.ts'
 import { type Adapter, modelNameOf, type Release } from './adapter.ts'
+import { weightsOf } from './form.ts'
 import { stillOurs } from './owned-fields.ts'
 
 /** What the operator's settings say about serving. */
@@ -30,9 +31,10 @@ export const callPort = 9443
 
 /**
  * Deployment for a base model, its quantisation and an image. Adapters of one base share it and are switched in its
- * running pods; another base or image gets a Deployment of its own beside it.
+ * running pods; another base or image, and each merged model, gets a Deployment of its own beside it.
  */
-export function deploymentName(release: Release, { model, quantization }: Adapter, image: string): string {
+export function deploymentName(release: Release, adapter: Adapter, image: string): string {
+  const { model, quantization } = weightsOf(adapter)
   return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image]).slice(0, 8)}`
 }
 
@@ -84,11 +86,13 @@ export function servingObjects(release: Release, wanted: Wanted): KubeObject[] {
 function config(release: Release, { deployment, adapter, settings }: Wanted): KubeObject {
   const { namespace, name, uid } = ownerOf(release)
   const { serving } = release.spec
+  const { model, quantization, mergedDigest } = weightsOf(adapter)
   const values = ServeConfig.fromPartial({
     owner: { namespace, name, uid },
     trust: { publicKey: settings.publicKeyPem, port: callPort },
-    ...(adapter.model && { model: adapter.model }),
-    ...(adapter.quantization && { quantization: adapter.quantization }),
+    ...(model && { model }),
+    ...(quantization && { quantization }),
+    ...(mergedDigest && { mergedDigest }),
     modelName: modelNameOf(release),
     httpPort: serving.port,
     backend: 'Auto',
@@ -114,7 +118,7 @@ function desired(release: Release, { deployment, adapter }: Wanted): KubeObject 
 
 function deployment(release: Release, wanted: Wanted): KubeObject {
   const { deployment: name, adapter, claim, settings } = wanted
-  const modelClaim = adapter.model?.claimName
+  const modelClaim = weightsOf(adapter).model?.claimName
   const { serving, pod } = release.spec
   const probe = (path: string, periodSeconds: number, failureThreshold: number) => ({
     httpGet: { path, port: 'http' },

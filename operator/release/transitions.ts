@@ -1,6 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, baseDigest, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
+import { needsMerge } from './form.ts'
 import { judge, objection } from './gates.ts'
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
@@ -46,7 +47,7 @@ export function withdrawal(status: Status): Transition | undefined {
   return { changes: { candidate: undefined, verdict: undefined, ...standDown(status) } }
 }
 
-/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
+/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, merged or switched to, held or refused. */
 export function proposal(
   release: Release,
   adapter: Adapter,
@@ -68,12 +69,28 @@ export function proposal(
     }
   }
   const { approvedBy } = release.spec.review ?? {}
+  const approved = { ...adapter, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) }
+  if (!needsMerge(approved)) return switchingTo(status, approved, { judged, gates }, pods, now)
+  return {
+    changes: { candidate: approved, verdict: { state: 'Merging', judged, gates }, ...standDown(status) },
+    event: { type: 'Normal', reason: ReleaseReason.Merging, message: `merging ${nameOf(adapter)}` },
+  }
+}
+
+/** Pods are told to load it. */
+export function switchingTo(
+  status: Status,
+  adapter: Adapter,
+  given: Omit<NonNullable<Status['verdict']>, 'state'>,
+  pods: readonly ServingPod[],
+  now: Date,
+): Transition {
   const generation = (status.switchGeneration ?? 0) + 1
   return {
     changes: {
       switchGeneration: generation,
-      candidate: { ...adapter, generation, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) },
-      verdict: { state: 'Switching', judged, gates },
+      candidate: { ...adapter, generation },
+      verdict: { ...given, state: 'Switching' },
       watch: watchOf(status, adapter, pods, now),
     },
     event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },

@@ -40,6 +40,10 @@ export interface AdapterReleaseSpec {
     base?: boolean
   }
   /**
+   * Adapter serves the adapter beside its base as it was trained, in pods that all adapters of that base share and switch between in seconds; recommended. Merged writes it into the base's 16-bit weights by a Job, proves that these compute the same, and serves them unquantised in pods of their own, started beside the old ones; for a base in GGUF or saved in 4 bits it is refused. A change of form is a switch.
+   */
+  form: 'Adapter' | 'Merged'
+  /**
    * The policy: what a candidate must prove before it serves. A gate that fails refuses it; one that is inconclusive (no evidence, or the 95 % interval straddles the limit) holds it for a person, who may let it through by spec.review.approvedDigest; one that cannot be measured is tried again. Something that served before is not asked again.
    *
    * Items: One bound on one metric. Exactly one of max, min and maxRegression.
@@ -356,6 +360,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -511,6 +540,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -638,9 +692,9 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
+     * Merging while a Job writes it into weights; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
      */
-    state: 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
+    state: 'Merging' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
     /**
      * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
@@ -717,6 +771,31 @@ export interface AdapterReleaseStatus {
      * When all serving pods had it loaded; absent before.
      */
     activeSinceTime?: string
+    /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
     /**
      * spec.review.approvedBy when a person let it through.
      */
@@ -898,6 +977,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -1068,6 +1172,31 @@ export interface AdapterReleaseStatus {
        * When all serving pods had it loaded; absent before.
        */
       activeSinceTime?: string
+      /**
+       * Merged when it is served written into its base's weights; absent otherwise.
+       */
+      form?: 'Merged'
+      /**
+       * The model that it was written into.
+       */
+      merged?: {
+        /**
+         * Folder on the claim, merged/<digest hex>.
+         */
+        path: string
+        /**
+         * Digest of that folder, as of a base model.
+         */
+        digest: string
+        /**
+         * Distance of its logits from those of base and adapter; 0.05 at most.
+         */
+        logitError?: string
+        /**
+         * The same distance of the untouched base.
+         */
+        adapterEffect?: string
+      }
       /**
        * spec.review.approvedBy when a person let it through.
        */
@@ -1314,6 +1443,31 @@ export interface AdapterReleaseStatus {
        */
       lost: number
     }[]
+  }
+  /**
+   * The newest attempt to merge a candidate.
+   */
+  merge?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * Number of the attempt; its Job is <name>-merge-<digest8>-<number>.
+     */
+    number: number
+    /**
+     * Failures in a row.
+     */
+    failures: number
+    /**
+     * When it ended; absent while it is under way.
+     */
+    finishTime?: string
+    /**
+     * Why it ended without a merged model.
+     */
+    message?: string
   }
   /**
    * Highest number of a switch that was ever given out.
