@@ -4,6 +4,8 @@ import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type Answering, answerChat, answerCompletion, answerRewrite, baseName } from './answering.ts'
 import { modelNotFound } from './errors.ts'
 import { createHttpServer, type Route } from './http.ts'
+import type { Metrics } from './metrics.ts'
+import type { Closable, Release } from './release.ts'
 import { nameDigest } from './switch.ts'
 
 /** The HTTP endpoint of a serving pod. `draining` aborts when the pod was told to leave. */
@@ -36,12 +38,24 @@ function routes(answering: Answering, draining: AbortSignal): Route[] {
         json(200, found)
       },
     },
+    ...statusRoutes(release, metrics, draining),
+  ]
+}
+
+/** What the kubelet, the operator and Prometheus ask. `holds`: whether what was loaded is still there. */
+export function statusRoutes(
+  release: Release<Closable>,
+  metrics: Metrics,
+  draining: AbortSignal,
+  holds: () => boolean = () => true,
+): Route[] {
+  return [
     { method: 'GET', path: '/healthz', answer: ({ text }) => text(200, 'text/plain; charset=utf-8', 'ok\n') },
     {
       method: 'GET',
       path: '/readyz',
       answer: ({ json }) =>
-        json(release.serving && !draining.aborted ? 200 : 503, ServingState.toJSON(release.state())),
+        json(release.serving && holds() && !draining.aborted ? 200 : 503, ServingState.toJSON(release.state())),
     },
     {
       method: 'GET',
@@ -51,7 +65,7 @@ function routes(answering: Answering, draining: AbortSignal): Route[] {
   ]
 }
 
-interface ModelObject {
+export interface ModelObject {
   readonly id: string
   readonly object: 'model'
   /** Seconds since 1970 when it was loaded. */

@@ -7,10 +7,15 @@ import { checkDesired, type Remembered } from './desired.ts'
 import type { Totals } from './health.ts'
 import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
 
+/** An adapter as an engine holds it. */
+export interface Closable {
+  close(): void
+}
+
 /** What a digest became in memory. */
-export interface LoadedAdapter {
+export interface LoadedAdapter<A extends Closable = Adapter> {
   /** undefined is the untouched base. */
-  readonly adapter: Adapter | undefined
+  readonly adapter: A | undefined
   /** What the chat template saw as today in its training, where that was recorded. */
   readonly templateDate?: string
   /** The chat template that it was trained with. */
@@ -18,7 +23,7 @@ export interface LoadedAdapter {
 }
 
 /** What one request runs on from its first token to its last. */
-export interface Lease extends LoadedAdapter {
+export interface Lease<A extends Closable = Adapter> extends LoadedAdapter<A> {
   /** "" is the untouched base. */
   readonly digest: string
   readonly desired: DesiredAdapter
@@ -27,9 +32,9 @@ export interface Lease extends LoadedAdapter {
 }
 
 /** What a release needs from the world. */
-export interface ReleaseEffects {
+export interface ReleaseEffects<A extends Closable = Adapter> {
   /** Promotes, verifies, loads and proves. Throws typed failures and leaves nothing open. */
-  load(desired: DesiredAdapter): Promise<LoadedAdapter>
+  load(desired: DesiredAdapter): Promise<LoadedAdapter<A>>
   /** Writes durably what a restarted container must know. */
   remember(state: Remembered): Promise<void>
   /** Told of each attempt to switch, in seconds. */
@@ -42,7 +47,7 @@ export interface ReleaseEffects {
   now(): Date
 }
 
-interface Loaded extends LoadedAdapter {
+interface Loaded<A extends Closable> extends LoadedAdapter<A> {
   readonly digest: string
   requests: number
 }
@@ -52,20 +57,20 @@ interface Loaded extends LoadedAdapter {
  * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends and it need not
  * stay warm. A warm adapter was read and proved once and serves again as it is: files that changed since are not seen.
  */
-export class Release {
+export class Release<A extends Closable = Adapter> {
   readonly #podUid: string
-  readonly #effects: ReleaseEffects
+  readonly #effects: ReleaseEffects<A>
   #state = initialSwitchState
-  #loaded: Loaded | undefined
-  #draining = new Set<Loaded>()
+  #loaded: Loaded<A> | undefined
+  #draining = new Set<Loaded<A>>()
   /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
-  #warm: { readonly loaded: Loaded; readonly timer: NodeJS.Timeout } | undefined
+  #warm: { readonly loaded: Loaded<A>; readonly timer: NodeJS.Timeout } | undefined
   #inFlight: { readonly generation: number; readonly promise: Promise<void> } | undefined
   /** Decisions are taken one after another, each with its durable write; loads likewise, so that one candidate is in memory. */
   #decisions: Promise<unknown> = Promise.resolve()
   #loads: Promise<unknown> = Promise.resolve()
 
-  constructor(podUid: string, effects: ReleaseEffects) {
+  constructor(podUid: string, effects: ReleaseEffects<A>) {
     this.#podUid = podUid
     this.#effects = effects
   }
@@ -96,8 +101,13 @@ export class Release {
     return servingState(this.#state, this.#podUid, requests, health, this.#effects.totals())
   }
 
+  /** What answers requests now. */
+  get current(): LoadedAdapter<A> | undefined {
+    return this.#loaded
+  }
+
   /** undefined until something serves. */
-  lease(): Lease | undefined {
+  lease(): Lease<A> | undefined {
     const loaded = this.#loaded
     if (!loaded) return undefined
     loaded.requests++
@@ -168,7 +178,7 @@ export class Release {
     const began = performance.now()
     const seconds = (): number => (performance.now() - began) / 1000
     const warm = this.#holdWarm(wanted.digest)
-    let next: Loaded
+    let next: Loaded<A>
     try {
       next = warm ?? { ...(await this.#effects.load(wanted)), digest: wanted.digest, requests: 0 }
     } catch (error) {
@@ -193,7 +203,7 @@ export class Release {
   }
 
   /** The flip: between two requests, in one turn of the event loop. */
-  #install(wanted: DesiredAdapter, next: Loaded): void {
+  #install(wanted: DesiredAdapter, next: Loaded<A>): void {
     const old = this.#loaded
     this.#loaded = next
     this.#draining.delete(next)
@@ -209,14 +219,14 @@ export class Release {
   }
 
   /** What is warm, held like by a request, so that it is not closed before the flip. */
-  #holdWarm(digest: string): Loaded | undefined {
+  #holdWarm(digest: string): Loaded<A> | undefined {
     const loaded = this.#warm?.loaded
     if (loaded?.digest !== digest) return undefined
     loaded.requests++
     return loaded
   }
 
-  #letGo(loaded: Loaded): void {
+  #letGo(loaded: Loaded<A>): void {
     loaded.requests--
     if (loaded !== this.#loaded) this.#closeWhenDrained(loaded)
   }
@@ -229,7 +239,7 @@ export class Release {
     if (loaded) this.#closeWhenDrained(loaded)
   }
 
-  #closeWhenDrained(loaded: Loaded): void {
+  #closeWhenDrained(loaded: Loaded<A>): void {
     if (loaded === this.#warm?.loaded) return
     if (loaded.requests === 0 && this.#draining.delete(loaded)) loaded.adapter?.close()
   }
