@@ -16,6 +16,8 @@ export const ReleaseReason = {
   Drilling: 'Drilling',
   /** spec.form is Merged: a Job writes the candidate into its base's weights; status.merge has the attempt. */
   Merging: 'Merging',
+  /** The candidate answers a share of the requests, by a step of spec.strategy. */
+  Stepping: 'Stepping',
   /** Serving pods are being started or replaced. */
   PodsStarting: 'PodsStarting',
   /** No node has room for the serving pods; what served before keeps serving. */

@@ -21,12 +21,14 @@ import {
   servingObjects,
   upToDate,
 } from './serving.ts'
-import { type Resolution, resolveSource } from './source.ts'
+import { type Resolution, resolveSource, type Sources } from './source.ts'
+import { nextStep, secondsLeft, splitOf, stepWords } from './steps.ts'
 import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
 import { watchLeft, watchSeconds } from './watch.ts'
 
 /**
  *   spec.source ── resolved ──▶ gates ── pass ──▶ candidate Switching ── every pod has it ──▶ active, previous, history
+ *        │                        ├─ pass, spec.strategy ──▶ candidate Stepping (steps.ts) ──▶ Switching
  *        │                        ├─ fail ──▶ candidate Refused ◀── a pod cannot load it ─┘
  *        │                        └─ inconclusive, error, not reviewed ──▶ candidate Held, judged again when evidence or spec change
  *        └─ waiting, invalid: what is active serves on
@@ -84,7 +86,7 @@ function next(release: Release, observed: Observed, settings: ServingSettings, n
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, merge, now) }
+    return { kind: 'rest', ...standing(release, resolution, observed.sources, merge, now) }
   }
   return serve(release, desired, resolution, observed, merge, settings, now)
 }
@@ -98,7 +100,7 @@ function nextTransition(
   now: Date,
 ): Transition | undefined {
   const { pods } = observed
-  const first = repair(status, pods) ?? drillInterrupted(release, resolution)
+  const first = repair(status, pods, now) ?? drillInterrupted(release, resolution)
   if (first) return first
   const back = isDrilling(status) ? undefined : goingBack(release, pods, now)
   if (back) return back
@@ -124,7 +126,7 @@ function serve(
   release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, asked }: Observed,
+  { children, claim, pods, asked, sources }: Observed,
   merge: Awaited | undefined,
   settings: ServingSettings,
   now: Date,
@@ -154,7 +156,9 @@ function serve(
   const theirs = pods.filter((pod) => pod.deployment === target && !pod.terminating)
   const isSettled = status.verdict?.state !== 'Switching' && status.deployment === target
   const drills = isDrilling(status)
-  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && !drills && agreedBefore(pod, desired, status))
+  const split = splitOf(status)
+  const has = (pod: ServingPod) =>
+    agrees(pod, desired, split) || (isSettled && !drills && agreedBefore(pod, desired, status))
   const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
   const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
   if (uncalled.length > 0) {
@@ -162,7 +166,7 @@ function serve(
     return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired), underLoad }
   }
 
-  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
+  const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, split, has)
   const drill = drillStep(release, theirs, inTheWay, status.deployment !== target, asked.probes, now)
   if (drill) return { kind: 'transition', transition: drill }
   if (inTheWay) {
@@ -176,9 +180,14 @@ function serve(
   }
   if (!sameAdapter(desired, status.active) || !isSettled)
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
+  const step = nextStep(release, now)
+  if (step) return { kind: 'transition', transition: step }
+  const stepLeft = secondsLeft(release, now)
+  if (stepLeft !== undefined)
+    return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, merge, now)
+  const { summary, seconds } = standing(release, resolution, sources, merge, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
@@ -203,13 +212,29 @@ const silenceSeconds = 3
 /** Evidence that could not be measured is looked for again after this time. */
 const evidenceSeconds = 60
 
-/** How things stand once nothing more can be done: what serves is right, or why what spec.source asks for does not serve. */
+interface Standing {
+  readonly summary: Summary
+  readonly seconds?: number
+}
+
+/** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
 function standing(
   release: Release,
   resolution: Resolution,
+  { runs }: Sources,
   merge: Awaited | undefined,
   now: Date,
-): { summary: Summary; seconds?: number } {
+): Standing {
+  const stands = standingOf(release, resolution, merge, now)
+  const { run } = release.spec.source
+  if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
+  const { summary } = stands
+  const message = `${summary.message}; run ${run.name} is deleted, its adapter stays on the claim for this release`
+  return { ...stands, summary: { ...summary, message } }
+}
+
+/** What serves is right, or why what spec.source asks for does not serve. */
+function standingOf(release: Release, resolution: Resolution, merge: Awaited | undefined, now: Date): Standing {
   const { active, candidate, verdict } = release.status ?? {}
   const serving = active ? `; ${nameOf(active)} serves` : ''
   if (merge)

@@ -103,6 +103,7 @@ function objectionTo(
 
 const rollouts: ReadonlySet<string> = new Set([
   ReleaseReason.Switching,
+  ReleaseReason.Stepping,
   ReleaseReason.PodsStarting,
   ReleaseReason.NoCapacity,
 ])

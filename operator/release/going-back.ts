@@ -4,7 +4,7 @@ import { type Adapter, asProposed, nameOf, type Release, type Status, sameAdapte
 import type { ServingPod } from './observed.ts'
 import { baseBelow } from './source.ts'
 import { becauseLimit, cut, messageLimit } from './text.ts'
-import { fingerprint, refused, type Transition } from './transitions.ts'
+import { fingerprint, isOnItsWay, refused, type Transition } from './transitions.ts'
 import { type Regression, regression, watchLeft } from './watch.ts'
 
 /**
@@ -15,7 +15,7 @@ export function goingBack(release: Release, pods: readonly ServingPod[], now: Da
   const { status = {}, spec } = release
   const found = regression(release, pods)
   if (!found) return trusted(release, now)
-  if (status.verdict?.state === 'Switching') return refused(status, found.reason, found.message)
+  if (isOnItsWay(status)) return refused(status, found.reason, found.message)
   if (!status.active) return undefined
   const isFurther = status.verdict?.state === 'RolledBack'
   if (isFurther && status.active.digest === '') return undefined // the base itself: there is nothing below it

@@ -2,8 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Cluster } from '../kube/cluster.ts'
+import { ownWords } from './heard.ts'
 import { observe } from './observe.ts'
-import { ownWords, podTrouble } from './pods.ts'
+import { podTrouble } from './pods.ts'
 import { noProbes } from './probes.ts'
 import { digestOf, release, start } from './world.ts'
 
@@ -26,7 +27,7 @@ function cluster(pods: object[] = []) {
   const caller = {
     state: async ({ uid }: { uid: string }) => {
       asked.push(uid)
-      return ServingState.fromPartial({ podUid: 'u' })
+      return { state: ServingState.fromPartial({ podUid: 'u' }) }
     },
     activate: async () => undefined,
     ask: async () => undefined,
@@ -111,12 +112,16 @@ test('a pod that was silent is not asked again', async () => {
   assert.ok((await look()).pods[0]?.state)
 })
 
-test('the answer of another pod, or of an earlier container, is no answer', () => {
-  const said = ServingState.fromPartial({ podUid: 'u', digest: 'd', loadedTime: '2026-01-01T00:00:05.200Z' })
-  assert.equal(ownWords(said, 'u', '2026-01-01T00:00:05Z'), said)
-  assert.equal(ownWords(said, 'u', undefined), said)
-  assert.equal(ownWords(said, 'another', '2026-01-01T00:00:05Z'), undefined)
-  assert.equal(ownWords(said, 'u', '2026-01-01T00:00:06Z'), undefined)
-  const loading = { ...said, loadedTime: '' }
-  assert.equal(ownWords(loading, 'u', '2026-01-01T00:00:06Z'), loading)
+test('the answer of another pod, of an earlier container or of the future is no answer', () => {
+  const state = ServingState.fromPartial({ podUid: 'u', digest: 'd', loadedTime: '2026-01-01T00:00:05.200Z' })
+  const said = (uid: string, startedAt: string | undefined, now = start, of = state) =>
+    ownWords({ state: of }, uid, startedAt, now)
+  assert.deepEqual(said('u', '2026-01-01T00:00:05Z'), { state })
+  assert.deepEqual(said('u', undefined), { state })
+  assert.match(said('another', '2026-01-01T00:00:05Z').doubt ?? '', /as pod "u", expected "another"/)
+  assert.match(said('u', '2026-01-01T00:00:06Z').doubt ?? '', /before its container started/)
+  assert.match(said('u', undefined, new Date('2025-12-31T23:55:05Z')).doubt ?? '', /yet to come/)
+  const loading = { ...state, loadedTime: '' }
+  assert.deepEqual(said('u', '2026-01-01T00:00:06Z', start, loading), { state: loading })
+  assert.deepEqual(ownWords({}, 'u', undefined, start), {})
 })

@@ -6,11 +6,11 @@ import type { ClaimState } from '../workload/claim.ts'
 import { attemptLabel, childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
 import type { Pod as JobPod } from '../workload/pod-state.ts'
 import type { Release } from './adapter.ts'
+import { ownWords } from './heard.ts'
 import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
 import { type Pod, troubleOf } from './pod-trouble.ts'
-import { ownWords } from './pods.ts'
 import { servingLabel } from './serving.ts'
 import { knownHere, type Sources } from './source.ts'
 import { expanded } from './stored.ts'
@@ -40,7 +40,7 @@ export async function observe(
     observeClaim(cluster, namespace, release.spec.storage.claimName),
     cluster.list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector).then(async (all) => {
       const serving = all.filter(({ metadata }) => metadata.labels?.[attemptLabel] === undefined)
-      const seen = await Promise.all(serving.map((pod) => observePod(pod, release, caller, asked)))
+      const seen = await Promise.all(serving.map((pod) => observePod(pod, release, caller, asked, now)))
       return [seen, all.filter((pod) => !serving.includes(pod))] as const
     }),
     merge ? cluster.list<Job>({ apiVersion: 'batch/v1', kind: 'Job' }, namespace, selector) : [],
@@ -72,7 +72,7 @@ async function observeSources(release: Release, cluster: Cluster, namespace: str
   return { runs, releases: releases.filter(({ metadata }) => metadata.uid !== release.metadata.uid).map(expanded) }
 }
 
-async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked): Promise<ServingPod> {
+async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked, now: Date): Promise<ServingPod> {
   const { name, uid = '', labels, deletionTimestamp } = pod.metadata
   const { phase, podIP, conditions = [], containerStatuses: [container] = [] } = pod.status ?? {}
   const terminating = deletionTimestamp !== undefined || phase === 'Failed' || phase === 'Succeeded'
@@ -81,7 +81,8 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
   const ownerUid = release.metadata.uid ?? ''
   const startedAt = container?.state?.running?.startedAt
   const isAsked = ip && !asked.silent.has(uid)
-  const said = isAsked ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : undefined
+  const said = isAsked ? await caller.state({ ip, uid, ownerUid }, release.spec.serving.port) : {}
+  const { state, doubt } = ownWords(said, uid, startedAt, now)
   return {
     name,
     uid,
@@ -91,7 +92,8 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
     terminating,
     restarts: container?.restartCount ?? 0,
     trouble: ready ? undefined : troubleOf(pod),
-    state: ownWords(said, uid, startedAt),
+    state,
+    doubt,
   }
 }
 

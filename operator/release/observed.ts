@@ -22,6 +22,8 @@ export interface ServingPod {
   readonly trouble: { readonly kind: 'unschedulable' | 'artifact' | 'container'; readonly message: string } | undefined
   /** What it says it has loaded; undefined when it did not answer, or somebody else did. Never proof that it is Ready. */
   readonly state: ServingState | undefined
+  /** Why what it said counts for nothing, when it said something that it cannot know, or cannot be so. */
+  readonly doubt: string | undefined
 }
 
 /** What the cluster and the pods looked like when we read them. */

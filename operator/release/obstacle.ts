@@ -3,6 +3,7 @@ import type { KubeObject } from '../kube/cluster.ts'
 import { type Adapter, nameOf } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
 import { agrees, podsRefused, podTrouble, rolledOut } from './pods.ts'
+import type { Split } from './steps.ts'
 
 /** What keeps the desired adapter from being answered everywhere, and in how many seconds to look again. */
 export interface Obstacle {
@@ -16,13 +17,19 @@ export function obstacle(
   deployment: KubeObject | undefined,
   pods: readonly ServingPod[],
   desired: Adapter,
+  split: Split | undefined,
   has: (pod: ServingPod) => boolean,
 ): Obstacle | undefined {
-  const liar = pods.find((pod) => pod.state && pod.state.generation >= desired.generation && !agrees(pod, desired))
+  const doubted = pods.find(({ doubt }) => doubt)
+  if (doubted)
+    return { reason: ReleaseReason.PodsDisagree, message: `pod ${doubted.name}: ${doubted.doubt}`, seconds: 10 }
+  const liar = pods.find(
+    (pod) => pod.state && pod.state.generation >= desired.generation && !agrees(pod, desired, split),
+  )
   if (liar)
     return {
       reason: ReleaseReason.PodsDisagree,
-      message: `pod ${liar.name} says it has ${liar.state?.digest || 'base'} at generation ${liar.state?.generation}, expected ${nameOf(desired)} at ${desired.generation}`,
+      message: `pod ${liar.name} says it has ${liar.state?.digest || 'base'} at generation ${liar.state?.generation}${sharedBy(liar)}, expected ${nameOf(desired)} at ${desired.generation}`,
       seconds: 10,
     }
   const failed = pods.find(({ state }) => state?.failure && state.failedGeneration === desired.generation)
@@ -33,12 +40,23 @@ export function obstacle(
   }
   if (!rolledOut(deployment, pods)) return notStarted(deployment, pods)
   const waiting = pods.filter((pod) => !has(pod))
-  if (waiting.length === 0) return undefined
+  const [first] = waiting
+  if (!first) return undefined
   return {
     reason: ReleaseReason.Switching,
-    message: `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}`,
+    message: `${pods.length - waiting.length} of ${pods.length} pods have loaded ${nameOf(desired)}; pod ${first.name} ${saysOf(first)}`,
     seconds: 1,
   }
+}
+
+const sharedBy = ({ state }: ServingPod): string =>
+  state?.splitPercent ? ` with ${state.splitPercent} % to ${state.splitDigest}` : ''
+
+function saysOf({ state }: ServingPod): string {
+  if (!state) return 'does not answer'
+  return state.loadedTime === ''
+    ? 'has loaded nothing yet'
+    : `has ${state.digest || 'the base'} at generation ${state.generation}`
 }
 
 function notStarted(deployment: KubeObject | undefined, pods: readonly ServingPod[]): Obstacle {

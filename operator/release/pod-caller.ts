@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ServingServiceService } from '#proto/humanizer/trainer/v1/serving_service.ts'
 import type { Trust } from '../trust/trust.ts'
 import { baseDigest } from './adapter.ts'
+import { type Heard, parseState } from './heard.ts'
 import { callPort } from './serving.ts'
 
 export interface PodAddress {
@@ -14,8 +15,8 @@ export interface PodAddress {
 
 /** Talks to serving pods. Silence is an answer: nothing here throws because of a pod. */
 export interface PodCaller {
-  /** What the pod says it has loaded, by plain GET of its readiness page; undefined when it does not answer. */
-  state(pod: PodAddress, httpPort: number): Promise<ServingState | undefined>
+  /** What the pod says it has loaded, by plain GET of its readiness page. */
+  state(pod: PodAddress, httpPort: number): Promise<Heard>
   /**
    * Asks for a switch, and waits a little for the answer. That is not used as proof: what the pod then says of itself is
    * read again.
@@ -39,8 +40,6 @@ const activateTimeoutMs = 20_000
 const activateWaitMs = 2_000
 /** Two tokens of a large model on a busy CPU take seconds. */
 const askTimeoutMs = 20_000
-/** A readiness page is a few hundred bytes; more is not read. */
-const stateBytes = 16_384
 
 export function createPodCaller(trust: Trust): PodCaller {
   return {
@@ -53,7 +52,7 @@ export function createPodCaller(trust: Trust): PodCaller {
         })
         return parseState(await answer.text())
       } catch {
-        return undefined
+        return {}
       }
     },
     async activate({ ip, uid, ownerUid }, desired) {
@@ -61,7 +60,7 @@ export function createPodCaller(trust: Trust): PodCaller {
       const peer = trust.peer({ host: ip, port: callPort, podUid: uid, ownerUid, attempt: 0, generation })
       const options = { timeoutMs: activateTimeoutMs }
       const answered =
-        desired.digest === baseDigest
+        desired.digest === baseDigest && !desired.split
           ? peer.call(ServingServiceService.deactivate, { generation }, options)
           : peer.call(ServingServiceService.activate, { desired }, options)
       const timer = new AbortController()
@@ -90,16 +89,3 @@ export function createPodCaller(trust: Trust): PodCaller {
 }
 
 const urlOf = (ip: string, port: number): string => `http://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
-
-/** undefined for anything that is not a ServingState as JSON. */
-export function parseState(text: string): ServingState | undefined {
-  if (text.length > stateBytes) return undefined
-  try {
-    const state = ServingState.fromJSON(JSON.parse(text))
-    const sound = [state.generation, state.failedGeneration].every((each) => Number.isSafeInteger(each) && each >= 0)
-    const time = state.loadedTime === '' || !Number.isNaN(Date.parse(state.loadedTime))
-    return sound && time && /^(sha256:[0-9a-f]{64})?$/.test(state.digest) ? state : undefined
-  } catch {
-    return undefined
-  }
-}

@@ -1,34 +1,22 @@
-import type { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import type { Adapter, Status } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
+import type { Split } from './steps.ts'
 
 type PodStatus = NonNullable<Status['pods']>[number]
 
-/**
- * What a pod said, if it was this pod, and this container of it, that said it: an address can have become another pod's, and
- * what a container loaded is gone when it has started again. `startedAt` is in whole seconds, on the clock of the pod's node.
- */
-export function ownWords(
-  state: ServingState | undefined,
-  uid: string,
-  startedAt: string | undefined,
-): ServingState | undefined {
-  if (!state || state.podUid !== uid) return undefined
-  const isEarlier = startedAt !== undefined && Date.parse(state.loadedTime) < Date.parse(startedAt)
-  return isEarlier ? undefined : state
-}
-
-/** Whether the pod says it serves exactly this: digest and generation both, so that an old answer never counts. */
-export function agrees({ state }: ServingPod, { digest, generation }: Adapter): boolean {
-  return state !== undefined && state.digest === digest && state.generation === generation && state.loadedTime !== ''
+/** Whether the pod says it serves exactly this: digest, generation and split, so that an old answer never counts. */
+export function agrees({ state }: ServingPod, { digest, generation }: Adapter, split: Split | undefined): boolean {
+  if (!state || state.digest !== digest || state.generation !== generation || state.loadedTime === '') return false
+  return state.splitPercent === (split?.percent ?? 0) && state.splitDigest === (split?.adapter.digest ?? '')
 }
 
 /**
  * What status is to say of the pod. Silence is no measurement: a pod that is Ready and whose container is the same keeps
  * what it last said, since the kubelet asks the same page that we do.
  */
-export function recordOf({ name, uid, ready, restarts, state }: ServingPod, status: Status): PodStatus {
+export function recordOf({ name, uid, ready, restarts, state, doubt }: ServingPod, status: Status): PodStatus {
+  if (doubt) return { name, uid, restarts }
   if (!state) {
     const before = status.pods?.find((each) => each.uid === uid)
     if (before && ready && before.restarts === restarts) return before
@@ -40,7 +28,7 @@ export function recordOf({ name, uid, ready, restarts, state }: ServingPod, stat
 
 /** Whether a silent pod is known to have loaded this before it fell silent. */
 export function agreedBefore(pod: ServingPod, { digest, generation }: Adapter, status: Status): boolean {
-  if (pod.state) return false
+  if (pod.state || pod.doubt) return false
   const record = recordOf(pod, status)
   return record.digest === digest && record.generation === generation
 }

@@ -127,7 +127,7 @@ class Work {
   async #observe(): Promise<Observed> {
     const asked = { called: this.#called, silent: this.#silent, probes: this.#probes }
     const observed = await this.#effects.observe(this.#release, asked, this.#now)
-    for (const { uid, ip, state } of observed.pods) if (ip && !state) this.#silent.add(uid)
+    for (const { uid, ip, state, doubt } of observed.pods) if (ip && !state && !doubt) this.#silent.add(uid)
     return observed
   }
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { DesiredAdapter, ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Adapter, Release } from './adapter.ts'
-import { parseState } from './pod-caller.ts'
+import { parseState } from './heard.ts'
 import { deploymentName, servingObjects, upToDate, type Wanted } from './serving.ts'
 import { resolveSource } from './source.ts'
 import { release, run, World } from './world.ts'
@@ -149,6 +149,6 @@ const notStates = [
 ]
 for (const text of notStates)
   test(`a readiness page of ${JSON.stringify(text.slice(0, 24))} says nothing that could be believed`, () => {
-    const state = parseState(text)
-    assert.ok(state === undefined || (state.generation === 0 && state.loadedTime === ''))
+    const { state, doubt } = parseState(text)
+    assert.ok(doubt !== undefined || (state?.generation === 0 && state.loadedTime === ''))
   })

@@ -13,6 +13,8 @@ import { reclaimOf } from '../workload/reclaim.ts'
 import { type Adapter, modelNameOf, type Release } from './adapter.ts'
 import { weightsOf } from './form.ts'
 import { stillOurs } from './owned-fields.ts'
+import { type Split, splitOf } from './steps.ts'
+import { vllmConfig, vllmOf, withVllm } from './vllm-pod.ts'
 
 /** What the operator's settings say about serving. */
 export interface ServingSettings extends WorkloadSettings {
@@ -31,11 +33,12 @@ export const callPort = 9443
 
 /**
  * Deployment for a base model, its quantisation and an image. Adapters of one base share it and are switched in its
- * running pods; another base or image, and each merged model, gets a Deployment of its own beside it.
+ * running pods; another base, image or engine, and each merged model, gets a Deployment of its own beside it.
  */
 export function deploymentName(release: Release, adapter: Adapter, image: string): string {
   const { model, quantization } = weightsOf(adapter)
-  return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image]).slice(0, 8)}`
+  const vllm = vllmOf(release)
+  return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image, ...(vllm ? [vllm] : [])]).slice(0, 8)}`
 }
 
 const suffixOf = (deployment: string): string => deployment.slice(-8)
@@ -52,15 +55,27 @@ export function endpointOf({ metadata, spec }: Release): string {
 }
 
 /** What the pods are told, in the ConfigMap and by Activate. */
-export function desiredAdapter({ spec }: Release, { generation, digest, path, format }: Adapter): DesiredAdapter {
+export function desiredAdapter(
+  { spec, status }: Release,
+  { generation, digest, path, format }: Adapter,
+): DesiredAdapter {
+  const split = splitOf(status)
   return DesiredAdapter.fromPartial({
     generation,
     digest,
     sourcePath: path ?? '',
     warmSeconds: spec.rollback.windowSeconds,
     ...(format && { format }),
+    ...(split && { split: splitFor(split) }),
   })
 }
+
+const splitFor = ({ adapter: { digest, path = '', format }, percent }: Split) => ({
+  digest,
+  sourcePath: path,
+  percent,
+  ...(format && { format }),
+})
 
 export interface Wanted {
   /** Deployment for `adapter`. */
@@ -87,12 +102,14 @@ function config(release: Release, { deployment, adapter, settings }: Wanted): Ku
   const { namespace, name, uid } = ownerOf(release)
   const { serving } = release.spec
   const { model, quantization, mergedDigest } = weightsOf(adapter)
+  const vllm = vllmConfig(release)
   const values = ServeConfig.fromPartial({
     owner: { namespace, name, uid },
     trust: { publicKey: settings.publicKeyPem, port: callPort },
     ...(model && { model }),
     ...(quantization && { quantization }),
     ...(mergedDigest && { mergedDigest }),
+    ...(vllm && { vllm }),
     modelName: modelNameOf(release),
     httpPort: serving.port,
     backend: 'Auto',
@@ -118,7 +135,7 @@ function desired(release: Release, { deployment, adapter }: Wanted): KubeObject 
 
 function deployment(release: Release, wanted: Wanted): KubeObject {
   const { deployment: name, adapter, claim, settings } = wanted
-  const modelClaim = weightsOf(adapter).model?.claimName
+  const { model } = weightsOf(adapter)
   const { serving, pod } = release.spec
   const probe = (path: string, periodSeconds: number, failureThreshold: number) => ({
     httpGet: { path, port: 'http' },
@@ -126,7 +143,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
     failureThreshold,
     timeoutSeconds: 3,
   })
-  const template = workloadPod({
+  const pods = workloadPod({
     owner: ownerOf(release),
     settings,
     command: 'serve',
@@ -143,7 +160,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
         mountPath: '/etc/humanizer-desired',
         readOnly: true,
       },
-      ...(modelClaim ? [modelSourceMount(modelClaim)] : []),
+      ...(model?.claimName ? [modelSourceMount(model.claimName)] : []),
       { name: 'state', source: { emptyDir: { sizeLimit: '16Mi' } }, mountPath: '/state', readOnly: false },
     ],
     container: {
@@ -160,6 +177,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
       lifecycle: { preStop: { exec: { command: ['node', '-e', 'setTimeout(() => {}, 3000)'] } } },
     },
   })
+  const template = withVllm(release, pods, inData(model?.path ?? ''))
   const configHash = shortHash(config(release, wanted)['data'])
   return {
     apiVersion: 'apps/v1',
@@ -177,6 +195,9 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
     },
   }
 }
+
+/** As a container sees a path that is relative to the claim's root. */
+const inData = (path: string): string => (path.startsWith('/') ? path : `/data/${path}`)
 
 function service(release: Release, serviceTo: string): KubeObject {
   return {

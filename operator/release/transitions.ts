@@ -7,6 +7,7 @@ import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
 import { expiry, isApproved, stopFor } from './review.ts'
 import { shortHash } from './serving.ts'
+import { firstStep } from './steps.ts'
 import { becauseLimit, cut, messageLimit } from './text.ts'
 import { watchOf } from './watch.ts'
 
@@ -20,11 +21,16 @@ export interface Transition {
 /** A generation that a pod claims beyond this is nonsense, not a lost status. */
 const largestCredibleGeneration = 2 ** 40
 
+/** A pod that goes on knowing more than it was given is no lost status either: it is answered this rarely, in seconds. */
+const repairSeconds = 60
+
 /**
  * A pod was once given a generation that status does not know (an older status was restored): go on above it, since a
  * pod never takes a lower one.
  */
-export function repair(status: Status, pods: readonly ServingPod[]): Transition | undefined {
+export function repair(status: Status, pods: readonly ServingPod[], now: Date): Transition | undefined {
+  const since = now.getTime() - Date.parse(status.repairTime ?? '')
+  if (since < repairSeconds * 1000) return undefined
   const known = status.switchGeneration ?? 0
   const claimed = pods.flatMap(({ state }) => (state ? [state.generation, state.failedGeneration] : []))
   const highest = Math.max(0, ...claimed.filter((generation) => generation < largestCredibleGeneration))
@@ -34,6 +40,7 @@ export function repair(status: Status, pods: readonly ServingPod[]): Transition 
   return {
     changes: {
       switchGeneration,
+      repairTime: kubeTime(now),
       ...(isSwitching && status.candidate && { candidate: { ...status.candidate, generation: switchGeneration } }),
       ...(!isSwitching && status.active && { active: { ...status.active, generation: switchGeneration } }),
       ...(status.drill?.state === 'There' && { drill: { ...status.drill, generation: switchGeneration } }),
@@ -44,7 +51,7 @@ export function repair(status: Status, pods: readonly ServingPod[]): Transition 
 /** The candidate is not wanted any more. Pods that may have it get the active one back. */
 export function withdrawal(status: Status): Transition | undefined {
   if (!status.candidate && !status.verdict) return undefined
-  return { changes: { candidate: undefined, verdict: undefined, ...standDown(status) } }
+  return { changes: { candidate: undefined, verdict: undefined, step: undefined, ...standDown(status) } }
 }
 
 /** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, merged or switched to, held or refused. */
@@ -64,36 +71,48 @@ export function proposal(
     const message = cut(stop.message, messageLimit)
     const verb = stop.state === 'Refused' ? 'was refused' : 'is held'
     return {
-      changes: { candidate: adapter, verdict: { ...stop, message, judged, gates }, ...standDown(status) },
+      changes: {
+        candidate: adapter,
+        verdict: { ...stop, message, judged, gates },
+        step: undefined,
+        ...standDown(status),
+      },
       event: { type: 'Warning', reason: stop.reason, message: `${nameOf(adapter)} ${verb}: ${message}` },
     }
   }
   const { approvedBy } = release.spec.review ?? {}
   const approved = { ...adapter, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) }
-  if (!needsMerge(approved)) return switchingTo(status, approved, { judged, gates }, pods, now)
+  if (!needsMerge(approved)) {
+    const step = firstStep(release, approved, isKnown)
+    return switchingTo(status, approved, { judged, gates }, pods, now, step)
+  }
   return {
     changes: { candidate: approved, verdict: { state: 'Merging', judged, gates }, ...standDown(status) },
     event: { type: 'Normal', reason: ReleaseReason.Merging, message: `merging ${nameOf(adapter)}` },
   }
 }
 
-/** Pods are told to load it. */
+/** Pods are told to load it, for a share of the requests when there is a step. */
 export function switchingTo(
   status: Status,
   adapter: Adapter,
   given: Omit<NonNullable<Status['verdict']>, 'state'>,
   pods: readonly ServingPod[],
   now: Date,
+  step?: Status['step'],
 ): Transition {
   const generation = (status.switchGeneration ?? 0) + 1
+  const way = step ? `going to ${nameOf(adapter)} in ${step.of} steps` : `switching to ${nameOf(adapter)}`
   return {
     changes: {
       switchGeneration: generation,
       candidate: { ...adapter, generation },
-      verdict: { ...given, state: 'Switching' },
+      verdict: { ...given, state: step ? 'Stepping' : 'Switching' },
+      ...(step && status.active && { active: { ...status.active, generation } }),
+      step,
       watch: watchOf(status, adapter, pods, now),
     },
-    event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(adapter)}` },
+    event: { type: 'Normal', reason: step ? ReleaseReason.Stepping : ReleaseReason.Switching, message: way },
   }
 }
 
@@ -112,10 +131,11 @@ function deadline(release: Release, now: Date): Transition | undefined {
 
 /** One pod that cannot load the candidate is enough: nobody is to get answers of two adapters for good. */
 export function refusalByPod(status: Status, pods: readonly ServingPod[]): Transition | undefined {
-  const { candidate, verdict } = status
-  if (verdict?.state !== 'Switching' || !candidate) return undefined
+  const { candidate, active, verdict } = status
+  if (!isOnItsWay(status) || !candidate) return undefined
+  const given = verdict?.state === 'Stepping' ? active?.generation : candidate.generation
   const failed = pods.find(
-    ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === candidate.generation,
+    ({ state, terminating }) => !terminating && state?.failure && state.failedGeneration === given,
   )
   if (!failed) return undefined
   const failure = failed.state?.failure ?? ''
@@ -129,6 +149,7 @@ export function refused(status: Status, reason: ReleaseReason, text: string): Tr
     changes: {
       ...(status.verdict && { verdict: { ...status.verdict, state: 'Refused', reason, message } }),
       watch: undefined,
+      step: undefined,
       ...standDown(status),
     },
     event: { type: 'Warning', reason, message },
@@ -162,9 +183,13 @@ function settledCandidate(status: Status, adapter: Adapter): Transition['changes
   return sameAdapter(status.candidate, adapter) ? { candidate: undefined, verdict: undefined } : {}
 }
 
+/** Whether pods were told of the candidate. */
+export const isOnItsWay = ({ verdict }: Status): boolean =>
+  verdict?.state === 'Switching' || verdict?.state === 'Stepping'
+
 /** Pods may have been told to load the candidate: the active adapter must outrank it. */
 function standDown(status: Status): Transition['changes'] {
-  if (status.verdict?.state !== 'Switching' || !status.active) return {}
+  if (!isOnItsWay(status) || !status.active) return {}
   const generation = (status.switchGeneration ?? 0) + 1
   return { switchGeneration: generation, active: { ...status.active, generation } }
 }

@@ -13,6 +13,7 @@ import {
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
 import { isRejected } from './review.ts'
+import { splitOf } from './steps.ts'
 
 /*
  *   told to pods ── every pod has it ── spec.rollback.windowSeconds ──▶ trusted
@@ -61,6 +62,13 @@ export function regression(release: Release, pods: readonly ServingPod[]): Regre
   const desired = desiredOf(status)
   if (!desired || !status.active) return undefined
   const theirs = pods.filter(({ terminating }) => !terminating)
+  const split = splitOf(status)
+  if (split && status.watch?.digest === split.adapter.digest)
+    return (
+      crashLoop(release, status.watch, theirs) ??
+      tooManyErrors(release, split.adapter, theirs) ??
+      tooSlow(release, split.adapter, theirs)
+    )
   const isServing = status.verdict?.state !== 'Switching'
   if (isServing && isRejected(release, desired))
     return { reason: ReleaseReason.Rejected, message: 'spec.review.rejectedDigest is its digest' }
@@ -102,9 +110,10 @@ function crashLoop({ spec }: Release, watch: Watch, pods: readonly ServingPod[])
 }
 
 const healthOf = (desired: Adapter, pods: readonly ServingPod[]) =>
-  pods.flatMap(({ name, state }) =>
-    state?.health && state.digest === desired.digest ? [{ name, ...state.health }] : [],
-  )
+  pods.flatMap(({ name, state }) => {
+    if (state?.health && state.digest === desired.digest) return [{ name, ...state.health }]
+    return state?.splitHealth && state.splitDigest === desired.digest ? [{ name, ...state.splitHealth }] : []
+  })
 
 function tooManyErrors({ spec }: Release, desired: Adapter, pods: readonly ServingPod[]): Regression | undefined {
   const { maxErrorPercent, minRequests } = spec.rollback

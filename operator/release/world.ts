@@ -8,10 +8,10 @@ import type { Ending } from '../workload/ending.ts'
 import { attemptLabel } from '../workload/names.ts'
 import type { Adapter, Release, Status } from './adapter.ts'
 import { nameConflict, type Refusal } from './children.ts'
+import { ownWords, parseState } from './heard.ts'
 import { mergeJobName } from './merge-job.ts'
 import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
-import { ownWords } from './pods.ts'
 import type { Probes } from './probes.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { configName, desiredName, type ServingSettings } from './serving.ts'
@@ -331,16 +331,20 @@ export class World implements Effects {
       (config as Config | undefined)?.['config.json'] ?? '{}',
     ) as Partial<ServeConfig>
     const generation = Number(desired.generation)
+    const { digest: splitDigest = '', percent: splitPercent = 0 } = desired.split ?? {}
+    const loadedTime = start.toISOString()
     pod.state =
-      this.broken.has(digest) || (mergedDigest !== '' && mergedDigest !== digest)
+      this.broken.has(digest) || this.broken.has(splitDigest) || (mergedDigest !== '' && mergedDigest !== digest)
         ? { ...state, failure: this.failure, failedGeneration: generation }
-        : ServingState.fromPartial({ digest, generation, loadedTime: start.toISOString(), podUid: pod.uid })
+        : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
   }
 
   #seen({ uid, deployment, state, terminating, answered }: WorldPod, { silent }: Asked): ServingPod {
     const isNew = state.generation === 0
     const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid, answeredRequests: answered })
-    const said = ownWords(answer, uid, start.toISOString())
+    // As it comes over the wire.
+    const heard = answer ? parseState(JSON.stringify(ServingState.toJSON(answer))) : {}
+    const { state: said, doubt } = ownWords(heard, uid, start.toISOString(), this.now)
     if (!answer && !silent.has(uid)) this.questions++
     return {
       name: uid,
@@ -352,6 +356,7 @@ export class World implements Effects {
       restarts: 0,
       trouble: isNew && this.full ? { kind: 'unschedulable', message: this.schedulerSays } : undefined,
       state: said,
+      doubt,
       ...this.podsLook,
     }
   }

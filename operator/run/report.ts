@@ -4,6 +4,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { metricDirections } from '../api/metrics.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { findCondition, kubeTime, removeCondition, setCondition } from '../kube/conditions.ts'
+import { believed } from './believed.ts'
 import type { Status } from './decide.ts'
 import { duration, figure, notFinite, percent } from './figures.ts'
 
@@ -78,7 +79,9 @@ function withDiagnosis({ metadata }: QLoRARun, status: Status, { diagnosis }: Ru
 
 function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace): Status {
   const phase = phaseOf(report)
-  const checkpoints = report.checkpoints.slice(-MAX_CHECKPOINTS).map((checkpoint) => checkpointOf(run, checkpoint))
+  const { checkpoints: sound, doubts } = believed(report)
+  const checkpoints = sound.slice(-MAX_CHECKPOINTS).map((checkpoint) => checkpointOf(run, checkpoint))
+  const warnings = [...doubts, ...report.warnings]
   const news =
     when === 'always' || phase !== status.progress?.phase || names(checkpoints) !== names(status.checkpoints ?? [])
   const fresh = now.getTime() - Date.parse(status.progress?.updateTime ?? '') < PROGRESS_SECONDS * 1000
@@ -101,8 +104,8 @@ function figures(run: QLoRARun, status: Status, report: RunReport, now: Date, wh
       data: { ...report.data, packingEfficiency: figure(report.data.packingEfficiency, 3) ?? '' },
     }),
     ...(report.stoppedEarly && { stoppedEarly: true }),
-    ...(report.warnings.length > 0 && {
-      warnings: report.warnings.slice(0, MAX_WARNINGS).map((warning) => warning.slice(0, WARNING_CHARACTERS)),
+    ...(warnings.length > 0 && {
+      warnings: warnings.slice(0, MAX_WARNINGS).map((warning) => warning.slice(0, WARNING_CHARACTERS)),
     }),
   }
 }

@@ -124,34 +124,41 @@ export class ReleaseScene {
     model = 'm',
     claimName = 'humanizer',
   } = {}): Promise<void> {
-    const created = await this.client.request<QLoRARun>('POST', this.path('qloraruns'), {
-      body: {
-        apiVersion: 'humanizer.dev/v1alpha1',
-        kind: 'QLoRARun',
-        metadata: { name },
-        spec: {
-          datasetRef: { name: 'prose' },
-          baseModel: { volume: { claimName, path: 'models/m' } },
-          storage: { claimName },
-        },
+    await this.endedRun(
+      name,
+      {
+        datasetDigest: digestOf('d'),
+        baseline: { loss: '2.0' },
+        model: { path: `models/${model}`, digest: digestOf('e'), name: model },
+        checkpoints: letters.map((letter, index) => ({
+          name: `checkpoint-${(index + 1) * 12}`,
+          step: (index + 1) * 12,
+          digest: digestOf(letter),
+          path: `runs/${name}/checkpoint-${(index + 1) * 12}`,
+          evalLoss: index === 0 ? '1.9' : '1.8',
+          best: index === letters.length - 1,
+        })),
       },
+      claimName,
+    )
+  }
+
+  /** A run that has succeeded and says this of itself. */
+  async endedRun(name: string, says: NonNullable<QLoRARun['status']>, claimName = 'humanizer'): Promise<void> {
+    const spec = {
+      datasetRef: { name: 'prose' },
+      baseModel: { volume: { claimName, path: 'models/m' } },
+      storage: { claimName },
+    }
+    const created = await this.client.request<QLoRARun>('POST', this.path('qloraruns'), {
+      body: { apiVersion: 'humanizer.dev/v1alpha1', kind: 'QLoRARun', metadata: { name }, spec },
     })
-    const now = new Date().toISOString().replace(/\.\d+/, '')
+    const lastTransitionTime = new Date().toISOString().replace(/\.\d+/, '')
     const condition = { type: 'Succeeded', status: 'True', reason: 'Completed', message: '' } as const
     const status: QLoRARun['status'] = {
-      conditions: [{ ...condition, observedGeneration: 1, lastTransitionTime: now }],
-      datasetDigest: digestOf('d'),
-      baseline: { loss: '2.0' },
-      model: { path: `models/${model}`, digest: digestOf('e'), name: model },
+      conditions: [{ ...condition, observedGeneration: 1, lastTransitionTime }],
       format: { sample: 'Denoise', systemPrompt: 's', userTemplate: '{text}' },
-      checkpoints: letters.map((letter, index) => ({
-        name: `checkpoint-${(index + 1) * 12}`,
-        step: (index + 1) * 12,
-        digest: digestOf(letter),
-        path: `runs/${name}/checkpoint-${(index + 1) * 12}`,
-        evalLoss: index === 0 ? '1.9' : '1.8',
-        best: index === letters.length - 1,
-      })),
+      ...says,
     }
     await this.client.request('PUT', `${this.path('qloraruns', name)}/status`, { body: { ...created, status } })
   }

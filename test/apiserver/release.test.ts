@@ -115,6 +115,39 @@ test('another base model comes up beside the old one, then the old one goes', as
   })
 })
 
+test('by steps a candidate gets its share in every pod, and what fails its requests ends it', async () => {
+  const steps = (...percents: number[]) => ({ steps: percents.map((percent) => ({ percent, pauseSeconds: 2 })) })
+  const serving = { replicas: 2, port: 8000 }
+  const spec = (checkpoint: string, strategy = steps(10, 50)) => ({
+    source: { run: { name: 'prose', checkpoint } },
+    serving,
+    strategy,
+    rollback: { maxErrorPercent: '5' } as never,
+  })
+  await scene.finishedRun({ letters: ['a', 'b', 'c'] })
+  await scene.apply(spec('checkpoint-12'))
+  await scene.untilReady('True/Serving')
+  await scene.apply(spec('checkpoint-24'))
+  for (const percent of [10, 50])
+    await until(`every pod gives ${percent} % to the candidate`, async () => {
+      const { status } = await scene.get()
+      return status?.step?.percent === percent && scene.pods.splits.every((each) => each === `${a} ${percent} % ${b}`)
+    })
+  const { status } = await scene.untilReady('True/Serving')
+  assert.deepEqual([status?.active?.digest, status?.previous?.digest, status?.step], [b, a, undefined])
+
+  const health = { windowSeconds: 60, requests: 20, errors: 0, firstTokenP95Seconds: 0.1 }
+  scene.pods.lie = (state) =>
+    state.splitPercent > 0 ? { ...state, health, splitHealth: { ...health, errors: 3 } } : { ...state, health }
+  await scene.apply(spec('checkpoint-36', { steps: [{ percent: 10, pauseSeconds: 600 }] }))
+  const refused = await scene.untilReady('False/TooManyErrors')
+  assert.match(refused.status?.verdict?.message ?? '', /^6 of 40 requests of the last minute failed/)
+  assert.deepEqual([refused.status?.active?.digest, refused.status?.candidate?.digest], [b, c])
+  await until('no pod gives it any more', async () => scene.pods.splits.every((each) => each === `${b} 0 % `))
+  await assert.rejects(scene.apply(spec('checkpoint-36', steps(50, 10))), /expected percent never to go down/)
+  await assert.rejects(scene.apply(spec('checkpoint-36', steps(100))), /percent/)
+})
+
 test('a Service of somebody else is not touched', async () => {
   await scene.client.request('POST', `/api/v1/namespaces/${scene.namespace}/services`, {
     body: { apiVersion: 'v1', kind: 'Service', metadata: { name: 'writer' }, spec: { ports: [{ port: 1 }] } },

@@ -15,7 +15,8 @@ export interface PodEnd {
   readonly kind: 'end'
   readonly exitCode: number
   readonly reason?: string
-  readonly result?: object
+  /** A string is told as it is. */
+  readonly result?: object | string
 }
 
 /** What the pod's container does. */
@@ -186,7 +187,7 @@ export class Kubelet implements AsyncDisposable {
     const terminated = {
       exitCode,
       reason: reason ?? (exitCode === 0 ? 'Completed' : 'Error'),
-      message: result ? JSON.stringify(result) : '',
+      message: typeof result === 'string' ? result : result ? JSON.stringify(result) : '',
     }
     const disruption = {
       type: 'DisruptionTarget',

@@ -25,7 +25,14 @@ interface StandIn {
   /** Requests that it answered. */
   answered: number
   readonly startedAt: string
+  readonly index: number
 }
+
+/** `index` counts the pods that were started, from 0. */
+export type Lie = (
+  state: ServingState,
+  pod: { readonly startedAt: string; readonly index: number },
+) => ServingState | string
 
 export class ServingPods {
   /** Digests that no pod can load. */
@@ -38,8 +45,10 @@ export class ServingPods {
   slowFiles = false
   /** Pods do not answer GET /readyz. */
   silent = false
-  /** What pods answer instead of the truth; health, for one, they have none of. */
-  lie: (state: ServingState) => ServingState = (state) => state
+  /** What pods answer instead of the truth; health, for one, they have none of. A string is sent as it is. */
+  lie: Lie = (state) => state
+  /** The same for the pods of one release. */
+  readonly lies = new Map<string, Lie>()
   readonly #pods = new Map<string, StandIn>()
   readonly #unscheduled = new Set<string>()
   readonly #client: ApiClient
@@ -63,6 +72,11 @@ export class ServingPods {
 
   get digests(): string[] {
     return [...this.#pods.values()].map(({ state }) => state.digest)
+  }
+
+  /** What each pod serves, and what share it gives to what. */
+  get splits(): string[] {
+    return [...this.#pods.values()].map(({ state }) => `${state.digest} ${state.splitPercent} % ${state.splitDigest}`)
   }
 
   async stop(): Promise<void> {
@@ -119,6 +133,7 @@ export class ServingPods {
   async #start(item: Pod): Promise<StandIn> {
     const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
     const uid = item.metadata.uid ?? ''
+    const index = this.#nextAddress - 2
     const ip = `${this.#subnet}.${this.#nextAddress++}`
     const http = createServer((request, response) => {
       if (this.silent) return response.destroy()
@@ -127,8 +142,10 @@ export class ServingPods {
         response.writeHead(200, { 'x-humanizer-adapter-digest': pod.state.digest || 'base' })
         return response.end('{}')
       }
-      const state = this.lie({ ...pod.state, answeredRequests: pod.answered })
-      return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
+      const lie = this.lies.get(item.metadata.labels?.['humanizer.dev/release'] ?? '') ?? this.lie
+      const said = lie({ ...pod.state, answeredRequests: pod.answered }, pod)
+      const body = typeof said === 'string' ? said : JSON.stringify(ServingState.toJSON(said))
+      return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(body)
     })
     http.listen(config.httpPort, ip)
     await once(http, 'listening')
@@ -155,17 +172,21 @@ export class ServingPods {
       ready: false,
       answered: 0,
       startedAt: new Date().toISOString(),
+      index,
       state: ServingState.fromPartial({ podUid: uid }),
     }
     await this.#report(item, pod, false)
     return pod
   }
 
-  #want(pod: StandIn, { generation, digest }: DesiredAdapter): ServingState {
+  #want(pod: StandIn, { generation, digest, split }: DesiredAdapter): ServingState {
     if (generation <= Math.max(pod.state.generation, pod.state.failedGeneration)) return pod.state
-    pod.state = this.broken.has(digest)
-      ? { ...pod.state, failure: 'adapter_model.safetensors differs from its manifest', failedGeneration: generation }
-      : ServingState.fromPartial({ digest, generation, loadedTime: new Date().toISOString(), podUid: pod.uid })
+    const { digest: splitDigest = '', percent: splitPercent = 0 } = split ?? {}
+    const loadedTime = new Date().toISOString()
+    pod.state =
+      this.broken.has(digest) || this.broken.has(splitDigest)
+        ? { ...pod.state, failure: 'adapter_model.safetensors differs from its manifest', failedGeneration: generation }
+        : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
     return pod.state
   }
 

@@ -1,11 +1,10 @@
 /**
  * Rollbacks under load: the tiny model on two real serving processes, the real operator on a real API server, 20 requests a second.
  * Each rollback goes to a digest that was promoted before. Its time is from the API server's answer to the write to the end of the last
- * response that the earlier adapter gave. Fails beyond 2 s, and when a request fails or is answered by two adapters.
+ * response that the earlier adapter gave. Then one rollback drill. Fails beyond 2 s, and when a request fails or is answered by two adapters.
  */
 import { writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
 import { startApiServer, until } from '../apiserver/api-server.ts'
 import { ReleaseScene } from '../apiserver/release-scene.ts'
 import { Claim } from '../wire/serving-pod.ts'
@@ -46,35 +45,31 @@ const processes = new ServingProcesses(scene.client, scene.namespace, claim.root
 
 /** A run that left these two checkpoints. */
 async function finishedRun(): Promise<[string, string]> {
-  const checkpoints = [await claim.checkpoint('one', 1), await claim.checkpoint('two', 2)] as const
-  const created = await scene.client.request<QLoRARun>('POST', scene.path('qloraruns'), {
-    body: {
-      apiVersion: 'humanizer.dev/v1alpha1',
-      kind: 'QLoRARun',
-      metadata: { name: 'prose' },
-      spec: {
-        datasetRef: { name: 'prose' },
-        baseModel: { volume: { claimName: 'humanizer', path: 'models/tiny-llama' } },
-      },
-    },
-  })
-  const ended = { type: 'Succeeded', status: 'True', reason: 'Completed', message: '' } as const
-  const status: QLoRARun['status'] = {
-    conditions: [{ ...ended, observedGeneration: 1, lastTransitionTime: '2026-01-01T00:00:00Z' }],
+  const [one, two] = [await claim.checkpoint('one', 1), await claim.checkpoint('two', 2)]
+  await scene.endedRun('prose', {
     model: { path: 'models/tiny-llama', digest: claim.base.digest, name: 'tiny-llama' },
-    format: { sample: 'Denoise', systemPrompt: 's', userTemplate: '{text}' },
-    checkpoints: checkpoints.map(({ digest, path }, index) => ({
-      name: `checkpoint-${index + 1}`,
-      step: index + 1,
-      digest,
-      path,
-    })),
-  }
-  await scene.client.request('PUT', `${scene.path('qloraruns', 'prose')}/status`, { body: { ...created, status } })
-  return [checkpoints[0].digest, checkpoints[1].digest]
+    checkpoints: [one, two].map((each, index) => ({ name: `checkpoint-${index + 1}`, step: index + 1, ...each })),
+  })
+  return [one.digest, two.digest]
 }
 
 const serve = (digest: string) => scene.apply({ source: { digest }, serving: { replicas: 2, port } })
+
+/** What a release says of the drill that an annotation asks for. */
+async function rollbackDrill() {
+  await scene.client.request('PATCH', scene.path('adapterreleases', 'writer'), {
+    contentType: 'application/merge-patch+json',
+    body: { metadata: { annotations: { 'humanizer.dev/drillRequestedAt': 'now' } } },
+  })
+  let release = await scene.get()
+  await until('the drill to end', async () => {
+    release = await scene.get()
+    return /Passed|Failed|Refused/.test(release.status?.drill?.state ?? '')
+  })
+  const drill = release.status!.drill!
+  if (drill.state !== 'Passed') throw new Error(`the drill ended in ${drill.state}: ${drill.message}`)
+  return drill
+}
 
 async function measure() {
   const digests = await finishedRun()
@@ -106,6 +101,7 @@ async function measure() {
     const enough = answers.length + 10
     await until('requests come through', () => answers.length >= enough)
   }
+  const drill = await rollbackDrill()
   clearInterval(load)
   await Promise.all(asking)
   const seconds = (performance.now() - began) / 1000
@@ -125,6 +121,10 @@ async function measure() {
     medianSeconds: Number(times[rollbacks / 2]!.toFixed(3)),
     slowestSeconds: Number(times.at(-1)!.toFixed(3)),
     failed: answers.filter(({ ok }) => !ok).length,
+    drillThereSeconds: Number(drill.secondsThere),
+    drillBackSeconds: Number(drill.secondsBack),
+    drillAnswered: drill.answered,
+    drillLost: drill.lost,
     mixed: answers.filter(({ ok, digest, prompt, text }) => ok && expected.get(`${digest} ${prompt}`) !== text).length,
   }
 }

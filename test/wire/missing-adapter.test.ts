@@ -32,7 +32,7 @@ afterEach(() => rm(data, { recursive: true, force: true }))
 /** What a pod says when it is to load the adapter and cannot. */
 async function failure(sourcePath: string): Promise<string> {
   try {
-    await promote(data, { generation: 1, digest, sourcePath, format: undefined, warmSeconds: 0 })
+    await promote(data, { generation: 1, digest, sourcePath, format: undefined, warmSeconds: 0, split: undefined })
     await verifySealed(adapterFolder(data, digest))
   } catch (error) {
     return (error as Error).message

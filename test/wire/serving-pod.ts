@@ -132,7 +132,7 @@ export class Claim {
 export function desired(generation: number, adapter: Checkpoint | undefined): DesiredAdapter {
   const { digest = '', path = '' } = adapter ?? {}
   const format = { sample: 'Denoise', systemPrompt: 'Rewrite.', userTemplate: 'Text: {text}' }
-  return { generation, digest, sourcePath: path, format, warmSeconds: 0 }
+  return { generation, digest, sourcePath: path, format, warmSeconds: 0, split: undefined }
 }
 
 /** The real process: `node main.ts serve`. */

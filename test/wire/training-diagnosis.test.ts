@@ -1,7 +1,11 @@
-/** Runs made to fail each way: the tiny model on data and settings that cannot end otherwise. */
+/** Runs made to fail each way: the tiny model on data and settings that cannot end otherwise. None of their adapters passes a gate for it. */
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
-import type { Evaluation, Lora, Training } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Evaluation, Lora, RunReport, Training } from '#proto/humanizer/trainer/v1/run.ts'
+import type { AdapterReleaseSpec } from '../../operator/api/generated/adapterrelease.ts'
+import { release, run as releasedRun, World } from '../../operator/release/world.ts'
+import { reported } from '../../operator/run/report.ts'
+import { run as trainedRun } from '../../operator/run/world.ts'
 import type { DatasetOptions } from '../fixtures/dataset.ts'
 import { type Claim, makeClaim, runToEnd } from './training-pod.ts'
 
@@ -16,7 +20,37 @@ const otherTexts = [
   'Why did Peter sell both maps?',
   'WARM BREAD: 3.50 each',
   'Clara hums.',
+  'Two boats, one oar; no wind.',
+  'Left at the mill, then 4 miles.',
+  'Mother said: "Never on a Friday."',
+  'Green doors open inwards here.',
+  'He paid in salt (and lied).',
+  'Snow fell on the 3rd of June.',
 ]
+
+type Gate = Omit<NonNullable<AdapterReleaseSpec['gates']>[number], 'enforcement'>
+
+/** A release that is asked to serve a checkpoint of this run, on what its trainer reported. */
+async function released(
+  report: RunReport,
+  checkpoint: string,
+  gates: Gate[],
+  serves: string | undefined,
+): Promise<World> {
+  const source = (word: string) => ({ source: { run: { name: 'prose', checkpoint: word } } })
+  const ended = releasedRun({ checkpoints: [] })
+  const known = { ...ended.status, checkpoints: [], baseline: undefined } as never
+  const status = reported(trainedRun(), known, report, new Date(), 'always')
+  const world = new World(release(source(serves ?? checkpoint)))
+  world.runs = [{ ...ended, status }]
+  if (serves) {
+    await world.settle()
+    assert.equal(world.ready(), 'True/Serving')
+  }
+  world.edit({ ...source(checkpoint), gates: gates.map((gate) => ({ ...gate, enforcement: 'Enforce' })) })
+  await world.settle()
+  return world
+}
 
 const cases: {
   a_run: string
@@ -26,12 +60,21 @@ const cases: {
   lora?: Partial<Lora>
   training: Partial<Training>
   evaluation?: Partial<Evaluation>
+  /** What serves when its adapter is to be released; nothing when absent. */
+  serves?: 'Best'
+  checkpoint: 'Best' | 'Latest'
+  gates: Gate[]
+  /** What the gates say, a line each. */
+  stopped: RegExp
 }[] = [
   {
     a_run: 'that learns nothing at a rate of almost zero',
     verdict: 'Underfitting',
-    says: /no real gain over the baseline.*100 % of the best checkpoint's outputs are those of the base/s,
+    says: /no real gain over the baseline.*100 % \(95 % interval .*\) of the best checkpoint's outputs are those of the base/s,
     training: { learningRate: 1e-9, maxSteps: 4 },
+    checkpoint: 'Best',
+    gates: [{ metric: 'evalLoss', maxRegression: '-0.01', against: 'Baseline' }],
+    stopped: /^evalLoss ([\d.]+) of prose\/checkpoint-4, expected at most Baseline \1 \+ -0\.01$/,
   },
   {
     a_run: 'that learns one text by heart and is asked for others',
@@ -42,34 +85,53 @@ const cases: {
       validationEvery: 6,
     },
     lora: { rank: 16, alpha: 32, dropout: 0 },
-    training: { learningRate: 1e-2, learningRateSchedule: 'Constant', maxSteps: 32 },
-    evaluation: { everySteps: 4 },
+    training: { learningRate: 3e-2, learningRateSchedule: 'Constant', maxSteps: 40 },
+    evaluation: { everySteps: 4, maxExamples: 16, maxTokens: 800 },
+    serves: 'Best',
+    checkpoint: 'Latest',
+    gates: [{ metric: 'evalLoss', maxRegression: '0', against: 'Active' }],
+    stopped:
+      /^evalLoss [\d.]+ of prose\/checkpoint-40, expected at most Active [\d.]+ \+ 0; worse by 0\.\d+ \(0\.\d+ to /,
   },
   {
     a_run: 'whose every text is the same, so that giving back the input is all there is to learn',
     verdict: 'CopyCollapse',
-    says: /100 % of the outputs are nearly equal to their input/,
-    dataset: { sample: 'Identity', texts: Array.from({ length: 24 }, () => oneText) },
+    says: /100 % \(95 % interval .*\) of the best checkpoint's outputs are nearly equal to their input/,
+    dataset: { sample: 'Identity', texts: Array.from({ length: 36 }, () => oneText), validationEvery: 4 },
     training: { learningRate: 1e-2, maxSteps: 60 },
     evaluation: { everySteps: 30 },
+    checkpoint: 'Best',
+    gates: [
+      { metric: 'copyRate', max: '0.5' },
+      { metric: 'extracted', max: '0.5' },
+    ],
+    stopped:
+      /^copyRate 1 \(0\.\d+ to 1\) of prose\/checkpoint-60, expected at most 0\.5\nextracted 1 \(0\.\d+ to 1\) of .*, expected at most 0\.5$/,
   },
 ]
-for (const { a_run, verdict, says, dataset, lora, training, evaluation } of cases)
-  test(`a run ${a_run} is told as ${verdict}`, async (t) => {
+for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked } of cases)
+  test(`a run ${a_run} is told as ${verdict}, and its adapter stops at the gate`, async (t) => {
     const claim = await makeClaim(
       (config) => ({
         ...config,
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
-        evaluation: { ...config.evaluation!, samples: 4, ...evaluation },
+        evaluation: { ...config.evaluation!, samples: 16, ...evaluation },
         checkpoints: { everySteps: 0, keep: 1 },
       }),
       dataset && { dataset },
     )
     claims.push(claim)
-    const { diagnosis } = await runToEnd(claim, claim.config, 'pod-made-to-fail')
+    const report = await runToEnd(claim, claim.config, 'pod-made-to-fail')
+    const { diagnosis } = report
     t.diagnostic(JSON.stringify(diagnosis))
     assert.equal(diagnosis?.verdict, verdict)
     assert.match(diagnosis.findings.map(({ evidence }) => evidence).join('\n'), says)
     assert.ok(diagnosis.advice.length > 0)
+    const world = await released(report, asked.checkpoint, asked.gates, asked.serves)
+    const { verdict: refusal, active } = world.object.status ?? {}
+    assert.equal(world.ready(), 'False/GateFailed')
+    assert.match(refusal?.gates?.map(({ message }) => message).join('\n') ?? '', asked.stopped)
+    assert.equal(active?.digest, asked.serves && report.checkpoints.find(({ best }) => best)?.digest)
+    assert.deepEqual([...new Set(world.pods.map(({ state }) => state.digest))], active ? [active.digest] : [])
   })

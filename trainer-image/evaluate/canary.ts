@@ -64,6 +64,7 @@ export async function lossesOf(
   model: Pick<Model, 'evaluate'>,
   adapter: Adapter | undefined,
   texts: readonly CanaryExample[],
+  beat: () => void = () => {},
 ): Promise<number[]> {
   const losses: number[] = []
   for (const { id, tokens, promptTokens } of texts) {
@@ -73,6 +74,7 @@ export async function lossesOf(
     const labelTokens = tokens.length - Math.max(promptTokens, 1)
     const example = { id, tokens: Int32Array.from(tokens), labels: Int32Array.from(labels), promptTokens, labelTokens }
     const { nll } = await model.evaluate(adapter, batchOf([example], [[0]], 0))
+    beat()
     losses.push(nll[0]! / labelTokens)
   }
   return losses

@@ -21,7 +21,11 @@ export async function merge(config: MergeConfig, { dataDir, log, signal }: JobCo
   if (!model?.path)
     throw new JobFailure('ConfigurationInvalid', 'model.path is absent, expected the base of the adapter')
   const owner = ownerRecord(config.owner, config.reclaim)
-  await promote(dataDir, { generation: 0, digest, sourcePath, format: undefined, warmSeconds: 0 }, owner)
+  await promote(
+    dataDir,
+    { generation: 0, digest, sourcePath, format: undefined, warmSeconds: 0, split: undefined },
+    owner,
+  )
   signal.throwIfAborted()
   const parent = join(dataDir, mergedParent)
   const manifest =

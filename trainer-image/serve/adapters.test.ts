@@ -27,7 +27,7 @@ beforeEach(async () => {
     await writeFile(join(source, name), `bytes of ${name}`)
   }
   const { digest } = await seal(source, (files) => adapterDigest(files, base), { base, step: 3 })
-  wanted = { generation: 1, digest, sourcePath, format: undefined, warmSeconds: 0 }
+  wanted = { generation: 1, digest, sourcePath, format: undefined, warmSeconds: 0, split: undefined }
 })
 afterEach(() => rm(data, { recursive: true, force: true }))
 

@@ -65,7 +65,7 @@ export async function answerRewrite(answering: Answering, exchange: Exchange): P
   const request = parseRewrite(await exchange.body())
   await withLease(answering, exchange, request.model, async (engine, lease, model) => {
     const { base } = engine
-    const prompt = base.renderChat(promptMessages(rewriteFormat(lease.desired.format), request.text), lease)
+    const prompt = base.renderChat(promptMessages(rewriteFormat(lease.format), request.text), lease)
     const room = base.contextTokens - prompt.length
     if (room < 1) throw contextLengthExceeded('text', base.contextTokens, prompt.length, 1)
     const maxTokens = request.maxTokens ?? Math.min(rewriteTokens(base.encode(request.text).length), room)
@@ -103,7 +103,7 @@ async function withLease(
   const model = requested ?? modelName
   if (model !== modelName && !(hasBase && model === baseName(modelName))) throw modelNotFound(model)
   const ready = engine()
-  const lease = ready && release.lease()
+  const lease = ready && release.lease(model === modelName)
   if (!lease) {
     health.turnedAway()
     throw notReady('The model is being loaded; try again shortly.')

@@ -50,18 +50,25 @@ export async function readDesired(path: string): Promise<DesiredAdapter | undefi
 
 /** What comes from outside names only what it may: a well-formed digest and a path inside the claim. */
 export function checkDesired(desired: DesiredAdapter): DesiredAdapter {
-  const { digest, sourcePath } = desired
-  if (digest !== '' && !isDigest(digest)) {
-    throw new JobFailure('ConfigurationInvalid', `digest is "${digest}", expected "sha256:" and 64 hex digits, or ""`)
-  }
-  if (sourcePath.startsWith('/') || sourcePath.split('/').includes('..')) {
-    throw new JobFailure(
-      'ConfigurationInvalid',
-      `source_path is "${sourcePath}", expected a path below the claim's root`,
-    )
-  }
+  const { digest, split } = desired
+  if (digest !== '' && !isDigest(digest)) throw invalid('digest', digest, '"sha256:" and 64 hex digits, or ""')
+  checkPath('source_path', desired.sourcePath)
+  if (!split) return desired
+  const { percent } = split
+  if (!isDigest(split.digest)) throw invalid('split.digest', split.digest, '"sha256:" and 64 hex digits')
+  if (split.digest === digest) throw invalid('split.digest', digest, 'another one than digest')
+  if (!Number.isInteger(percent) || percent < 1 || percent > 99) throw invalid('split.percent', `${percent}`, '1 to 99')
+  checkPath('split.source_path', split.sourcePath)
   return desired
 }
+
+function checkPath(field: string, path: string): void {
+  if (path.startsWith('/') || path.split('/').includes('..'))
+    throw invalid(field, path, "a path below the claim's root")
+}
+
+const invalid = (field: string, value: string, expected: string): JobFailure =>
+  new JobFailure('ConfigurationInvalid', `${field} is "${value}", expected ${expected}`)
 
 async function readJson(path: string): Promise<unknown> {
   try {

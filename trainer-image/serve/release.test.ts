@@ -15,6 +15,7 @@ const desired = (generation: number, letter: string, warmSeconds = 0): DesiredAd
   digest: letter === '' ? '' : digest(letter),
   sourcePath: '',
   format: undefined,
+  split: undefined,
 })
 
 /** Adapters that exist in memory only; `hold` keeps a load waiting until it is called. */
@@ -203,4 +204,61 @@ test('a warm adapter that a newer generation overtakes is not closed under it', 
   assert.ok(world.open.has(digest('a')))
   world.release.close()
   assert.deepEqual([...world.open], [])
+})
+
+const withSplit = (generation: number, letter: string, other: string, percent: number): DesiredAdapter => ({
+  ...desired(generation, letter),
+  split: { digest: digest(other), sourcePath: '', format: undefined, percent },
+})
+/** Digests of the next requests, each let go at once. */
+function next(world: World, requests: number): string[] {
+  return Array.from({ length: requests }, () => {
+    const lease = world.release.lease()!
+    lease.release()
+    return lease.digest
+  })
+}
+
+test('a second adapter gets its share evenly, stays open for what began on it, and is closed after', async () => {
+  const world = new World()
+  const [a, b] = [digest('a'), digest('b')]
+  await world.release.want(desired(1, 'a'))
+  await world.release.want(withSplit(2, 'a', 'b', 25))
+  assert.deepEqual(next(world, 8), [a, a, a, b, a, a, a, b])
+  assert.equal(world.release.lease(false)?.digest, a, 'a request for the base takes no share')
+  await world.release.want(withSplit(3, 'a', 'b', 50))
+  assert.deepEqual(next(world, 4), [a, b, a, b])
+  assert.deepEqual(world.loads, [a, b], 'another share loads nothing')
+  next(world, 1)
+  const lease = world.release.lease()!
+  assert.equal(lease.digest, b)
+  await world.release.want(desired(4, 'a'))
+  assert.deepEqual(next(world, 3), [a, a, a])
+  assert.deepEqual([...world.open], [a, b])
+  lease.release()
+  assert.deepEqual([...world.open], [a])
+})
+
+test('a second adapter that becomes the first is not loaded again, and what served is closed', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  await world.release.want(withSplit(2, 'a', 'b', 10))
+  await world.release.want(desired(3, 'b'))
+  assert.deepEqual([world.loads, [...world.open]], [[digest('a'), digest('b')], [digest('b')]])
+  assert.deepEqual(next(world, 2), [digest('b'), digest('b')])
+})
+
+test('a second adapter that does not load leaves nothing open, and one that replaces it closes it', async () => {
+  const world = new World()
+  world.broken.add(digest('b'))
+  await world.release.want(desired(1, 'a'))
+  await assert.rejects(world.release.want(withSplit(2, 'a', 'b', 10)), /bytes differ/)
+  await assert.rejects(world.release.want(withSplit(3, 'c', 'b', 10)), /bytes differ/)
+  assert.deepEqual([...world.open], [digest('a')])
+  assert.equal(world.release.state().failedGeneration, 3)
+  await world.release.want(withSplit(4, 'a', 'c', 10))
+  await world.release.want(withSplit(5, 'a', 'd', 10))
+  assert.deepEqual([...world.open], [digest('a'), digest('d')])
+  world.release.close()
+  assert.equal(world.open.size, 0)
 })

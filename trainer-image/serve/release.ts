@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
+import type { SampleFormat } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { DesiredAdapter, ServingHealth, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Adapter } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
@@ -26,7 +27,8 @@ export interface LoadedAdapter<A extends Closable = Adapter> {
 export interface Lease<A extends Closable = Adapter> extends LoadedAdapter<A> {
   /** "" is the untouched base. */
   readonly digest: string
-  readonly desired: DesiredAdapter
+  /** Prompt of the dataset that it was trained on. */
+  readonly format: SampleFormat | undefined
   /** To be called exactly once, when no sequence of the request is open any more. */
   release(): void
 }
@@ -52,6 +54,12 @@ interface Loaded<A extends Closable> extends LoadedAdapter<A> {
   requests: number
 }
 
+/** A second adapter, and of every hundred requests those that run on it. */
+interface SplitLoaded<A extends Closable> {
+  readonly loaded: Loaded<A>
+  readonly percent: number
+}
+
 /**
  * The adapter that answers, and the way to another one: it is loaded and proved beside the old one, then one assignment
  * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends and it need not
@@ -62,6 +70,9 @@ export class Release<A extends Closable = Adapter> {
   readonly #effects: ReleaseEffects<A>
   #state = initialSwitchState
   #loaded: Loaded<A> | undefined
+  #split: SplitLoaded<A> | undefined
+  /** Hundredths of a request that are due to the second adapter. */
+  #due = 0
   #draining = new Set<Loaded<A>>()
   /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
   #warm: { readonly loaded: Loaded<A>; readonly timer: NodeJS.Timeout } | undefined
@@ -96,9 +107,10 @@ export class Release<A extends Closable = Adapter> {
 
   state(): ServingState {
     const draining = [...this.#draining].reduce((sum, loaded) => sum + loaded.requests, 0)
-    const requests = { active: this.#loaded?.requests ?? 0, draining }
-    const health = this.#loaded && this.#effects.health(this.#loaded.digest)
-    return servingState(this.#state, this.#podUid, requests, health, this.#effects.totals())
+    const active = (this.#loaded?.requests ?? 0) + (this.#split?.loaded.requests ?? 0)
+    const requests = { active, draining }
+    const { health, totals } = this.#effects
+    return servingState(this.#state, this.#podUid, requests, health, totals())
   }
 
   /** What answers requests now. */
@@ -106,20 +118,30 @@ export class Release<A extends Closable = Adapter> {
     return this.#loaded
   }
 
-  /** undefined until something serves. */
-  lease(): Lease<A> | undefined {
-    const loaded = this.#loaded
+  /** undefined until something serves. `isSplit`: the request is for the release's name, so that its share may run on the second adapter. */
+  lease(isSplit = true): Lease<A> | undefined {
+    const loaded = isSplit ? this.#next() : this.#loaded
     if (!loaded) return undefined
     loaded.requests++
     const { digest, adapter, templateDate, chatTemplate } = loaded
+    const { format, split } = this.#state.served!.desired
     return {
       digest,
       adapter,
       ...(templateDate !== undefined && { templateDate }),
       ...(chatTemplate !== undefined && { chatTemplate }),
-      desired: this.#state.served!.desired,
+      format: loaded === this.#split?.loaded ? split?.format : format,
       release: () => this.#letGo(loaded),
     }
+  }
+
+  /** Exactly the share, evenly: with 25 percent every fourth. */
+  #next(): Loaded<A> | undefined {
+    if (!this.#split) return this.#loaded
+    this.#due += this.#split.percent
+    if (this.#due < 100) return this.#loaded
+    this.#due -= 100
+    return this.#split.loaded
   }
 
   /**
@@ -139,6 +161,7 @@ export class Release<A extends Closable = Adapter> {
       const next = verdict.kind === 'adopt' && served ? flip(accepted, { ...served, desired: wanted }) : accepted
       await this.#effects.remember({ desired: wanted, served: next.served?.desired })
       this.#state = next
+      if (verdict.kind === 'adopt') this.#share(wanted)
       return verdict.kind === 'adopt' ? undefined : this.#startLoad(wanted)
     })
     await load?.promise
@@ -161,7 +184,18 @@ export class Release<A extends Closable = Adapter> {
   close(): void {
     this.#cool()
     this.#loaded?.adapter?.close()
+    this.#split?.loaded.adapter?.close()
     this.#loaded = undefined
+    this.#split = undefined
+  }
+
+  /** The second adapter goes, or gets another share. */
+  #share({ split }: DesiredAdapter): void {
+    const { loaded } = this.#split ?? {}
+    this.#split = loaded && split && { loaded, percent: split.percent }
+    if (!loaded || this.#split) return
+    this.#draining.add(loaded)
+    this.#closeWhenDrained(loaded)
   }
 
   #startLoad(wanted: DesiredAdapter): { generation: number; promise: Promise<void> } {
@@ -177,11 +211,26 @@ export class Release<A extends Closable = Adapter> {
     this.#refuseOvertaken(wanted)
     const began = performance.now()
     const seconds = (): number => (performance.now() - began) / 1000
-    const warm = this.#holdWarm(wanted.digest)
+    const held: Loaded<A>[] = []
+    const fresh: Loaded<A>[] = []
+    const obtain = async (desired: DesiredAdapter): Promise<Loaded<A>> => {
+      const known = this.#hold(desired.digest)
+      const loaded = known ?? { ...(await this.#effects.load(desired)), digest: desired.digest, requests: 0 }
+      ;(known ? held : fresh).push(loaded)
+      return loaded
+    }
+    const discard = (): void => {
+      for (const loaded of fresh) loaded.adapter?.close()
+    }
     let next: Loaded<A>
+    let second: Loaded<A> | undefined
     try {
-      next = warm ?? { ...(await this.#effects.load(wanted)), digest: wanted.digest, requests: 0 }
+      next = await obtain(wanted)
+      const { split } = wanted
+      second = split && (await obtain({ ...split, generation: wanted.generation, warmSeconds: 0, split: undefined }))
     } catch (error) {
+      discard()
+      for (const loaded of held) this.#letGo(loaded)
       const message = error instanceof Error ? error.message : String(error)
       if (this.#isDesired(wanted)) this.#state = fail(this.#state, message)
       this.#effects.switched(seconds(), false)
@@ -189,46 +238,48 @@ export class Release<A extends Closable = Adapter> {
       throw error
     }
     await this.#decide(async () => {
-      if (!this.#isDesired(wanted) && !warm) next.adapter?.close()
+      if (!this.#isDesired(wanted)) discard()
       this.#refuseOvertaken(wanted)
-      this.#install(wanted, next)
+      this.#install(wanted, next, second)
       await this.#effects
         .remember({ desired: wanted, served: wanted })
         .catch((error) => this.#effects.log.error({ err: error }, 'cannot remember what serves'))
     }).finally(() => {
-      if (warm) this.#letGo(warm)
+      for (const loaded of held) this.#letGo(loaded)
     })
     this.#effects.switched(seconds(), true)
     this.#effects.log.info({ generation: wanted.generation, digest: nameDigest(wanted.digest) }, 'serving')
   }
 
   /** The flip: between two requests, in one turn of the event loop. */
-  #install(wanted: DesiredAdapter, next: Loaded<A>): void {
-    const old = this.#loaded
+  #install(wanted: DesiredAdapter, next: Loaded<A>, second: Loaded<A> | undefined): void {
+    const [old, oldSecond] = [this.#loaded, this.#split?.loaded]
     this.#loaded = next
+    this.#split = second && { loaded: second, percent: wanted.split?.percent ?? 0 }
+    this.#due = 0
     this.#draining.delete(next)
+    if (second) this.#draining.delete(second)
     this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })
     this.#cool()
-    if (!old) return
-    this.#draining.add(old)
-    if (wanted.warmSeconds > 0 && old.adapter) {
+    const left = [old, oldSecond].filter((each) => each && each !== next && each !== second) as Loaded<A>[]
+    for (const loaded of left) this.#draining.add(loaded)
+    if (old && left.includes(old) && wanted.warmSeconds > 0 && old.adapter) {
       const timer = setTimeout(() => this.#cool(), wanted.warmSeconds * 1000).unref()
       this.#warm = { loaded: old, timer }
     }
-    this.#closeWhenDrained(old)
+    for (const loaded of left) this.#closeWhenDrained(loaded)
   }
 
-  /** What is warm, held like by a request, so that it is not closed before the flip. */
-  #holdWarm(digest: string): Loaded<A> | undefined {
-    const loaded = this.#warm?.loaded
-    if (loaded?.digest !== digest) return undefined
-    loaded.requests++
-    return loaded
+  /** What is in memory already, held like by a request, so that it is not closed before the flip. */
+  #hold(digest: string): Loaded<A> | undefined {
+    const known = [this.#loaded, this.#split?.loaded, this.#warm?.loaded].find((each) => each?.digest === digest)
+    if (known) known.requests++
+    return known
   }
 
   #letGo(loaded: Loaded<A>): void {
     loaded.requests--
-    if (loaded !== this.#loaded) this.#closeWhenDrained(loaded)
+    this.#closeWhenDrained(loaded)
   }
 
   /** Nothing is warm any more. */

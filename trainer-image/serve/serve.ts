@@ -73,10 +73,10 @@ function effects(
     },
     async load(desired) {
       const opened = await openingBase()
-      const { model, identity, endIds } = opened
-      const { instructionPath } = engineInfo()
-      const probe = endIds.values().next().value ?? 0
+      const probe = opened.endIds.values().next().value ?? 0
       if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
+      const { model, identity } = opened
+      const { instructionPath } = engineInfo()
       const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
         await prove(model, undefined, probe)

@@ -26,7 +26,7 @@ export function servingService(release: Release<Closable>): Served {
     deactivate: async ({ generation }, _, caller) => {
       requireGeneration(generation, caller)
       const { format, warmSeconds = 0 } = release.desired ?? {}
-      await release.want({ generation, digest: '', sourcePath: '', format, warmSeconds })
+      await release.want({ generation, digest: '', sourcePath: '', format, warmSeconds, split: undefined })
       return { state: release.state() }
     },
     getStatus: async () => ({ state: release.state() }),

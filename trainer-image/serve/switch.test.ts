@@ -19,7 +19,9 @@ const desired = (generation: number, digest: string): DesiredAdapter => ({
   sourcePath: '',
   warmSeconds: 0,
   format: undefined,
+  split: undefined,
 })
+const health = (digest: string) => ({ windowSeconds: 60, requests: digest.length, errors: 0, firstTokenP95Seconds: 0 })
 const loadedTime = new Date('2026-01-02T03:04:05.678Z')
 const serving = (generation: number, digest: string): SwitchState =>
   flip(accept(initialSwitchState, desired(generation, digest)), { desired: desired(generation, digest), loadedTime })
@@ -98,7 +100,7 @@ for (const { a_pod, state, wanted, want } of cases) {
 test('a failed load keeps what serves and says which generation failed and why', () => {
   const state = fail(loading(serving(4, 'a'), 5, 'b'), 'bytes differ')
   assert.equal(converged(state), false)
-  assert.deepEqual(servingState(state, 'pod-1', { active: 2, draining: 1 }, undefined, { answered: 9, lost: 3 }), {
+  assert.deepEqual(servingState(state, 'pod-1', { active: 2, draining: 1 }, health, { answered: 9, lost: 3 }), {
     digest: 'a',
     generation: 4,
     loadedTime: '2026-01-02T03:04:05.678Z',
@@ -107,7 +109,10 @@ test('a failed load keeps what serves and says which generation failed and why',
     drainingRequests: 1,
     failure: 'bytes differ',
     failedGeneration: 5,
-    health: undefined,
+    health: health('a'),
+    splitDigest: '',
+    splitPercent: 0,
+    splitHealth: undefined,
     answeredRequests: 9,
     lostRequests: 3,
   })
@@ -117,7 +122,7 @@ test('a later success clears the failure', () => {
   const failed = fail(loading(serving(4, 'a'), 5, 'b'), 'bytes differ')
   const state = flip(accept(failed, desired(6, 'c')), { desired: desired(6, 'c'), loadedTime })
   assert.equal(converged(state), true)
-  assert.equal(servingState(state, '', { active: 0, draining: 0 }, undefined, { answered: 0, lost: 0 }).failure, '')
+  assert.equal(servingState(state, '', { active: 0, draining: 0 }, health, { answered: 0, lost: 0 }).failure, '')
 })
 
 test('what failed says so while it is tried again', () => {

@@ -50,9 +50,19 @@ export function decide(state: SwitchState, wanted: DesiredAdapter): Verdict {
       message: `generation ${wanted.generation} already stands for ${nameDigest(desired.digest)}, not for ${nameDigest(wanted.digest)}`,
     }
   }
+  if (desired && wanted.generation === desired.generation && shareOf(wanted) !== shareOf(desired)) {
+    return {
+      kind: 'refuse',
+      message: `generation ${wanted.generation} already stands for a split of ${shareOf(desired)}, not of ${shareOf(wanted)}`,
+    }
+  }
   if (served?.desired.digest !== wanted.digest) return { kind: 'load' }
+  if (wanted.split && wanted.split.digest !== served.desired.split?.digest) return { kind: 'load' }
   return served.desired.generation === wanted.generation ? { kind: 'nothing' } : { kind: 'adopt' }
 }
+
+const shareOf = ({ split }: DesiredAdapter): string =>
+  split ? `${split.percent} % ${nameDigest(split.digest)}` : 'nothing'
 
 /** `wanted` was accepted: it is what this pod works towards, and is never gone back from. While it is tried again it has still failed. */
 export function accept(state: SwitchState, wanted: DesiredAdapter): SwitchState {
@@ -75,16 +85,17 @@ export function converged(state: SwitchState): boolean {
   return state.served !== undefined && state.served.desired.generation === state.desired?.generation
 }
 
-/** The wire form; `requests` counts those running on the served digest and on earlier ones, `health` is the served one's, `totals` everybody's. */
+/** The wire form; `requests` counts those running on the served digest and on earlier ones, `health` is by digest, `totals` everybody's. */
 export function servingState(
   state: SwitchState,
   podUid: string,
   requests: { readonly active: number; readonly draining: number },
-  health: ServingHealth | undefined,
+  health: (digest: string) => ServingHealth,
   totals: Totals,
 ): ServingState {
+  const { digest = '', split } = state.served?.desired ?? {}
   return {
-    digest: state.served?.desired.digest ?? '',
+    digest,
     generation: state.served?.desired.generation ?? 0,
     loadedTime: state.served?.loadedTime.toISOString() ?? '',
     podUid,
@@ -92,7 +103,10 @@ export function servingState(
     drainingRequests: requests.draining,
     failure: state.failure?.message ?? '',
     failedGeneration: state.failure?.generation ?? 0,
-    health,
+    health: state.served && health(digest),
+    splitDigest: split?.digest ?? '',
+    splitPercent: split?.percent ?? 0,
+    splitHealth: split && health(split.digest),
     answeredRequests: totals.answered,
     lostRequests: totals.lost,
   }

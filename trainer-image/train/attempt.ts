@@ -79,7 +79,8 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   })
   const exact = recordExactness(attempt, settled, sealed.at(-1))
   const resumed = await resumedState(sealed, (message) => live.warn(message))
-  const checkpoints = new Checkpoints(dataDir, sealed, config.checkpoints.keep)
+  const referred = new Set(config.reclaim?.sweep?.liveDigests)
+  const checkpoints = new Checkpoints(dataDir, sealed, config.checkpoints.keep, referred)
   live.update({
     state: 'RUN_STATE_MEASURING_BASELINE',
     progress: resumedProgress(resumed, plan.schedule),

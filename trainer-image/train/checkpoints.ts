@@ -7,12 +7,20 @@ import { prunable } from './retention.ts'
 export class Checkpoints {
   readonly #dataDir: string
   readonly #keep: number
+  readonly #referred: ReadonlySet<string>
   #sealed: SealedCheckpoint[]
 
-  constructor(dataDir: string, sealed: readonly SealedCheckpoint[], keep: number) {
+  /** `referred`: digests that a release serves, has served or is to serve; a run that is tried again keeps them. */
+  constructor(
+    dataDir: string,
+    sealed: readonly SealedCheckpoint[],
+    keep: number,
+    referred: ReadonlySet<string> = new Set(),
+  ) {
     this.#dataDir = dataDir
     this.#sealed = [...sealed]
     this.#keep = keep
+    this.#referred = referred
   }
 
   at(step: number): SealedCheckpoint | undefined {
@@ -33,7 +41,7 @@ export class Checkpoints {
   async add(checkpoint: SealedCheckpoint, bestStep: number | undefined): Promise<void> {
     this.#sealed = this.#sealed.filter(({ step }) => step !== checkpoint.step)
     this.#sealed.push(checkpoint)
-    const condemned = prunable(this.#sealed, this.#keep, bestStep)
+    const condemned = prunable(this.#sealed, this.#keep, bestStep, this.#referred)
     this.#sealed = this.#sealed.filter((each) => !condemned.includes(each))
     for (const each of condemned) await removeCheckpoint(each)
   }

@@ -21,6 +21,7 @@ import { type Session, trainSession } from './session.ts'
 
 const opened = await openModel(fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url)))
 const config = TrainConfig.fromPartial({
+  lora: { rank: 1, alpha: 1 },
   owner: { namespace: 'writers', name: 'first', uid: 'u' },
   model: { digest: `sha256:${'b'.repeat(64)}` },
   quantization: { type: 'NF4', blockSize: 64 },
@@ -106,6 +107,7 @@ async function begin(
       batches: () => batches,
       examplesPerStep: 1,
       evaluation,
+      asked: { sample: 'Denoise', samples: 0, maxTokens: 5000, trainPercent: 95 },
       questions: {
         samples: [],
         continuations: [],
@@ -174,7 +176,7 @@ test('every micro-batch and every batch of an evaluation shows that the trainer 
   })
   const evaluation = { own: evaluationSet, human: undefined }
   await (await begin(fake, { totalSteps: 2, batches: [batch, batch, batch], evaluation }, live)).report
-  assert.equal(seen.length, 2 * 3 + 2)
+  assert.equal(seen.length, 2 * 3 + 2 + 4, 'two of the evaluation, four of the canary set')
   assert.deepEqual(
     seen,
     [...new Set(seen)].sort((a, b) => a - b),
@@ -218,7 +220,9 @@ test('an evaluation whose loss is not finite is not made again at a resume, so i
   const second = engine({ evaluate: async () => second.note('evaluate', unmeasured) })
   await (await begin(second, { evaluation })).report
   const batches = evaluationSet.examples.length
-  assert.equal(second.asked.filter((each) => each === 'evaluate').length, batches, 'only that of the last step')
+  const canary = 2 * evaluationSet.examples.length // the base's and the adapter's, at the one seal
+  const asked = second.asked.filter((each) => each === 'evaluate').length
+  assert.equal(asked, batches + canary, 'only that of the last step')
   const last = await resumedState(await findCheckpoints(runDirectory, () => {}), () => {})
   assert.equal(last.standing.withoutImprovement, 2)
 })

@@ -124,8 +124,8 @@ function arithmeticOf({ config, plan, model, adapter, baseline, opened, environm
   const texts = chooseCanary(examples, (tokens) => opened.tokenizer.decode(tokens))
   let baseLosses: readonly number[] | undefined
   const measureCanary = async (): Promise<Canary | undefined> => {
-    baseLosses ??= await lossesOf(model, undefined, texts)
-    const losses = await lossesOf(model, adapter, texts)
+    baseLosses ??= await lossesOf(model, undefined, texts, work.beat)
+    const losses = await lossesOf(model, adapter, texts, work.beat)
     return canaryOf({ backend: 'CPU', instructionPath }, texts, losses, baseLosses)
   }
   let newest: Promise<unknown> = Promise.resolve()

@@ -79,7 +79,7 @@ async function withLease(
   const { release, modelName, vllmBase, health } = answering
   const model = requested ?? modelName
   if (model !== modelName && model !== baseName(modelName)) throw modelNotFound(String(model))
-  const lease = release.lease()
+  const lease = release.lease(model === modelName)
   if (!lease) {
     health.turnedAway()
     throw notReady('The model is being loaded; try again shortly.')
@@ -144,7 +144,7 @@ async function rewritten(answering: VllmAnswering, exchange: Exchange): Promise<
   const body = (await exchange.body()) as Record<string, unknown>
   const { model: requested, text, maxTokens } = parseRewrite(body)
   await withLease(answering, exchange, requested, async (lease, vllmName, model) => {
-    const messages = promptMessages(rewriteFormat(lease.desired.format), text)
+    const messages = promptMessages(rewriteFormat(lease.format), text)
     const { temperature = 0, top_p, seed, stop } = body
     const answer = await ask(answering, exchange, lease, '/v1/completions', {
       ...{ temperature, top_p, seed, stop, model: vllmName },

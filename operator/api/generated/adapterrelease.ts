@@ -133,6 +133,26 @@ export interface AdapterReleaseSpec {
     minRequests: number
   }
   /**
+   * Steps on the way to a new candidate: in each, a share of the requests is answered by it in every pod, beside what serves. One that regresses by the limits of spec.rollback is refused and takes no more requests. At once, without steps: when nothing serves yet, to what served before, and to another base, which takes pods of its own.
+   */
+  strategy?: {
+    /**
+     * In their order; after the last one every request goes to the candidate.
+     *
+     * Items: One step.
+     */
+    steps: {
+      /**
+       * Of every hundred requests of a pod, those that the candidate answers.
+       */
+      percent: number
+      /**
+       * How long it lasts after every pod has it.
+       */
+      pauseSeconds: number
+    }[]
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -140,6 +160,29 @@ export interface AdapterReleaseSpec {
    * The pods that answer requests.
    */
   serving: {
+    /**
+     * Native, also when absent, computes in this project's own engine. VLLM runs a vLLM in each pod, which adapters are loaded into and requests are sent to under names made of their digests; clients see the same endpoint.
+     */
+    engine?: 'Native' | 'VLLM'
+    /**
+     * The vLLM of each pod. spec.pod.resources are those of its container.
+     */
+    vllm?: {
+      /**
+       * Image with the command vllm, 0.10 or newer, such as vllm/vllm-openai by tag or digest.
+       */
+      image: string
+      /**
+       * Its --max-lora-rank. An adapter of a higher rank is refused before vLLM is asked.
+       */
+      maxLoraRank: 8 | 16 | 32 | 64 | 128 | 256 | 320 | 512
+      /**
+       * Further arguments of `vllm serve`, such as --quantization=bitsandbytes or --tensor-parallel-size=2.
+       *
+       * Items: One argument.
+       */
+      args?: string[]
+    }
     /**
      * Number of serving pods. Leave it out when an autoscaler scales this object through its scale subresource; then 1 to begin with.
      */
@@ -692,9 +735,9 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Merging while a Job writes it into weights; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
+     * Merging while a Job writes it into weights; Stepping while it answers a share of the requests; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
      */
-    state: 'Merging' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
+    state: 'Merging' | 'Stepping' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
     /**
      * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
@@ -738,6 +781,27 @@ export interface AdapterReleaseStatus {
        */
       message: string
     }[]
+  }
+  /**
+   * The step of spec.strategy that the candidate is in.
+   */
+  step?: {
+    /**
+     * Which one, from 1.
+     */
+    number: number
+    /**
+     * How many there are.
+     */
+    of: number
+    /**
+     * Share of the requests that it answers.
+     */
+    percent: number
+    /**
+     * When every pod had it; absent before.
+     */
+    sinceTime?: string
   }
   /**
    * An adapter, or the untouched base, with everything that is needed to serve it again.
@@ -1473,6 +1537,10 @@ export interface AdapterReleaseStatus {
    * Highest number of a switch that was ever given out.
    */
   switchGeneration?: number
+  /**
+   * When a pod last knew a higher number of a switch than this status, as after a restore; switchGeneration was raised above it.
+   */
+  repairTime?: string
   /**
    * Deployment that the Service leads to.
    */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # environment.sh REQUIREMENTS: prints the Python of a virtual environment with what that file names (made once; requirements.txt takes 6 GB,
-# requirements-llamacpp.txt compiles llama.cpp for the processor it runs on). Only benchmarks use Python.
+# requirements-llamacpp.txt compiles llama.cpp for the processor it runs on). Only benchmarks and the test of OpenAI's client use Python.
 set -euo pipefail
 cd "$(dirname "$0")"
 CACHE=${HUMANIZER_CACHE:-$HOME/.cache/humanizer}

@@ -65,6 +65,20 @@ export interface DesiredAdapter {
     | undefined;
   /** How long what served before stays in memory after the flip: going back to it then reads no file. */
   warmSeconds: number;
+  /** A second adapter that answers a share of the requests; absent: none does. */
+  split: TrafficSplit | undefined;
+}
+
+/** An adapter that is tried on a share of the requests beside the one that serves. */
+export interface TrafficSplit {
+  /** As in DesiredAdapter, and not the same digest. */
+  digest: string;
+  sourcePath: string;
+  format:
+    | SampleFormat
+    | undefined;
+  /** Of every hundred requests for the release's name, those that run on it: 1 to 99. */
+  percent: number;
 }
 
 /** How the adapter that serves has done lately, as its pod measured it. */
@@ -102,6 +116,10 @@ export interface ServingState {
    */
   answeredRequests: number;
   lostRequests: number;
+  /** The second adapter that requests are split with; percent 0: none. */
+  splitDigest: string;
+  splitPercent: number;
+  splitHealth: ServingHealth | undefined;
 }
 
 function createBaseServeConfig(): ServeConfig {
@@ -477,7 +495,7 @@ export const Vllm: MessageFns<Vllm> = {
 };
 
 function createBaseDesiredAdapter(): DesiredAdapter {
-  return { generation: 0, digest: "", sourcePath: "", format: undefined, warmSeconds: 0 };
+  return { generation: 0, digest: "", sourcePath: "", format: undefined, warmSeconds: 0, split: undefined };
 }
 
 export const DesiredAdapter: MessageFns<DesiredAdapter> = {
@@ -496,6 +514,9 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
     }
     if (message.warmSeconds !== 0) {
       writer.uint32(40).int32(message.warmSeconds);
+    }
+    if (message.split !== undefined) {
+      TrafficSplit.encode(message.split, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -553,6 +574,14 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
             message.warmSeconds = reader.int32();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.split = TrafficSplit.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -580,6 +609,7 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
         : isSet(object.warm_seconds)
         ? globalThis.Number(object.warm_seconds)
         : 0,
+      split: isSet(object.split) ? TrafficSplit.fromJSON(object.split) : undefined,
     };
   },
 
@@ -600,6 +630,9 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
     if (message.warmSeconds !== 0) {
       obj.warmSeconds = Math.round(message.warmSeconds);
     }
+    if (message.split !== undefined) {
+      obj.split = TrafficSplit.toJSON(message.split);
+    }
     return obj;
   },
 
@@ -615,6 +648,132 @@ export const DesiredAdapter: MessageFns<DesiredAdapter> = {
       ? SampleFormat.fromPartial(object.format)
       : undefined;
     message.warmSeconds = object.warmSeconds ?? 0;
+    message.split = (object.split !== undefined && object.split !== null)
+      ? TrafficSplit.fromPartial(object.split)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTrafficSplit(): TrafficSplit {
+  return { digest: "", sourcePath: "", format: undefined, percent: 0 };
+}
+
+export const TrafficSplit: MessageFns<TrafficSplit> = {
+  encode(message: TrafficSplit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.digest !== "") {
+      writer.uint32(10).string(message.digest);
+    }
+    if (message.sourcePath !== "") {
+      writer.uint32(18).string(message.sourcePath);
+    }
+    if (message.format !== undefined) {
+      SampleFormat.encode(message.format, writer.uint32(26).fork()).join();
+    }
+    if (message.percent !== 0) {
+      writer.uint32(32).int32(message.percent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrafficSplit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrafficSplit();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.sourcePath = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.format = SampleFormat.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.percent = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): TrafficSplit {
+    return {
+      digest: isSet(object.digest) ? globalThis.String(object.digest) : "",
+      sourcePath: isSet(object.sourcePath)
+        ? globalThis.String(object.sourcePath)
+        : isSet(object.source_path)
+        ? globalThis.String(object.source_path)
+        : "",
+      format: isSet(object.format) ? SampleFormat.fromJSON(object.format) : undefined,
+      percent: isSet(object.percent) ? globalThis.Number(object.percent) : 0,
+    };
+  },
+
+  toJSON(message: TrafficSplit): unknown {
+    const obj: any = {};
+    if (message.digest !== "") {
+      obj.digest = message.digest;
+    }
+    if (message.sourcePath !== "") {
+      obj.sourcePath = message.sourcePath;
+    }
+    if (message.format !== undefined) {
+      obj.format = SampleFormat.toJSON(message.format);
+    }
+    if (message.percent !== 0) {
+      obj.percent = Math.round(message.percent);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<TrafficSplit>, I>>(base?: I): TrafficSplit {
+    return TrafficSplit.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrafficSplit>, I>>(object: I): TrafficSplit {
+    const message = createBaseTrafficSplit();
+    message.digest = object.digest ?? "";
+    message.sourcePath = object.sourcePath ?? "";
+    message.format = (object.format !== undefined && object.format !== null)
+      ? SampleFormat.fromPartial(object.format)
+      : undefined;
+    message.percent = object.percent ?? 0;
     return message;
   },
 };
@@ -757,6 +916,9 @@ function createBaseServingState(): ServingState {
     health: undefined,
     answeredRequests: 0,
     lostRequests: 0,
+    splitDigest: "",
+    splitPercent: 0,
+    splitHealth: undefined,
   };
 }
 
@@ -794,6 +956,15 @@ export const ServingState: MessageFns<ServingState> = {
     }
     if (message.lostRequests !== 0) {
       writer.uint32(88).int64(message.lostRequests);
+    }
+    if (message.splitDigest !== "") {
+      writer.uint32(98).string(message.splitDigest);
+    }
+    if (message.splitPercent !== 0) {
+      writer.uint32(104).int32(message.splitPercent);
+    }
+    if (message.splitHealth !== undefined) {
+      ServingHealth.encode(message.splitHealth, writer.uint32(114).fork()).join();
     }
     return writer;
   },
@@ -899,6 +1070,30 @@ export const ServingState: MessageFns<ServingState> = {
             message.lostRequests = longToNumber(reader.int64());
             continue;
           }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.splitDigest = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.splitPercent = reader.int32();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.splitHealth = ServingHealth.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -952,6 +1147,21 @@ export const ServingState: MessageFns<ServingState> = {
         : isSet(object.lost_requests)
         ? globalThis.Number(object.lost_requests)
         : 0,
+      splitDigest: isSet(object.splitDigest)
+        ? globalThis.String(object.splitDigest)
+        : isSet(object.split_digest)
+        ? globalThis.String(object.split_digest)
+        : "",
+      splitPercent: isSet(object.splitPercent)
+        ? globalThis.Number(object.splitPercent)
+        : isSet(object.split_percent)
+        ? globalThis.Number(object.split_percent)
+        : 0,
+      splitHealth: isSet(object.splitHealth)
+        ? ServingHealth.fromJSON(object.splitHealth)
+        : isSet(object.split_health)
+        ? ServingHealth.fromJSON(object.split_health)
+        : undefined,
     };
   },
 
@@ -990,6 +1200,15 @@ export const ServingState: MessageFns<ServingState> = {
     if (message.lostRequests !== 0) {
       obj.lostRequests = Math.round(message.lostRequests);
     }
+    if (message.splitDigest !== "") {
+      obj.splitDigest = message.splitDigest;
+    }
+    if (message.splitPercent !== 0) {
+      obj.splitPercent = Math.round(message.splitPercent);
+    }
+    if (message.splitHealth !== undefined) {
+      obj.splitHealth = ServingHealth.toJSON(message.splitHealth);
+    }
     return obj;
   },
 
@@ -1011,6 +1230,11 @@ export const ServingState: MessageFns<ServingState> = {
       : undefined;
     message.answeredRequests = object.answeredRequests ?? 0;
     message.lostRequests = object.lostRequests ?? 0;
+    message.splitDigest = object.splitDigest ?? "";
+    message.splitPercent = object.splitPercent ?? 0;
+    message.splitHealth = (object.splitHealth !== undefined && object.splitHealth !== null)
+      ? ServingHealth.fromPartial(object.splitHealth)
+      : undefined;
     return message;
   },
 };

@@ -1,0 +1,83 @@
+import { ReleaseReason } from '../api/release-reasons.ts'
+import { kubeTime } from '../kube/conditions.ts'
+import { type Adapter, nameOf, type Release, type Status } from './adapter.ts'
+import { weightsOf } from './form.ts'
+import { shortHash } from './serving.ts'
+import type { Transition } from './transitions.ts'
+
+/*
+ *   judged ──▶ Stepping 1 ── pauseSeconds ──▶ Stepping 2 … ──▶ Switching ──▶ active
+ *                  └─ regresses, cannot be loaded ─▶ Refused: no request goes to it any more
+ *
+ * What serves stays the desired adapter, under a new generation for each step; the candidate is the other side of its split.
+ */
+
+/** The share of the requests that a candidate answers, and the candidate; undefined when it is in no step. */
+export interface Split {
+  readonly adapter: Adapter
+  readonly percent: number
+}
+
+export function splitOf({ verdict, candidate, step }: Status = {}): Split | undefined {
+  if (verdict?.state !== 'Stepping' || !candidate || !step) return undefined
+  return { adapter: candidate, percent: step.percent }
+}
+
+/** The first step of a candidate that goes by steps: what serves is on the same base, so that pods can hold both. */
+export function firstStep({ spec, status }: Release, candidate: Adapter, isKnown: boolean): Status['step'] {
+  const steps = spec.strategy?.steps ?? []
+  const active = status?.active
+  if (isKnown || !active || !steps[0] || baseOf(active) !== baseOf(candidate)) return undefined
+  return { number: 1, of: steps.length, percent: steps[0].percent }
+}
+
+const baseOf = (adapter: Adapter): string => shortHash(weightsOf(adapter))
+
+/** Where the step leads once every pod has it; undefined while it lasts, or there is none. */
+export function nextStep({ spec, status = {} }: Release, now: Date): Transition | undefined {
+  const { step, candidate, active, verdict, switchGeneration = 0 } = status
+  if (!splitOf(status) || !step || !candidate || !verdict || !active) return undefined
+  if (!step.sinceTime)
+    return {
+      changes: { step: { ...step, sinceTime: kubeTime(now) } },
+      event: {
+        type: 'Normal',
+        reason: ReleaseReason.Stepping,
+        message: `step ${step.number} of ${step.of}: ${nameOf(candidate)} answers ${step.percent} % of the requests`,
+      },
+    }
+  if ((secondsLeft({ spec, status } as Release, now) ?? 0) > 0) return undefined
+  const generation = switchGeneration + 1
+  const following = spec.strategy?.steps[step.number]
+  if (following)
+    return {
+      changes: {
+        switchGeneration: generation,
+        active: { ...active, generation },
+        step: { number: step.number + 1, of: step.of, percent: following.percent },
+      },
+    }
+  return {
+    changes: {
+      switchGeneration: generation,
+      candidate: { ...candidate, generation },
+      verdict: { ...verdict, state: 'Switching' },
+      step: undefined,
+    },
+    event: { type: 'Normal', reason: ReleaseReason.Switching, message: `switching to ${nameOf(candidate)}` },
+  }
+}
+
+/** Until the step is over; undefined when there is none that every pod has. */
+export function secondsLeft({ spec, status = {} }: Release, now: Date): number | undefined {
+  const { step } = status
+  if (!splitOf(status) || !step?.sinceTime) return undefined
+  const { pauseSeconds = 0 } = spec.strategy?.steps[step.number - 1] ?? {}
+  return pauseSeconds - (now.getTime() - Date.parse(step.sinceTime)) / 1000
+}
+
+/** The step in a sentence. */
+export function stepWords({ step, candidate, active }: Status): string {
+  if (!step || !candidate || !active) return ''
+  return `step ${step.number} of ${step.of}: ${step.percent} % of the requests go to ${nameOf(candidate)}, the others to ${nameOf(active)}`
+}
