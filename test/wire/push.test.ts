@@ -131,7 +131,7 @@ test('a registry with passwords takes those of a dockerconfigjson, and refuses o
   assert.match(done.stdout, new RegExp(`^${host}/w@sha256:[0-9a-f]{64}\n$`))
   const piped = spawnSync(
     process.execPath,
-    [main, 'push', '--folder', folder, '--to', `${host}/w`, '--plain-http', '--auth', '/dev/stdin'],
+    [main, 'push', '--folder', folder, '--to', `${host}/w`, '--plain-http', '--auth', '-'],
     { encoding: 'utf8', input: readFileSync(credentials(host)) },
   )
   assert.deepEqual([piped.status, piped.stdout], [0, done.stdout], piped.stderr)

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { text } from 'node:stream/consumers'
 import { JobFailure } from '../job/failure.ts'
 
 interface DockerConfig {
@@ -7,12 +8,12 @@ interface DockerConfig {
   >
 }
 
-/** "Basic …" of a host in a dockerconfigjson (a Secret's .dockerconfigjson, or ~/.docker/config.json); undefined when it has none. */
+/** "Basic …" of a host in a dockerconfigjson (a Secret's .dockerconfigjson, or ~/.docker/config.json; - is the standard input); undefined when it has none. */
 export async function basicFor(host: string, file: string | undefined): Promise<string | undefined> {
   if (file === undefined) return undefined
   let config: DockerConfig
   try {
-    config = JSON.parse(await readFile(file, 'utf8')) as DockerConfig
+    config = JSON.parse(file === '-' ? await text(process.stdin) : await readFile(file, 'utf8')) as DockerConfig
   } catch (error) {
     throw new JobFailure(
       'ConfigurationInvalid',
