@@ -73,7 +73,7 @@ export function decide(release: Release, observed: Observed, settings: ServingSe
 function next(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
   const resolution = inForm(release, resolveSource(release, observed.sources))
-  const transition = nextTransition(release, status, resolution, observed, now)
+  const transition = nextTransition(release, status, resolution, observed, settings, now)
   if (transition) return { kind: 'transition', transition }
   const merge = mergeStep(release, observed, now)
   if (merge?.kind === 'merge') {
@@ -97,6 +97,7 @@ function nextTransition(
   status: Status,
   resolution: Resolution,
   observed: Observed,
+  settings: ServingSettings,
   now: Date,
 ): Transition | undefined {
   const { pods } = observed
@@ -110,7 +111,7 @@ function nextTransition(
   const pinned = pinning(status, pin)
   const step = sameAdapter(adapter, status.active)
     ? served(release, adapter)
-    : (proposal(release, adapter, pods, now) ?? refusalByPod(status, pods))
+    : (proposal(release, adapter, pods, settings.trainerImage, now) ?? refusalByPod(status, pods))
   if (Object.keys(pinned).length === 0) return step
   return { ...step, changes: { ...pinned, ...step?.changes } }
 }

@@ -1,8 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, nameOf, type Release, type Status } from './adapter.ts'
-import { weightsOf } from './form.ts'
-import { shortHash } from './serving.ts'
+import { deploymentName } from './serving.ts'
 import type { Transition } from './transitions.ts'
 
 /*
@@ -23,15 +22,15 @@ export function splitOf({ verdict, candidate, step }: Status = {}): Split | unde
   return { adapter: candidate, percent: step.percent }
 }
 
-/** The first step of a candidate that goes by steps: what serves is on the same base, so that pods can hold both. */
-export function firstStep({ spec, status }: Release, candidate: Adapter, isKnown: boolean): Status['step'] {
+/** The first step of a candidate that goes by steps: the pods that serve can hold both. */
+export function firstStep(release: Release, candidate: Adapter, isKnown: boolean, image: string): Status['step'] {
+  const { spec, status } = release
   const steps = spec.strategy?.steps ?? []
   const active = status?.active
-  if (isKnown || !active || !steps[0] || baseOf(active) !== baseOf(candidate)) return undefined
-  return { number: 1, of: steps.length, percent: steps[0].percent }
+  if (isKnown || !active || !steps[0]) return undefined
+  const [ours, theirs] = [active, candidate].map((each) => deploymentName(release, each, image))
+  return ours === theirs ? { number: 1, of: steps.length, percent: steps[0].percent } : undefined
 }
-
-const baseOf = (adapter: Adapter): string => shortHash(weightsOf(adapter))
 
 /** Where the step leads once every pod has it; undefined while it lasts, or there is none. */
 export function nextStep({ spec, status = {} }: Release, now: Date): Transition | undefined {

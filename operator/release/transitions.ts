@@ -59,6 +59,7 @@ export function proposal(
   release: Release,
   adapter: Adapter,
   pods: readonly ServingPod[],
+  image: string,
   now: Date,
 ): Transition | undefined {
   const status = release.status ?? {}
@@ -83,7 +84,7 @@ export function proposal(
   const { approvedBy } = release.spec.review ?? {}
   const approved = { ...adapter, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) }
   if (!needsMerge(approved)) {
-    const step = firstStep(release, approved, isKnown)
+    const step = firstStep(release, approved, isKnown, image)
     return switchingTo(status, approved, { judged, gates }, pods, now, step)
   }
   return {

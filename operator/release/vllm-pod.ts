@@ -3,7 +3,7 @@ import type { AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
 import type { PodTemplate } from '../workload/pod.ts'
 import { modelNameOf, type Release } from './adapter.ts'
 
-/** What spec.serving says of a vLLM that computes; undefined when the pods compute themselves. docs/adr/0012. */
+/** What spec.serving says of a vLLM that computes; undefined when the pods compute themselves. docs/adr/0014. */
 export type VllmSpec = NonNullable<AdapterReleaseSpec['serving']['vllm']>
 
 /** vLLM listens here for the other container of its pod alone. */

@@ -1,11 +1,16 @@
 /** The rollback drill on a real API server: one annotation, there and back under requests, also when the operator dies in it. */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { promisify } from 'node:util'
+import { load } from 'js-yaml'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
+import { binDir } from '../cache.ts'
+import { blocksOf } from '../cluster/commands.ts'
 import { type ApiServer, startApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene, signingKey, trainerImage } from './release-scene.ts'
 import { operatorIn } from './run-scene.ts'
@@ -51,6 +56,29 @@ async function drilled(scene: ReleaseScene, value: string, limitSeconds = 20): P
   return seen!
 }
 
+/** What docs/releases.md tells its reader to type, and to write. */
+async function typed(scene: ReleaseScene): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'humanizer-typed-'))
+  const config = JSON.parse(server.kubeConfig())
+  config.contexts[0].context.namespace = scene.namespace
+  writeFileSync(join(folder, 'config'), JSON.stringify(config))
+  const [annotate = '', steps = ''] = blocksOf(
+    readFileSync(join(import.meta.dirname, '../../docs/releases.md'), 'utf8'),
+  )
+  const PATH = `${binDir}:${process.env['PATH']}`
+  const env = { PATH, KUBECONFIG: join(folder, 'config'), HOME: folder }
+  await promisify(execFile)('bash', ['-eu', '-c', annotate], { env })
+  await until('the drill that was typed to pass', async () => {
+    const { requestedAt = '', state } = (await scene.get()).status?.drill ?? {}
+    return requestedAt.startsWith('20') && state === 'Passed'
+  })
+  const { stdout } = await promisify(execFile)('bash', ['-eu', '-c', annotate.split('\n')[1] ?? ''], { env })
+  assert.equal(JSON.parse(stdout).state, 'Passed')
+  rmSync(folder, { recursive: true })
+  const { spec } = load(steps) as { spec: Partial<AdapterRelease['spec']> }
+  await scene.apply({ source: { run: { name: 'none', checkpoint: 'Best' } }, ...spec }, 'typed')
+}
+
 test('one annotation makes a drill: seconds, requests and digests stand in status, and an Event says so', async () => {
   const scene = await ready()
   try {
@@ -68,6 +96,7 @@ test('one annotation makes a drill: seconds, requests and digests stand in statu
     await until('the Event', async () =>
       (await scene.list('/api/v1', 'events')).some(({ reason, type }) => reason === 'DrillPassed' && type === 'Normal'),
     )
+    await typed(scene)
     const before = await scene.versions()
     await scene.stopOperator()
     await scene.startOperator()

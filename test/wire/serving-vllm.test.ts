@@ -106,6 +106,24 @@ test('an answer that has begun ends on the adapter that it began with, which is 
   await serving.until('unloaded', () => vllm.adapters.length === 1)
 })
 
+test('a share of the requests goes to a second adapter in the same vLLM, and both come back after its restart', async () => {
+  await claim.want(1, first)
+  const serving = await start()
+  await ready(serving)
+  const { digest, path: sourcePath } = second
+  await serving.activate({ ...desired(2, first), split: { digest, sourcePath, format: undefined, percent: 50 } })
+  const answers = async () => {
+    const all = []
+    for (let i = 0; i < 4; i++) all.push((await serving.say('The')).digest)
+    return all.sort()
+  }
+  const halves = [first.digest, first.digest, digest, digest].sort()
+  assert.deepEqual(await answers(), halves)
+  vllm.restart()
+  await serving.until('loaded again', (status) => status === 200 && vllm.adapters.length === 2)
+  assert.deepEqual(await answers(), halves)
+})
+
 const refused = [
   {
     what: 'a rank above --max-lora-rank, before vLLM is asked',

@@ -113,9 +113,9 @@ export class Release<A extends Closable = Adapter> {
     return servingState(this.#state, this.#podUid, requests, health, totals())
   }
 
-  /** What answers requests now. */
-  get current(): LoadedAdapter<A> | undefined {
-    return this.#loaded
+  /** What answers requests now: nothing at first, two while there is a split. */
+  get current(): readonly LoadedAdapter<A>[] {
+    return [this.#loaded, this.#split?.loaded].filter((each) => each !== undefined)
   }
 
   /** undefined until something serves. `isSplit`: the request is for the release's name, so that its share may run on the second adapter. */

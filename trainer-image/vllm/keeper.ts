@@ -22,26 +22,27 @@ export class Keeper {
     return this.#holds
   }
 
-  /** `served`: what answers now; undefined before anything does, `{adapter: undefined}` for the base. Ends when the signal aborts. */
+  /** `served`: what answers now. Ends when the signal aborts. */
   async watch(
-    served: () => { readonly adapter: VllmAdapter | undefined } | undefined,
+    served: () => readonly { readonly adapter: VllmAdapter | undefined }[],
     signal: AbortSignal,
     pace = PACE_MILLISECONDS,
   ): Promise<void> {
     while (!signal.aborted) {
       const now = served()
-      if (now) await this.#look(now.adapter)
+      if (now.length > 0) await this.#look(now.flatMap(({ adapter }) => adapter ?? []))
       await sleep(pace, undefined, { signal }).catch(() => undefined)
     }
   }
 
-  async #look(adapter: VllmAdapter | undefined): Promise<void> {
+  async #look(adapters: readonly VllmAdapter[]): Promise<void> {
     try {
       const models = await this.#client.models()
-      if (adapter && !isLoaded(models, adapter.name, adapter.path)) {
-        this.#holds = false
-        this.#log.warn({ name: adapter.name }, 'vLLM has lost what serves; it is loaded again')
-        await loadUnlessThere(this.#client, adapter.name, adapter.path)
+      const lost = adapters.filter(({ name, path }) => !isLoaded(models, name, path))
+      if (lost.length > 0) this.#holds = false
+      for (const { name, path } of lost) {
+        this.#log.warn({ name }, 'vLLM has lost what serves; it is loaded again')
+        await loadUnlessThere(this.#client, name, path)
       }
       this.#holds = true
     } catch (error) {
