@@ -73,6 +73,7 @@ test('clients see the release’s name and never vLLM’s, in answers, streams a
     'base',
   )
   assert.equal((await post('/v1/completions', { model: adapterName(first.digest), prompt: 'x' })).status, 404)
+  assert.equal((await fetch(`${pod!.url}/v1/models/${adapterName(first.digest)}`)).status, 404)
   assert.equal((await post('/v1/chat/completions', { messages: [], chat_template: 'x' })).status, 400)
 })
 

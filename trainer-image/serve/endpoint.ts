@@ -24,21 +24,28 @@ function routes(answering: Answering, draining: AbortSignal): Route[] {
     { method: 'POST', path: '/v1/chat/completions', answer: (exchange) => answerChat(answering, exchange) },
     { method: 'POST', path: '/v1/completions', answer: (exchange) => answerCompletion(answering, exchange) },
     { method: 'POST', path: '/v1/rewrite', answer: (exchange) => answerRewrite(answering, exchange) },
+    ...modelRoutes(() => models(answering)),
+    ...statusRoutes(release, metrics, draining),
+  ]
+}
+
+/** What is there to ask for. */
+export function modelRoutes(models: () => readonly { readonly id: string }[]): Route[] {
+  return [
     {
       method: 'GET',
       path: '/v1/models',
-      answer: ({ json }) => json(200, { object: 'list', data: models(answering) }),
+      answer: ({ json }) => json(200, { object: 'list', data: models() }),
     },
     {
       method: 'GET',
       path: '/v1/models/*',
       answer: ({ json, rest }) => {
-        const found = models(answering).find(({ id }) => id === rest)
+        const found = models().find(({ id }) => id === rest)
         if (!found) throw modelNotFound(rest)
         json(200, found)
       },
     },
-    ...statusRoutes(release, metrics, draining),
   ]
 }
 
@@ -65,7 +72,7 @@ export function statusRoutes(
   ]
 }
 
-export interface ModelObject {
+interface ModelObject {
   readonly id: string
   readonly object: 'model'
   /** Seconds since 1970 when it was loaded. */

@@ -2,7 +2,7 @@ import type { Server } from 'node:http'
 import { Readable } from 'node:stream'
 import type { Logger } from 'pino'
 import { baseName, DIGEST_HEADER } from '../serve/answering.ts'
-import { statusRoutes } from '../serve/endpoint.ts'
+import { modelRoutes, statusRoutes } from '../serve/endpoint.ts'
 import { ApiError, invalid, modelNotFound, notReady } from '../serve/errors.ts'
 import type { Health } from '../serve/health.ts'
 import { createHttpServer, type Exchange, type Route } from '../serve/http.ts'
@@ -43,7 +43,7 @@ export function createVllmEndpoint(answering: VllmAnswering, draining: AbortSign
     forward('/v1/chat/completions'),
     forward('/v1/completions'),
     { method: 'POST', path: '/v1/rewrite', answer: (exchange) => rewritten(answering, exchange) },
-    { method: 'GET', path: '/v1/models', answer: ({ json }) => json(200, { object: 'list', data: models(answering) }) },
+    ...modelRoutes(() => models(answering)),
     ...statusRoutes(release, metrics, draining, holds),
   ]
   const observe = (route: string, code: number, seconds: number): void => {
@@ -53,7 +53,7 @@ export function createVllmEndpoint(answering: VllmAnswering, draining: AbortSign
   return createHttpServer(routes, observe, log, draining)
 }
 
-function models({ release, modelName }: VllmAnswering): object[] {
+function models({ release, modelName }: VllmAnswering): { readonly id: string; readonly [field: string]: unknown }[] {
   if (!release.serving) return []
   const { digest } = release.state()
   const common = { object: 'model', owned_by: 'humanizer' }
