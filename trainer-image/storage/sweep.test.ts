@@ -60,6 +60,7 @@ const age = async (path: string, milliseconds: number): Promise<void> => {
 const places = [
   { of: 'a dataset', parent: 'datasets', name: hex('d') },
   { of: 'an adapter', parent: 'adapters', name: hex('a') },
+  { of: 'a merged model', parent: 'merged', name: hex('f') },
   { of: 'a run', parent: 'runs/team/prose', name: 'gone' },
 ]
 for (const { of, parent, name } of places)
