@@ -43,6 +43,11 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
+interface CopiedPod {
+  readonly containers: readonly { readonly command: readonly string[] }[]
+  readonly volumes: readonly { readonly persistentVolumeClaim?: { readonly claimName: string } }[]
+}
+
 /** An address that no other test file listens at. */
 const address = `127.${1 + ((process.pid >> 8) % 254)}.${process.pid & 255}.1`
 
@@ -103,6 +108,24 @@ test('a dataset tells how far it is, then where its report is, and is approved b
     ({ reason }) => reason === 'Prepared',
   )
   assert.ok(said?.message.includes(`report: ${report} on claim humanizer; runs wait until`), said?.message)
+
+  // What docs/datasets.md has a reader type, as far as it needs no node: a copy of the pod that prints the page from the same volume.
+  const typed = readFileSync(join(root, 'docs', 'datasets.md'), 'utf8')
+    .split('\n')
+    .filter((line) => line.startsWith('    '))
+  const [from, to] = ['    folder=', '    kubectl wait --for=jsonpath'].map((begin) =>
+    typed.findIndex((line) => line.startsWith(begin)),
+  )
+  const inNamespace = `kubectl() { command kubectl --namespace ${namespace} "$@"; }`
+  await kubectl([inNamespace, ...typed.slice(from, to)].join('\n'))
+  const copy = await user.get<KubeObject & { spec: CopiedPod }>('pods', 'report')
+  assert.deepEqual(copy.spec.containers[0]?.command, [
+    'node',
+    '-e',
+    `console.log(fs.readFileSync('/data/${report}', 'utf8'))`,
+  ])
+  assert.ok(copy.spec.volumes.some(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName === 'humanizer'))
+  assert.equal(copy.metadata.labels?.['humanizer.dev/dataset'], undefined)
 
   const page = readFileSync(join(folder, report), 'utf8')
   const line = /<pre>(.*)<\/pre>/.exec(page)?.[1]?.replaceAll('&quot;', '"')
