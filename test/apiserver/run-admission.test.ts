@@ -119,6 +119,21 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   { kind: 'QLoRARun', spec: run({ datasetRef: { name: 'Not a name' } }), says: /spec\.datasetRef\.name/ },
   { kind: 'QLoRARun', spec: run({ evaluation: { samples: -1 } }), says: /evaluation\.samples/ },
   { kind: 'QLoRARun', spec: run({ evaluation: { samples: 10_001 } }), says: /evaluation\.samples/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ logging: { weightsAndBiases: { project: 'prose' } } }),
+    says: /weightsAndBiases.*secretRef: expected the Secret with the key, or mode Offline/,
+  },
+  {
+    kind: 'QLoRARun',
+    spec: run({ logging: { weightsAndBiases: { project: 'a/b', mode: 'Offline' } } }),
+    says: /weightsAndBiases\.project/,
+  },
+  {
+    kind: 'QLoRARun',
+    spec: run({ logging: { weightsAndBiases: { project: 'a', baseURL: 'ftp://x', secretRef: { name: 'w' } } } }),
+    says: /weightsAndBiases\.baseURL/,
+  },
   { kind: 'QLoRARun', spec: run({ baseModel: {} }), says: /exactly one of huggingFace, volume and http/ },
   {
     kind: 'QLoRARun',

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { checklistItems } from '../../operator/api/checklist.ts'
+import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import type { Job } from '../../operator/workload/attempt-state.ts'
 import { type ApiServer, startApiServer, until } from './api-server.ts'
 import { completes, digestOf, fails, type JobPod, Kubelet, type PodScript } from './run-kubelet.ts'
-import { reasonOf, type User } from './run-objects.ts'
+import { apiVersion, reasonOf, type User } from './run-objects.ts'
 import { operatorIn, reaches, scene } from './run-scene.ts'
 
 let server: ApiServer
@@ -83,6 +85,48 @@ test('a dataset and a run go from YAML to Succeeded, with every child as designe
   assert.equal(claim.metadata.ownerReferences, undefined)
   const [pod] = (await user.list<KubeObject>('pods')).filter(({ metadata }) => metadata.name.startsWith('prose-train'))
   assert.deepEqual([pod?.metadata.labels?.team, pod?.metadata.labels?.['humanizer.dev/run']], ['writers', 'prose'])
+})
+
+test('a finished run hears that its dataset is approved and that a release refuses its checkpoint, and keeps it', async () => {
+  const { namespace, user, kubelet, start } = await scene(server)
+  await using _ = kubelet
+  await using operator = operatorIn(server, namespace)
+  await start()
+  await operator.ready()
+  await reaches(user, 'Succeeded')
+  const { checkpoints = [] } = (await user.run()).status ?? {}
+  const rejectedDigest = checkpoints.find(({ best }) => best)!.digest
+  await user.patch('humanizerdatasets', 'prose', {
+    spec: { review: { approvedDigest: digestOf('d'), approvedBy: 'ann' } },
+  })
+  await user.make('adapterreleases', {
+    apiVersion,
+    kind: 'AdapterRelease',
+    metadata: { name: 'writer' },
+    spec: { source: { run: { name: 'prose' } }, review: { rejectedDigest } },
+  })
+  const people = async () =>
+    (await user.run()).status?.checklist?.filter(
+      ({ item, done }) => done && /Dedup|Samples|Deployment|Rollback/.test(item),
+    ) ?? []
+  await until('the run hears of both', async () => (await people()).length === 3)
+  assert.deepEqual(
+    (await people()).map(({ item, evidence }) => [item, evidence]),
+    [
+      ['DedupReportReviewed', `${digestOf('d')} was approved by ann: spec.review of dataset prose`],
+      ['SamplesReviewed', `${rejectedDigest.slice(0, 19)}… was rejected: spec.review of release writer`],
+      ['DeploymentDecided', `release writer rejected ${rejectedDigest.slice(0, 19)}…: spec.review.rejectedDigest`],
+    ],
+  )
+  const ofRelease = async () => (await user.get<AdapterRelease>('adapterreleases', 'writer')).status?.checklist
+  await until('the release has its own', async () => (await ofRelease())?.digest === rejectedDigest)
+  assert.deepEqual(
+    (await ofRelease())?.items.map(({ item }) => item),
+    checklistItems,
+  )
+  await user.delete('adapterreleases', 'writer')
+  await until('the release is gone', async () => (await user.list('adapterreleases')).length === 0)
+  assert.equal((await people()).length, 3)
 })
 
 test("every pod passes the Pod Security Standard 'restricted'", async () => {
