@@ -13,6 +13,8 @@ export const ConditionType = {
   Succeeded: 'Succeeded',
   /** Runs only. False, naming the figures, while the trainer reports one that is not finite and that status therefore lacks. Stands only then. */
   Finite: 'Finite',
+  /** Runs only. Whether the tracking server of spec.logging gets the figures; False takes nothing from the run. Stands once it was asked. */
+  Tracked: 'Tracked',
   /** Runs only. What became of it; its reason is the verdict of the diagnosis. Stands once the run is diagnosed. */
   Healthy: 'Healthy',
 } as const

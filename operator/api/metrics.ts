@@ -20,5 +20,6 @@ export const metricDirections = {
   extracted: 'Lower',
   copyRate: 'Lower',
   styleDistance: 'Lower',
+  curvature: 'None',
 } as const satisfies Record<string, 'Lower' | 'Higher' | 'None'>
 export type MetricName = keyof typeof metricDirections

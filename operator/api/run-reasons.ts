@@ -37,6 +37,10 @@ export const RunReason = {
   DeviceOutOfMemory: 'DeviceOutOfMemory',
   /** Reason of the condition Finite: a loss or another figure is infinite or not a number. */
   NotFinite: 'NotFinite',
+  /** Reasons of the condition Tracked: the tracking server has what was sent; the message is the address of the run's page. */
+  Tracked: 'Tracked',
+  /** The tracking server refuses, fails or does not answer, or there is no key; the run goes on, and its figures wait in its folder. */
+  TrackingFailed: 'TrackingFailed',
   /** Reasons of the condition Healthy, the verdicts of a diagnosis: outputs and losses are as they should be. */
   Healthy: 'Healthy',
   /** Held-out loss rises while training loss falls, or outputs repeat, swell or are memorised. */

@@ -50,7 +50,7 @@ test('what was approved and served goes back without being asked again, and hist
   assert.equal(rest.length, 0)
   assert.deepEqual([now?.digest, now?.approvedBy, now?.leftTime], [b, 'ann', undefined])
   assert.deepEqual([before?.digest, before?.approvedBy, before?.leftTime], [a, 'bob', '2026-01-01T00:32:00Z'])
-  assert.match(before?.leftBecause ?? '', /^prose\/checkpoint-24 \(sha256:b+…\) took its place$/)
+  assert.match(before?.leftBecause ?? '', /^prose\/checkpoint-24 \(sha256:b+…\) was gone back to$/)
   assert.equal(before?.metrics?.evalLoss, '1.9')
 })
 

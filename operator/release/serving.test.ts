@@ -21,6 +21,12 @@ function objects(object: Release = release(), changes: Partial<Wanted> = {}) {
   return { all, deployment, of: (kind: string) => all.filter((each) => each.kind === kind) as Manifest[] }
 }
 
+test('a release computes in the type that its run asked for', () => {
+  const quantization = { ...adapter.quantization!, computeDType: 'Float32' }
+  const config = objects(release(), { adapter: { ...adapter, quantization } }).of('ConfigMap')[0]
+  assert.equal(ServeConfig.fromJSON(JSON.parse(config.data['config.json'])).quantization?.computeDtype, 'Float32')
+})
+
 test('the name of the Deployment changes with base model, quantisation and image, and with nothing else', () => {
   const name = (changes: Partial<Adapter>, image = 'trainer:1') =>
     deploymentName(release(), { ...adapter, ...changes }, image)

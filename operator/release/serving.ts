@@ -107,7 +107,7 @@ function config(release: Release, { deployment, adapter, settings }: Wanted): Ku
     owner: { namespace, name, uid },
     trust: { publicKey: settings.publicKeyPem, port: callPort },
     ...(model && { model }),
-    ...(quantization && { quantization }),
+    ...(quantization && { quantization: { ...quantization, computeDtype: quantization.computeDType } }),
     ...(mergedDigest && { mergedDigest }),
     ...(vllm && { vllm }),
     modelName: modelNameOf(release),

@@ -169,7 +169,7 @@ function adapterOf(run: QLoRARun, checkpoint: Checkpoint): Adapter {
     generation: 0,
     metrics: metricsOf(run, checkpoint),
     ...(model && { model: { ...model, ...ownClaim(spec) } }),
-    quantization: { ...spec.quantization, computeDType: 'Auto' },
+    quantization: spec.quantization,
     ...(format && { format: promptsOf(format) }),
   }
 }

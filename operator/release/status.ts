@@ -1,6 +1,7 @@
 import { ReleaseReason, ServingCondition } from '../api/release-reasons.ts'
 import { readyFrom, setCondition } from '../kube/conditions.ts'
 import { drilled, nameOf, type Release, type Status } from './adapter.ts'
+import { checklistOf } from './checklist.ts'
 import type { Summary } from './decide.ts'
 import { policyOf } from './gates.ts'
 import type { Observed } from './observed.ts'
@@ -36,6 +37,7 @@ export function atRest(release: Release, observed: Observed, summary: Summary, i
       { type: ServingCondition, observedGeneration, ...answering(status, answers) },
       now,
     ),
+    checklist: checklistOf(release, observed.sources.runs),
     pods: records.slice(0, 64),
     policy: release.spec.gates?.length ? policyOf(release.spec.gates) : undefined,
     endpoint: status.active ? endpointOf(release) : undefined,

@@ -17,3 +17,12 @@ export function cut(text: string, limit: number): string {
   const characters = [...text]
   return characters.length <= limit ? text : `${characters.slice(0, limit - 1).join('')}…`
 }
+
+const cameBack = ' was gone back to'
+
+/** Why an adapter left: another took its place, one that had served before or not. */
+export const replacedBy = (name: string, isKnown: boolean): string =>
+  cut(`${cut(name, becauseLimit - cameBack.length)}${isKnown ? cameBack : ' took its place'}`, becauseLimit)
+
+/** Whether what is read is that a person went back to what had served before. */
+export const isGoneBackTo = (leftBecause = ''): boolean => leftBecause.endsWith(cameBack)

@@ -8,7 +8,7 @@ import { failureReason } from './obstacle.ts'
 import { expiry, isApproved, stopFor } from './review.ts'
 import { shortHash } from './serving.ts'
 import { firstStep } from './steps.ts'
-import { becauseLimit, cut, messageLimit } from './text.ts'
+import { cut, messageLimit, replacedBy } from './text.ts'
 import { watchOf } from './watch.ts'
 
 /** A step that is taken by writing it into status. A field set to undefined is dropped. */
@@ -164,7 +164,8 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
     return { changes: { deployment, active: adapter, ...settledCandidate(status, adapter) } }
   const activated = { ...adapter, activeSinceTime: kubeTime(now) }
   const others = served(status).filter((each) => !sameAdapter(each, adapter))
-  const left = { leftTime: kubeTime(now), leftBecause: cut(`${nameOf(adapter)} took its place`, becauseLimit) }
+  const isKnown = others.length < served(status).length
+  const left = { leftTime: kubeTime(now), leftBecause: replacedBy(nameOf(adapter), isKnown) }
   return {
     changes: {
       active: activated,

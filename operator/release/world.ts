@@ -63,7 +63,7 @@ export function run(options: RunOptions = {}): QLoRARun {
     kind: 'QLoRARun',
     metadata: { name, namespace: 'team', uid },
     spec: {
-      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDType: 'Auto' },
       baseModel: { volume: { claimName: options.modelClaim ?? 'humanizer', path: `models/${model}` } },
       storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },
     },

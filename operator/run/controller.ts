@@ -1,3 +1,4 @@
+import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Controller } from '../controller/controller.ts'
 import type { Cluster } from '../kube/cluster.ts'
@@ -6,6 +7,7 @@ import { deleteJobs, makeChildren, type Refusal } from '../workload/children.ts'
 import type { WorkloadSettings } from '../workload/pod.ts'
 import { reclaimWithSweep } from '../workload/reclaim.ts'
 import { record } from '../workload/record.ts'
+import { isReleaseOf } from './checklist.ts'
 import type { Decision } from './decide.ts'
 import { fetchChildren } from './fetch-job.ts'
 import { type AskTrainer, observe } from './observe.ts'
@@ -80,7 +82,14 @@ export function runController(cluster: Cluster, settings: RunSettings, trust: Tr
         apiVersion: 'humanizer.dev/v1alpha1',
         kind: 'HumanizerDataset',
         plural: 'humanizerdatasets',
-        concerns: ({ spec, status }, dataset) => !status?.startTime && spec.datasetRef.name === dataset.metadata.name,
+        // Before the start its state, later its review.
+        concerns: ({ spec }, dataset) => spec.datasetRef.name === dataset.metadata.name,
+      },
+      {
+        apiVersion: 'humanizer.dev/v1alpha1',
+        kind: 'AdapterRelease',
+        plural: 'adapterreleases',
+        concerns: (run, release) => isReleaseOf(run, release as AdapterRelease),
       },
     ],
     reconcile: (run, now) => reconcileRun(run, effects, now),

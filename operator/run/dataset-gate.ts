@@ -1,8 +1,9 @@
+import type { ChecklistItem } from '../api/checklist.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { findCondition } from '../kube/conditions.ts'
-import { type ChecklistItem, datasetItems } from './checklist.ts'
+import { datasetItems } from './checklist.ts'
 
 /** What a run keeps of its dataset when it starts. */
 export interface PinnedDataset {

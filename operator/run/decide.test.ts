@@ -19,6 +19,7 @@ import {
 
 const seen = (fields: Partial<Observed> = {}): Observed => ({
   dataset: dataset(),
+  releases: [],
   claim: { name: 'humanizer', accessModes: ['ReadWriteMany'] },
   fetch: { kind: 'absent' },
   attempt: { kind: 'absent' },

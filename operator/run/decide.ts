@@ -1,5 +1,6 @@
 import type { ResolvedModel } from '#proto/humanizer/trainer/v1/model.ts'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
@@ -14,6 +15,8 @@ import { decideTraining } from './decide-training.ts'
 /** What the cluster and the trainer looked like when we read them. */
 export interface Observed {
   readonly dataset: HumanizerDataset | undefined
+  /** Those of the namespace, once the run has checkpoints: what became of these. */
+  readonly releases: readonly AdapterRelease[]
   readonly claim: ClaimState | undefined
   /** The newest attempt of fetching. */
   readonly fetch: AttemptState

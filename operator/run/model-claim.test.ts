@@ -5,7 +5,7 @@ import { fetchChildren } from './fetch-job.ts'
 import { statusAfter } from './status.ts'
 import { modelClaim } from './train-config.ts'
 import { trainChildren } from './train-job.ts'
-import { model, run, start } from './world.ts'
+import { model, nobody, run, start } from './world.ts'
 
 const settings = { trainerImage: 'trainer:1', trainerImagePullPolicy: 'IfNotPresent', publicKeyPem: 'PEM' }
 const claim = { name: 'humanizer', singleNode: false }
@@ -55,5 +55,5 @@ for (const { a_base, claimName, pinned, mounts } of bases)
     const [, fetch] = fetchChildren(given, 1, claim, settings, reclaimOf(given))
     const [, train] = trainChildren(given, 1, plan, claim, settings, reclaimOf(given))
     assert.deepEqual([claimsOf(fetch), claimsOf(train)], [mounts, mounts])
-    assert.equal(statusAfter(given, { kind: 'pinModel', model }, start).model?.claimName, pinned)
+    assert.equal(statusAfter(given, { kind: 'pinModel', model }, start, nobody).model?.claimName, pinned)
   })

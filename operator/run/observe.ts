@@ -1,3 +1,4 @@
+import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Cluster } from '../kube/cluster.ts'
@@ -15,13 +16,17 @@ export type AskTrainer = (run: QLoRARun, pod: RunningPod, now: Date) => Promise<
 export async function observe(cluster: Cluster, ask: AskTrainer, run: QLoRARun, now: Date): Promise<Observed> {
   const owner = ownerOf(run)
   const { datasetRef, storage } = run.spec
-  const [dataset, claim, { jobs, pods }] = await Promise.all([
+  const api = 'humanizer.dev/v1alpha1'
+  const [dataset, releases, claim, { jobs, pods }] = await Promise.all([
     cluster.get<HumanizerDataset>({
-      apiVersion: 'humanizer.dev/v1alpha1',
+      apiVersion: api,
       kind: 'HumanizerDataset',
       namespace: owner.namespace,
       name: datasetRef.name,
     }),
+    run.status?.checkpoints?.length
+      ? cluster.list<AdapterRelease>({ apiVersion: api, kind: 'AdapterRelease' }, owner.namespace, '')
+      : [],
     readClaim(cluster, owner.namespace, storage.claimName),
     readWork(cluster, owner),
   ])
@@ -40,6 +45,7 @@ export async function observe(cluster: Cluster, ask: AskTrainer, run: QLoRARun, 
       : [last && (!last.finishTime || run.status?.completionTime) ? trainName : undefined, fetchName]
   return {
     dataset,
+    releases,
     claim,
     fetch: stateOf(fetchName, fetch?.number ?? 0),
     attempt,

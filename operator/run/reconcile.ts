@@ -15,10 +15,11 @@ export interface RunEffects {
 
 /** Observe, decide, record, act: the status says what is going to be before it is done, so a crash in between repeats it. */
 export async function reconcileRun(run: QLoRARun, effects: RunEffects, now: Date): Promise<Outcome> {
-  const decision = decide(run, await effects.observe(run, now), now)
-  const recorded = await effects.record(run, statusAfter(run, decision, now))
+  const observed = await effects.observe(run, now)
+  const decision = decide(run, observed, now)
+  const recorded = await effects.record(run, statusAfter(run, decision, now, observed))
   const refusal = await effects.act(recorded, decision)
-  if (refusal) await effects.record(recorded, statusAfter(recorded, refusal, now))
+  if (refusal) await effects.record(recorded, statusAfter(recorded, refusal, now, observed))
   return outcomeOf(refusal ?? decision)
 }
 

@@ -1,9 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Checkpoint, EvaluationResult, type Metric, type RunState } from '#proto/humanizer/trainer/v1/run.ts'
+import {
+  type Checkpoint,
+  EvaluationResult,
+  type Metric,
+  type RunReport,
+  type RunState,
+} from '#proto/humanizer/trainer/v1/run.ts'
 import type { Decision, Status } from './decide.ts'
 import { statusAfter } from './status.ts'
-import { digestOf, model, report, run, start } from './world.ts'
+import { digestOf, model, nobody, report, run, start } from './world.ts'
 
 const training: Status = {
   startTime: '2025-12-31T23:00:00Z',
@@ -24,7 +30,7 @@ const ready = (status: Status) => status.conditions?.find(({ type }) => type ===
 test('progress is written every ten seconds at most; a checkpoint and a phase at once', () => {
   let given = run({}, training)
   const step = (seconds: number, fields: Parameters<typeof report>[0]) => {
-    given = { ...given, status: statusAfter(given, follow(fields), at(seconds)) }
+    given = { ...given, status: statusAfter(given, follow(fields), at(seconds), nobody) }
     return given.status?.progress?.step
   }
   const progress = (step: number) => ({ progress: { ...report().progress!, step } })
@@ -59,13 +65,13 @@ const phases: { state: RunState; reason: string; says: RegExp }[] = [
 for (const { state, reason, says } of phases)
   test(`a trainer in ${state} gives the reason ${reason}, with or without progress, of this attempt or an earlier one`, () => {
     const { progress } = report()
-    const earlier = { ...training, progress: statusAfter(run({}, training), follow({}), start).progress! }
+    const earlier = { ...training, progress: statusAfter(run({}, training), follow({}), start, nobody).progress! }
     for (const [given, fields] of [
       [training, { progress: undefined }],
       [training, { progress }],
       [earlier, { progress: undefined }],
     ] as const) {
-      const status = statusAfter(run({}, given), follow({ state, ...fields }), at(1))
+      const status = statusAfter(run({}, given), follow({ state, ...fields }), at(1), nobody)
       assert.equal(ready(status)?.reason, reason)
       assert.match(ready(status)?.message ?? '', says)
       assert.equal(status.progress?.phase, status.progress && state !== 'RUN_STATE_SUCCEEDED' ? reason : undefined)
@@ -83,7 +89,7 @@ test('a figure that is not finite is absent, and a condition names it until all 
   } as unknown as Checkpoint['evaluation']
   const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
   const given = run({}, training)
-  const status = statusAfter(given, follow({ progress: broken, checkpoints }), start)
+  const status = statusAfter(given, follow({ progress: broken, checkpoints }), start, nobody)
   assert.deepEqual([status.progress?.trainLoss, status.progress?.tokensPerSecond], [undefined, undefined])
   assert.equal(status.checkpoints?.[0]?.humanLoss, undefined)
   const finite = (status: Status) => status.conditions?.find(({ type }) => type === 'Finite')
@@ -96,7 +102,7 @@ test('a figure that is not finite is absent, and a condition names it until all 
       'Training',
     ],
   )
-  const healed = statusAfter({ ...given, status }, follow({}), at(1))
+  const healed = statusAfter({ ...given, status }, follow({}), at(1), nobody)
   assert.deepEqual([finite(healed), healed.conditions?.length], [undefined, 3])
 })
 
@@ -109,7 +115,7 @@ test('a metric is in status with its interval; one that is not finite or that no
   ]
   const evaluation = EvaluationResult.fromPartial({ step: 10, loss: 1, metrics })
   const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
-  const status = statusAfter(run({}, training), follow({ checkpoints, baseline: evaluation }), start)
+  const status = statusAfter(run({}, training), follow({ checkpoints, baseline: evaluation }), start, nobody)
   const expected = [
     { name: 'improvement', value: '0.050000', low: '0.040000', high: '0.060100' },
     { name: 'copyRate', value: '0.250000' },
@@ -128,13 +134,18 @@ test('a short result without metrics leaves what was heard of the same adapter b
       best: true,
     },
   ]
-  const heard = statusAfter(run({}, training), follow({ checkpoints: checkpoints([metric('rougeL', 0.5)]) }), start)
+  const heard = statusAfter(
+    run({}, training),
+    follow({ checkpoints: checkpoints([metric('rougeL', 0.5)]) }),
+    start,
+    nobody,
+  )
   const end = (letter: string): Decision => ({
     kind: 'succeed',
     report: report({ state: 'RUN_STATE_SUCCEEDED', checkpoints: checkpoints([], letter) }),
   })
   const rougeL = (letter: string) =>
-    statusAfter(run({}, heard), end(letter), at(1)).checkpoints?.[0]?.metrics?.[0]?.value
+    statusAfter(run({}, heard), end(letter), at(1), nobody).checkpoints?.[0]?.metrics?.[0]?.value
   assert.deepEqual([rougeL('a'), rougeL('b')], ['0.500000', undefined])
 })
 
@@ -148,7 +159,7 @@ for (const [verdict, healthy] of [
   test(`the verdict ${verdict} is the reason of a condition that is ${healthy}, and does not touch Ready`, () => {
     const diagnosis = { verdict, findings: [{ verdict, evidence: 'because 2 > 1' }], advice: ['do less'] }
     const end: Decision = { kind: 'succeed', report: report({ state: 'RUN_STATE_SUCCEEDED', diagnosis }) }
-    const status = statusAfter(run({}, training), end, start)
+    const status = statusAfter(run({}, training), end, start, nobody)
     const condition = status.conditions?.find(({ type }) => type === 'Healthy')
     assert.deepEqual(
       [condition?.status, condition?.reason, condition?.message],
@@ -160,7 +171,7 @@ for (const [verdict, healthy] of [
 
 test('a checkpoint of a short result lies where its step says', () => {
   const short = { name: '', step: 40, digest: digestOf('a'), path: '', evaluation: undefined, best: false }
-  const { checkpoints } = statusAfter(run({}, training), follow({ checkpoints: [short] }), start)
+  const { checkpoints } = statusAfter(run({}, training), follow({ checkpoints: [short] }), start, nobody)
   assert.deepEqual(checkpoints, [
     {
       name: 'checkpoint-40',
@@ -181,7 +192,22 @@ test('a run that may keep twenty checkpoints has them all in its status, the bes
     evaluation: undefined,
     best: i === 0,
   }))
-  const status = statusAfter(run({}, training), { kind: 'succeed', report: report({ checkpoints }) }, start)
+  const status = statusAfter(run({}, training), { kind: 'succeed', report: report({ checkpoints }) }, start, nobody)
   assert.equal(status.checkpoints?.length, 22)
   assert.equal(status.checkpoints?.[0]?.best, true)
+})
+
+test('how it goes with a tracking server is a condition of its own, which touches no other', () => {
+  const url = 'https://wandb.ai/team/prose/runs/u'
+  const given = run({}, training)
+  const tracked = (status: Status) => status.conditions?.find(({ type }) => type === 'Tracked')
+  const told = (tracking: RunReport['tracking']) => statusAfter(given, follow({ tracking }), start, nobody)
+  assert.equal(tracked(told(undefined)), undefined)
+  const well = told({ url, problem: '' })
+  assert.deepEqual([tracked(well)?.status, tracked(well)?.reason, tracked(well)?.message], ['True', 'Tracked', url])
+  const ill = told({ url, problem: 'api.wandb.ai: no answer in 20 s' })
+  assert.deepEqual(
+    [tracked(ill)?.status, tracked(ill)?.reason, tracked(ill)?.message, ready(ill)?.reason],
+    ['False', 'TrackingFailed', `${url}: api.wandb.ai: no answer in 20 s`, 'Training'],
+  )
 })

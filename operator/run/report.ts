@@ -30,7 +30,8 @@ export const phaseOf = ({ state }: RunReport): RunReason | undefined => phases[s
 
 /** The status with what a trainer reported. What it does not speak of stays as it was heard before. */
 export function reported(run: QLoRARun, status: Status, report: RunReport, now: Date, when: Pace = 'paced'): Status {
-  return withDiagnosis(run, withFinite(run, figures(run, status, report, now, when), report, now), report, now)
+  const written = withFinite(run, figures(run, status, report, now, when), report, now)
+  return withTracking(run, withDiagnosis(run, written, report, now), report, now)
 }
 
 type Pace = 'paced' | 'always'
@@ -50,6 +51,25 @@ function withFinite({ metadata }: QLoRARun, status: Status, report: RunReport, n
     paths.length > 0
       ? setCondition(status.conditions, says, now)
       : removeCondition(status.conditions, ConditionType.Finite)
+  return { ...status, conditions }
+}
+
+/** How it goes with the tracking server is a condition of its own: nothing else hangs on it. */
+function withTracking({ metadata }: QLoRARun, status: Status, { tracking }: RunReport, now: Date): Status {
+  if (tracking === undefined) return status
+  const { url, problem } = tracking
+  const isWell = problem === ''
+  const conditions = setCondition(
+    status.conditions,
+    {
+      type: ConditionType.Tracked,
+      status: isWell ? 'True' : 'False',
+      reason: isWell ? RunReason.Tracked : RunReason.TrackingFailed,
+      message: [url, problem].filter(Boolean).join(': ').slice(0, MESSAGE_CHARACTERS),
+      observedGeneration: metadata.generation ?? 0,
+    },
+    now,
+  )
   return { ...status, conditions }
 }
 

@@ -1,7 +1,7 @@
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { RunReason } from '../api/run-reasons.ts'
 import { kubeTime, readyFrom, type Summary, setCondition } from '../kube/conditions.ts'
-import { checklistOf } from './checklist.ts'
+import { checklistOf, type Others } from './checklist.ts'
 import type { Attempt, Decision, EndOfAttempt, Status } from './decide.ts'
 import { phaseOf, reported } from './report.ts'
 import { configDigest, modelClaim } from './train-config.ts'
@@ -10,10 +10,10 @@ const MAX_ATTEMPTS = 10
 const MESSAGE_CHARACTERS = 4096
 
 /** The status after `decision`; written before it is carried out. A run that started has its checklist in it. */
-export function statusAfter(run: QLoRARun, decision: Decision, now: Date): Status {
+export function statusAfter(run: QLoRARun, decision: Decision, now: Date, others: Others): Status {
   const status = decided(run, decision, now)
-  const stands = decision.kind === 'rest' || decision.kind === 'hold'
-  return !status.startTime || stands ? status : { ...status, checklist: checklistOf(run, status) }
+  const leaves = run.metadata.deletionTimestamp !== undefined
+  return !status.startTime || leaves ? status : { ...status, checklist: checklistOf(run, status, others) }
 }
 
 function decided(run: QLoRARun, decision: Decision, now: Date): Status {

@@ -10,6 +10,9 @@ import type { Plan } from './decide.ts'
 /** Folder of the token of a base model, below /etc/humanizer-secrets. */
 export const modelTokenFolder = 'model'
 
+/** Folder of the key of Weights & Biases, there too. */
+export const trackingKeyFolder = 'weights-and-biases'
+
 /** The base model's claim, when it is another than the run's. */
 export function modelClaim({ spec: { baseModel, storage } }: QLoRARun): string | undefined {
   const claimName = baseModel.volume?.claimName
@@ -58,7 +61,7 @@ function shared(run: QLoRARun): TrainConfig {
     model: resolvedModel(status.model),
     datasetDigest: status.datasetDigest ?? '',
     datasetPath: status.datasetLocation ?? '',
-    quantization: { ...spec.quantization, computeDtype: 'Auto' },
+    quantization: { ...spec.quantization, computeDtype: spec.quantization.computeDType },
     lora: { ...lora, dropout: Number(lora.dropout) },
     training: {
       ...training,
@@ -73,12 +76,19 @@ function shared(run: QLoRARun): TrainConfig {
     evaluation: { ...evaluation, maxTokens: evaluation.maxTokens ?? 0, samples: evaluation.samples },
     checkpoints: spec.checkpoints,
     earlyStopping: { patience: earlyStopping.patience, minImprovement: Number(earlyStopping.minImprovement) },
-    logging: spec.logging,
+    logging: loggingOf(spec),
     backend: spec.backend,
     objective: spec.objective ?? '',
     configDigest: '',
     reclaim: undefined,
   }
+}
+
+function loggingOf({ logging }: QLoRARun['spec']): TrainConfig['logging'] {
+  const { everySteps, tensorBoard, weightsAndBiases: given } = logging
+  const { baseURL = '', entity = '', project = '', mode = '', samples = false } = given ?? {}
+  const weightsAndBiases = { baseUrl: baseURL, entity, project, mode, samples, keyFile: tokenFile(trackingKeyFolder) }
+  return { everySteps, tensorBoard, weightsAndBiases: given && weightsAndBiases }
 }
 
 const resolvedModel = (model: NonNullable<QLoRARun['status']>['model']): ResolvedModel | undefined =>

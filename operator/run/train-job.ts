@@ -4,9 +4,9 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { attemptConfig, attemptJob, trainerPort } from '../workload/job.ts'
 import { ownerOf } from '../workload/names.ts'
-import { type ClaimUse, modelSourceMount, type WorkloadSettings, workloadPod } from '../workload/pod.ts'
+import { type ClaimUse, modelSourceMount, tokenMount, type WorkloadSettings, workloadPod } from '../workload/pod.ts'
 import type { Plan } from './decide.ts'
-import { modelClaim, trainConfig } from './train-config.ts'
+import { modelClaim, trackingKeyFolder, trainConfig } from './train-config.ts'
 
 export const trainJobName = (runName: string, attempt: number): string => `${runName}-train-${attempt}`
 
@@ -25,13 +25,18 @@ export function trainChildren(
   const owner = ownerOf(run)
   const name = trainJobName(owner.name, attempt)
   const claimName = modelClaim(run)
+  const { mode, secretRef } = run.spec.logging.weightsAndBiases ?? {}
+  const trackingKey = mode === 'Offline' ? undefined : secretRef
   const template = workloadPod({
     owner,
     settings,
     command: 'train',
     configMapName: name,
     claim,
-    mounts: claimName ? [modelSourceMount(claimName)] : [],
+    mounts: [
+      ...(claimName ? [modelSourceMount(claimName)] : []),
+      ...(trackingKey ? [tokenMount(trackingKeyFolder, trackingKey, true)] : []),
+    ],
     options: run.spec.pod,
     container: {
       ports: [{ name: 'grpc', containerPort: trainerPort }],

@@ -1,9 +1,11 @@
 /** For tests: a small world that a run lives in, with a kubelet that does what a script says, and a way to die at any effect. */
 import type { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import type { Checkpoint, RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { QLoRARun, QLoRARunSpec } from '../api/generated/qlorarun.ts'
 import type { AttemptState } from '../workload/attempt-state.ts'
+import type { Others } from './checklist.ts'
 import type { Decision, Observed, Status, Trainer } from './decide.ts'
 import { type RunEffects, reconcileRun } from './reconcile.ts'
 
@@ -18,7 +20,7 @@ export function run(spec: Partial<QLoRARunSpec> = {}, status?: Status): QLoRARun
     spec: {
       datasetRef: { name: 'prose' },
       baseModel: { volume: { claimName: 'models', path: 'tiny.gguf' } },
-      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+      quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true, computeDType: 'Auto' },
       lora: { rank: 32, alpha: 16, dropout: '0.05', targetModules: [], rankStabilized: false },
       training: {
         epochs: 2,
@@ -110,6 +112,7 @@ export const report = (fields: Partial<RunReport> = {}): RunReport => ({
   stoppedEarly: false,
   warnings: [],
   diagnosis: undefined,
+  tracking: undefined,
   ...fields,
 })
 
@@ -134,6 +137,9 @@ export const model = { path: 'models/tiny', digest: digestOf('b'), revision: '',
 export const finished = completed({ run: report({ state: 'RUN_STATE_SUCCEEDED', checkpoints: [checkpoint] }) })
 export const fetched = completed({ fetch: { model, bytes: 1 } })
 
+/** No dataset any more, and no release. */
+export const nobody: Others = { dataset: undefined, releases: [] }
+
 export class Died extends Error {}
 
 /** What becomes of the pod of one attempt of training, each entry once. The last entry stands for all later ones. */
@@ -142,6 +148,7 @@ export type Script = readonly AttemptState[]
 export class World implements RunEffects {
   object: QLoRARun
   readonly datasets = new Map([['prose', dataset()]])
+  releases: AdapterRelease[] = []
   claim = true
   /** Jobs by name, with where their pod is. */
   readonly jobs = new Map<string, AttemptState>()
@@ -172,6 +179,7 @@ export class World implements RunEffects {
     const others = [...this.jobs.keys()].filter((name) => !kept.includes(name))
     return {
       dataset: this.datasets.get(run.spec.datasetRef.name),
+      releases: this.releases,
       claim: this.claim ? { name: 'humanizer', accessModes: ['ReadWriteOnce'] } : undefined,
       fetch: this.jobs.get(fetchName) ?? { kind: 'absent' },
       attempt: this.jobs.get(trainName) ?? { kind: 'absent' },

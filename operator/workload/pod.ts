@@ -162,11 +162,19 @@ export function hubEnvironment(settings: WorkloadSettings): object[] {
   return settings.hubEndpoint ? [{ name: 'HF_ENDPOINT', value: settings.hubEndpoint }] : []
 }
 
-/** Mounts `key` of a Secret as /etc/humanizer-secrets/<directory>/token. The pod waits until the Secret is there. */
-export function tokenMount(directory: string, secret: { readonly name: string; readonly key: string }): Mount {
+/**
+ * Mounts `key` of a Secret as /etc/humanizer-secrets/<directory>/token. The pod waits until the Secret is there, unless it is optional:
+ * then the file comes when the Secret does.
+ */
+export function tokenMount(
+  directory: string,
+  secret: { readonly name: string; readonly key: string },
+  optional = false,
+): Mount {
+  const items = [{ key: secret.key, path: 'token' }]
   return {
     name: `token-${directory}`,
-    source: { secret: { secretName: secret.name, defaultMode: 0o440, items: [{ key: secret.key, path: 'token' }] } },
+    source: { secret: { secretName: secret.name, defaultMode: 0o440, items, ...(optional && { optional }) } },
     mountPath: `/etc/humanizer-secrets/${directory}`,
     readOnly: true,
   }

@@ -44,3 +44,10 @@ test('a diagnosis is told beside it: a sick run as a warning, although it succee
   const healthy = says(succeeded, 'Healthy', 'True', 'Healthy')
   assert.deepEqual(await eventsOf(succeeded, healthy), ['Normal Healthy'])
 })
+
+test('a tracking server that fails is told as a warning, and that it is well again, too', async () => {
+  const well = says(training, 'Tracked', 'True', 'Tracked')
+  const ill = says(training, 'Tracked', 'False', 'TrackingFailed')
+  assert.deepEqual(await eventsOf(training, ill), ['Warning TrackingFailed'])
+  assert.deepEqual(await eventsOf(ill, well), ['Normal Tracked'])
+})

@@ -6,9 +6,9 @@ interface WithConditions extends KubeObject {
 }
 
 /** Conditions whose change of reason is told as an Event. */
-const told = ['Ready', 'Healthy'] as const
+const told = ['Ready', 'Healthy', 'Tracked'] as const
 
-/** Writes the status, and says it as an Event when the reason for being Ready, or Healthy, or not has changed. */
+/** Writes the status, and says it as an Event when the reason for being Ready, Healthy or Tracked, or not, has changed. */
 export async function record<T extends WithConditions>(cluster: Cluster, object: T, status: T['status']): Promise<T> {
   const written = await cluster.writeStatus(object, status)
   for (const type of told) {

@@ -64,12 +64,15 @@ interface Measured {
   readonly peakMiB: number
 }
 
+/** Products in float32 throughout. */
+const { instructionPath } = engineInfo()
+
 const claim = mkdtempSync(join(tmpdir(), 'humanizer-ablation-'))
 try {
   await writeBase(join(claim, baseInClaim))
   const examples = (await writeProse(claim, isShort ? 1 : 4)).examples.filter(({ tokens }) => tokens.length <= capacity)
   const tokens = examples.reduce((sum, { tokens }) => sum + tokens.length, 0)
-  const { instructionPath } = engineInfo()
+
   console.log(`${cpus()[0]!.model}, one thread, ${instructionPath}; ${tokens} tokens of text\n`)
   const measured: Measured[] = []
   for (const { works, way } of chosen(ways)) {
@@ -88,7 +91,7 @@ try {
 
 /** The best of `pairs` epochs, in seconds of the processor; the engine's own peak. */
 async function train(way: Way, examples: readonly Example[]): Promise<{ seconds: number; peakBytes: number }> {
-  const model = await openFolder(join(claim, baseInClaim), way.base, 1, way.policy)
+  const model = await openFolder(join(claim, baseInClaim), way.base, 1, way.policy, instructionPath)
   const adapter = await model.createAdapter(lora(way.dropout))
   const batches = batchesOf(way, examples)
   let step = 0

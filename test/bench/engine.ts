@@ -5,6 +5,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { instructionPathOf } from '../../trainer-image/model/compute-dtype.ts'
 import { engineInfo } from '../../trainer-image/native/index.ts'
 import { ggufPath, writeBase } from './base.ts'
 import { gemmShare, gemmShareWork } from './engine/gemm-share.ts'
@@ -33,9 +34,9 @@ try {
   const peers = withPeers ? besidePeers({ claim, base, gguf: ggufPath(), prose, threads, bf16 }) : []
   const benches = chosen([...alone, ...peers])
 
-  const { instructionPath, oneDnnVersion } = engineInfo()
+  const { oneDnnVersion } = engineInfo()
   console.log(
-    `${cpus()[0]!.model}, ${threads} threads, ${instructionPath}, oneDNN ${oneDnnVersion}; SmolLM2-135M, r 32 on seven targets; peers in ${bf16 ? 'bf16' : 'f32'}\n`,
+    `${cpus()[0]!.model}, ${threads} threads, ${instructionPathOf('Auto')}, oneDNN ${oneDnnVersion}; SmolLM2-135M, r 32 on seven targets; peers in ${bf16 ? 'bf16' : 'f32'}\n`,
   )
   const rows = await measureAll(benches)
   writeFileSync('bench.json', `${JSON.stringify(rows, null, 2)}\n`)

@@ -150,6 +150,37 @@ void rope(const Backend& b, int64_t rows, int64_t heads, int64_t size) {
          moved > 0.1 ? relative_error(x.span(), before) : 1, 1e-6, x.intact());
 }
 
+// Against the definitions, in f64 and in two passes; later blocks hold larger logits, so that the maximum moves.
+void distribution(const Backend& b, int64_t rows, int64_t vocabulary) {
+  const int64_t split = vocabulary / 3 + 1;
+  Guarded z = Guarded::random(rows * vocabulary, 6);
+  std::vector<int32_t> labels;
+  for (int64_t r = 0; r < rows; ++r) {
+    labels.push_back(static_cast<int32_t>((r * 7) % vocabulary));
+    for (int64_t c = split; c < vocabulary; ++c) z.span()[static_cast<size_t>(r * vocabulary + c)] += 3;
+  }
+  std::vector<RowDistribution> found(static_cast<size_t>(rows));
+  const Rows logits = dense(z.data(), rows, vocabulary);
+  b.distribution_scan(found.data(), columns(logits, 0, split), labels.data(), 0);
+  b.distribution_scan(found.data(), columns(logits, split, vocabulary - split), labels.data(), split);
+  double error = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    double total = 0, mean = 0, variance = 0;
+    for (int64_t c = 0; c < vocabulary; ++c) total += std::exp(static_cast<double>(logits.row(r)[c]));
+    const auto log_p = [&](int64_t c) { return static_cast<double>(logits.row(r)[c]) - std::log(total); };
+    for (int64_t c = 0; c < vocabulary; ++c) mean += std::exp(log_p(c)) * log_p(c);
+    for (int64_t c = 0; c < vocabulary; ++c) variance += std::exp(log_p(c)) * (log_p(c) - mean) * (log_p(c) - mean);
+    const RowDistribution& of = found[static_cast<size_t>(r)];
+    const double log_total = std::log(of.total), first = of.first / of.total;
+    const double label = static_cast<double>(of.target) - static_cast<double>(of.maximum) - log_total;
+    error = std::max({error, std::fabs(label - log_p(labels[static_cast<size_t>(r)])) / (1 + std::fabs(label)),
+                      std::fabs(first - log_total - mean) / (1 + std::fabs(mean)),
+                      std::fabs(of.second / of.total - first * first - variance) / (1 + variance)});
+  }
+  // exp_approx is right to 2e-7, and so are sums of a thousand terms of one sign in f32 but for their rounding.
+  report(named(b, "distribution", {rows, vocabulary}), error, 3e-6, z.intact());
+}
+
 void cross_entropy(const Backend& b, int64_t rows, int64_t vocabulary) {
   Guarded z = Guarded::random(rows * vocabulary, 4), work(rows * vocabulary);
   std::vector<int32_t> labels;
@@ -447,6 +478,104 @@ void bf16_product(const Backend& b, int threads, int64_t rows, int64_t in, int64
   report(named(b, op, {rows, in, out}) + " alone", std::equal(y.data(), y.data() + width, alone.data()) ? 0 : 1, 0);
 }
 
+// A matrix as a model holds it, with its values as the bf16 path rounds them and as they are.
+struct HeldSample {
+  HeldSample(const Backend& b, int64_t out, int64_t in, Format format, int64_t block)
+      : stored(Guarded::random(out * in)),
+        exact(out * in),
+        rounded(out * in),
+        absmax(block ? out * in / block + 1 : 0) {
+    held = {reinterpret_cast<const uint8_t*>(stored.data()), format, {}, out, in};
+    for (size_t i = 0; i < stored.span().size(); ++i) {
+      const float value = format == Format::kBF16 ? to_bf16(stored.data()[i]) : stored.data()[i];
+      bits.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(value) >> 16));
+      exact[i] = rounded[i] = value;
+    }
+    if (format == Format::kBF16) held.stored = reinterpret_cast<const uint8_t*>(bits.data());
+    if (!block) return;
+    codes.resize(static_cast<size_t>((out * in + 1) / 2));
+    absmax_code.resize(absmax.size());
+    scale.resize(absmax.size() / 256 + 1);
+    Nf4Tensor& nf4 = held.nf4;
+    nf4 = {codes.data(), absmax.data(), nullptr, nullptr, 0, out * in, block};
+    b.nf4_quantize(codes.data(), absmax.data(), stored.data(), out * in, block);
+    nf4.offset = b.nf4_quantize_absmax(absmax_code.data(), scale.data(), absmax.data(), nf4.blocks());
+    nf4.absmax = nullptr;
+    nf4.absmax_code = absmax_code.data();
+    nf4.absmax_scale = scale.data();
+    b.nf4_dequantize(exact.data(), nf4, 0, out * in);
+    std::transform(kNf4Code, kNf4Code + 16, code, to_bf16);
+    Nf4Tensor as_rounded = nf4;
+    as_rounded.code = code;
+    b.nf4_dequantize(rounded.data(), as_rounded, 0, out * in);
+  }
+  HeldMatrix held;
+  Guarded stored;
+  std::vector<float> exact, rounded, absmax, scale;
+  std::vector<uint8_t> codes, absmax_code;
+  std::vector<uint16_t> bits;
+  float code[16];
+};
+
+// Three matrices side by side. Against f32 sums of the rounded factors, whose products with an absmax are rounded once
+// more; against f32 sums of the factors as they are, which err by 2^-9 each at most; one row alone, which has the same
+// bits; and F32 matrices, which have those of few_rows_matmul.
+void few_rows_in_bf16(const Backend& b, int threads, int64_t rows, int64_t in, int64_t block) {
+  const HeldSample parts[3] = {
+      {b, 37, in, Format::kF32, block}, {b, 5, in, Format::kBF16, 0}, {b, 6, in, Format::kF32, 0}};
+  const HeldMatrix held[3] = {parts[0].held, parts[1].held, parts[2].held};
+  const int64_t out = 37 + 5 + 6;
+  Guarded x = Guarded::random(rows * in), rounded(rows * in), y = Guarded::random(rows * out), sums(rows * out),
+          expected(rows * out), exact(rows * out), bound(rows * out), alone(out), magnitudes(rows * in);
+  int64_t tile = 0;
+  for (const HeldMatrix& w : held) tile = std::max(tile, few_rows_tile(w));
+  Guarded scratch(threads * tile * in + few_rows_bf16_scratch(rows, in));
+  std::ranges::copy(y.span(), expected.data());
+  std::ranges::copy(y.span(), exact.data());
+  std::ranges::fill(bound.span(), 0.0f);
+  std::copy(y.data(), y.data() + out, alone.data());
+  std::ranges::transform(x.span(), rounded.data(), to_bf16);
+  std::ranges::transform(x.span(), magnitudes.data(), [](float v) { return std::fabs(v); });
+  int64_t column = 0;
+  for (const HeldSample& part : parts) {
+    const bool takes = part.held.nf4.codes ? in % 64 == 0 && block % 64 == 0 : part.held.format == Format::kBF16;
+    const ConstRows w = dense(part.exact.data(), part.held.rows, in);
+    std::vector<float> size(part.exact.size());
+    std::ranges::transform(part.exact, size.begin(), [](float v) { return std::fabs(v); });
+    const auto product = [&](Guarded& to, ConstRows of, ConstRows with) {
+      matmul(columns(dense(to.data(), rows, out), column, part.held.rows), of, with, Transpose::kNT, 1, 1);
+    };
+    product(exact, dense(x.data(), rows, in), w);
+    product(bound, dense(magnitudes.data(), rows, in),
+            dense(static_cast<const float*>(size.data()), part.held.rows, in));
+    if (takes) {
+      product(expected, dense(rounded.data(), rows, in), dense(part.rounded.data(), part.held.rows, in));
+    } else {
+      b.few_rows_matmul(columns(dense(expected.data(), rows, out), column, part.held.rows), dense(x.data(), rows, in),
+                        part.held, 1, scratch.data());
+    }
+    column += part.held.rows;
+  }
+  b.few_rows_bf16(dense(alone.data(), 1, out), dense(x.data(), 1, in), held, 3, 1, scratch.data());
+  b.few_rows_bf16(dense(y.data(), rows, out), dense(x.data(), rows, in), held, 3, 1, scratch.data());
+  double beyond = 0;
+  for (size_t i = 0; i < y.span().size(); ++i) {
+    const double error = std::fabs(static_cast<double>(y.data()[i]) - static_cast<double>(exact.data()[i]));
+    beyond = std::max(beyond, error / static_cast<double>(bound.data()[i] + 1e-3f));
+  }
+  const std::string name = named(b, "a few rows in bf16", {rows, in, block});
+  report(name, relative_error(y.span(), expected.span()), kReordered, y.intact() && scratch.intact());
+  report(name + " beside f32", beyond, 0x1p-8);
+  const int64_t from = in % 64 == 0 ? 0 : 37;  // few_rows_matmul has another order for four rows
+  report(name + " alone", std::equal(y.data() + from, y.data() + 42, alone.data() + from) ? 0 : 1, 0, alone.intact());
+  const auto in_f32 = [&](Guarded& of) { return columns(dense(of.data(), rows, out), out - 6, 6); };
+  double different = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    different += std::equal(in_f32(y).row(r), in_f32(y).row(r) + 6, in_f32(expected).row(r)) ? 0 : 1;
+  }
+  report(name + " of F32 has the bits of f32", different, 0);
+}
+
 void adamw(const Backend& b) {
   const int64_t count = 4099;
   Guarded p = Guarded::random(count), g = Guarded::random(count), m = Guarded::zeros(count), v = Guarded::zeros(count);
@@ -581,7 +710,9 @@ int main() {
       rmsnorm(*b, rows, cols + 1);
       swiglu(*b, rows, cols);
       cross_entropy(*b, rows, cols + 1);
+      distribution(*b, rows, cols + 1);
     }
+    distribution(*b, 2, 5003);  // past the sums in f32
     rope(*b, 7, 3, 10);
     rope(*b, 5, 1, 64);
     attention(*b, kThreads, 1, {1, 1, 2});
@@ -602,6 +733,12 @@ int main() {
       few_rows(*b, kThreads, 1, 576, 200, held_as_nf4);
       few_rows(*b, kThreads, 3, 38, 701, held_as_nf4);
       few_rows(*b, kThreads, 8, 2, 5, held_as_nf4);
+    }
+    for (const int64_t rows : {1, 3, 8, 23}) {
+      if (!b->few_rows_bf16) continue;
+      few_rows_in_bf16(*b, kThreads, rows, 576, 64);   // whole registers of codes, and half of one
+      few_rows_in_bf16(*b, kThreads, rows, 192, 256);  // a scale of more than one row
+      few_rows_in_bf16(*b, kThreads, rows, 100, 64);   // rows that are no whole number of blocks
     }
     for (const bool held_as_nf4 : {false, true}) {
       for (const Transpose transpose : {Transpose::kNT, Transpose::kNN}) {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { EvaluationResult, type Metric, type RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import { metricKinds } from '../../trainer-image/evaluate/metrics.ts'
-import { type Claim, logs, makeClaim, runToEnd, startPod } from './training-pod.ts'
+import { type Claim, logs, makeClaim, reaches, runToEnd, startPod, stepsOf } from './training-pod.ts'
 
 const claims: Claim[] = []
 const machineTexts = [
@@ -45,6 +45,7 @@ test('base and best checkpoint are measured by what they write, with intervals, 
     assert.ok(figureOf(result, 'distinct2') > 0, JSON.stringify(result?.metrics))
     assert.ok(figureOf(result, 'lengthRatio') > 0)
     assert.equal(figureOf(result, 'copyRate'), 0)
+    assert.ok(Number.isFinite(figureOf(result, 'curvature')))
     for (const { name, low, high } of result!.metrics) {
       assert.ok(Object.hasOwn(metricKinds, name), name)
       assert.ok(low === undefined || low <= high!, name)
@@ -100,6 +101,24 @@ test('SIGTERM in the middle of the samples ends the pod at once, and the next go
   assert.ok(figureOf(report.checkpoints.at(-1)?.evaluation, 'distinct2') > 0)
 })
 
+test('a checkpoint that a stop sealed between two evaluations is evaluated after training, like all that are kept', async () => {
+  const claim = await claimOf()
+  const config = { ...claim.config, checkpoints: { everySteps: 0, keep: 9 } }
+  const first = startPod(claim, config, 'pod-between')
+  await reaches(first, 10)
+  first.process.kill('SIGTERM')
+  const { code, output } = await first.ended
+  assert.equal(code, 143, output)
+  const between = stepsOf(claim).filter((step) => step % 8 !== 0)
+  assert.equal(between.length, 1, `${stepsOf(claim)}`)
+  const { checkpoints } = await runToEnd(claim, { ...config, attempt: 2 }, 'pod-between')
+  assert.ok(checkpoints.some(({ step }) => step === between[0]))
+  for (const { step, evaluation } of checkpoints) {
+    assert.ok(evaluation?.loss !== undefined, `checkpoint-${step}`)
+    assert.ok(Number.isFinite(figureOf(evaluation, 'improvement')), `checkpoint-${step}`)
+  }
+})
+
 test('the report and samples.jsonl are whole: every sample with its input and both outputs, machine-written ones beside held-out ones, and no address', () => {
   const lines = readFileSync(join(whole.runDirectory, 'samples.jsonl'), 'utf8').trim().split('\n')
   const samples = lines.map((line) => JSON.parse(line) as Record<string, string>)
@@ -117,6 +136,8 @@ test('the report and samples.jsonl are whole: every sample with its input and bo
     report.diagnosis!.verdict,
     '<svg',
     'copy of the input',
+    'machine-written inputs',
+    'curvature',
     'human text',
     'checkpoint-24',
     'Checklist',

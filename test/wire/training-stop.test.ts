@@ -53,7 +53,7 @@ test('SIGTERM in the middle of a micro-batch that takes longer than the grace fo
     training: { ...config.training!, maxSteps: 3, microBatchSize: 64, gradientAccumulation: 1 },
     evaluation: { everySteps: 0, maxExamples: 1, maxTokens: 0 },
     checkpoints: { everySteps: 0, keep: 1 },
-    logging: { everySteps: 1, tensorBoard: false },
+    logging: { everySteps: 1, tensorBoard: false, weightsAndBiases: undefined },
   }))
   try {
     await enlarge(claim)

@@ -2,23 +2,27 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { DataCounts, PreparationProgress, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
+import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { codePoints } from './cleaning.ts'
+import { codePoints } from './characters.ts'
 import { type Collected, collect, idOf } from './collect.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
+import type { EvaluationTexts } from './decontaminate.ts'
 import { corrupt } from './denoise.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
+import { readEvaluationSets } from './evaluation-sets.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
 import { makeReport, type Written } from './make-report.ts'
 import { type Example, exampleWriter } from './output.ts'
+import type { Progress } from './progress.ts'
 import { publish } from './publish.ts'
+import { readingOf } from './reading.ts'
 import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
@@ -37,7 +41,7 @@ export interface Surroundings {
   readonly owner?: OwnerRecord | undefined
   readonly signal: AbortSignal
   readonly log: Logger
-  readonly report: (progress: PreparationProgress) => void
+  readonly report: (progress: Progress) => void
 }
 
 /** From sources to a sealed folder. Everything written before the seal lies in the work folder. */
@@ -46,7 +50,7 @@ export async function buildDataset(
   work: WorkFolder,
   around: Surroundings,
 ): Promise<PreparationResult> {
-  const located = await locateAll(settings, work, around)
+  const { located, sets } = await locateAll(settings, work, around)
   const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
   const database = await openDatabase(
     work.attempt,
@@ -57,7 +61,16 @@ export async function buildDataset(
   })
   try {
     const spool = await openSpool(database)
-    const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
+    const evaluation = await readEvaluationSets(await database.connect(), sets, settings, around.signal)
+    const { collected, deduplicated } = await deduplicate(
+      settings,
+      located,
+      database,
+      spool,
+      work,
+      around,
+      evaluation?.texts,
+    )
     const counts = sumCounts(collected.counts)
     if (!deduplicated.kept.includes(true))
       throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(counts)}`)
@@ -66,7 +79,9 @@ export async function buildDataset(
     await mkdir(output)
     const written = await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
     await writeDescription(settings, output)
-    const report = await makeReport(settings, located, collected, deduplicated, written, spool, output)
+    const { sets: evaluationSets = [] } = evaluation ?? {}
+    const seen = { ...written, evaluationSets }
+    const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
     around.log.info({ digest, location }, report.summary)
     return {
@@ -89,24 +104,50 @@ export async function buildDataset(
   }
 }
 
-async function locateAll(settings: Settings, work: WorkFolder, around: Surroundings): Promise<LocatedSource[]> {
+/** The sources and the evaluation sets; only of the sources does the licence matter. */
+async function locateAll(
+  settings: Settings,
+  work: WorkFolder,
+  around: Surroundings,
+): Promise<{ located: readonly LocatedSource[]; sets: readonly LocatedSource[] }> {
+  const { sources, decontamination, licensePolicy } = settings
+  const wanted = [...sources, ...(decontamination?.sources ?? [])]
   const located: LocatedSource[] = []
-  for (const source of settings.sources) {
+  let before = 0
+  for (const [index, source] of wanted.entries()) {
     around.signal.throwIfAborted()
-    around.report({ stage: 'Reading', source: source.name, rows: 0, percent: 0 })
+    let bytes = 0
+    const tell = (total = 0): void => {
+      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / wanted.length
+      const totalBytes = index + 1 < wanted.length || total === 0 ? 0 : before + total
+      around.report({
+        stage: 'Reading',
+        source: source.name,
+        rows: 0,
+        percent: 20 * done,
+        bytes: before + bytes,
+        totalBytes,
+      })
+    }
+    tell()
     const downloads = {
       folder: work.downloads,
       specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,
-      onBytes: (bytes: number, total: number | undefined) =>
-        around.report({ stage: 'Reading', source: source.name, rows: 0, percent: total ? (20 * bytes) / total : 0 }),
+      onBytes: (held: number, total: number | undefined) => {
+        bytes = held
+        tell(total)
+      },
     }
     located.push(
-      await locate(source, downloads, (license) => requireLicense(source.name, license, settings.licensePolicy)),
+      await locate(source, downloads, (license) => {
+        if (index < sources.length) requireLicense(source.name, license, licensePolicy)
+      }),
     )
+    before += bytes
   }
-  return located
+  return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
 }
 
 async function deduplicate(
@@ -116,6 +157,7 @@ async function deduplicate(
   spool: Spool,
   work: WorkFolder,
   around: Surroundings,
+  evaluation: EvaluationTexts | undefined,
 ): Promise<{ collected: Collected; deduplicated: Deduplicated }> {
   const { exact, nearThreshold, shingleWords } = settings.deduplication
   const near =
@@ -127,21 +169,25 @@ async function deduplicate(
           memory: { bytes: settings.memoryBytes * NEAR_SHARE, folder: work.attempt },
         })
       : undefined
+  const readingAt = await readingOf(located)
   const collected = await collect(
     await database.connect(),
     located,
-    { cleaning: settings.cleaning, exact, seed: settings.split.seed },
+    { cleaning: settings.cleaning, exact, seed: settings.split.seed, evaluation },
     spool,
     near,
     {
       signal: around.signal,
-      onRows: (index, rows) =>
+      onRows: (index, rows, file, share) => {
+        const { done, ...bytes } = readingAt(index, rows, file, share)
         around.report({
           stage: 'Cleaning',
           source: located[index]?.name ?? '',
           rows,
-          percent: 20 + (40 * index) / located.length,
-        }),
+          percent: 20 + 40 * done,
+          ...bytes,
+        })
+      },
     },
   )
   around.signal.throwIfAborted()
@@ -170,7 +216,7 @@ async function writeExamples(
   spool: Spool,
   output: string,
   { signal, report }: Surroundings,
-): Promise<Written> {
+): Promise<Omit<Written, 'evaluationSets'>> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
   /** Clusters are named by the id of their first text. */
   const clusterOf = (ordinal: number): string => {

@@ -2,7 +2,9 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
-import { beginning, clean, hasMojibake, normalForm } from './cleaning.ts'
+import { beginning, hasMojibake } from './characters.ts'
+import { clean, normalForm } from './cleaning.ts'
+import type { EvaluationTexts } from './decontaminate.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
@@ -10,6 +12,7 @@ import { binOf, noLengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { type MachineText, MachineTexts } from './machine-texts.ts'
 import { readRows, requireSchema } from './read.ts'
+import type { Place } from './reading.ts'
 import { Drawn } from './sampled.ts'
 import type { Spool, SpooledText } from './spool.ts'
 
@@ -19,7 +22,7 @@ export interface Example {
   readonly rule: Removal
   /** Beginning of the cleaned text. */
   readonly excerpt: string
-  /** The text that was kept in its place. */
+  /** The text that was kept in its place, or the evaluation text that it is like. */
   readonly duplicateOf?: string
 }
 
@@ -57,10 +60,15 @@ export const idOf = (source: { readonly name: string }, row: number): string => 
 export async function collect(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  rules: { readonly cleaning: Cleaning; readonly exact: boolean; readonly seed: number },
+  rules: {
+    readonly cleaning: Cleaning
+    readonly exact: boolean
+    readonly seed: number
+    readonly evaluation?: EvaluationTexts | undefined
+  },
   spool: Spool,
   near: NearDuplicateIndex | undefined,
-  watch: { readonly signal: AbortSignal; readonly onRows: (source: number, rows: number) => void },
+  watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
 ): Promise<Collected> {
   const counts = sources.map(emptyCounts)
   const sourceOf: number[] = []
@@ -93,9 +101,13 @@ export async function collect(
         excerpt: excerptOf(text),
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
-    for (const file of source.texts) {
+    for (const [number, file] of source.texts.entries()) {
       if (count.read >= source.limit) break
-      for await (const all of readRows(connection, file, wanted)) {
+      let share = 0
+      const onShare = (read: number): void => {
+        share = read
+      }
+      for await (const all of readRows(connection, file, wanted, onShare)) {
         watch.signal.throwIfAborted()
         const rows = all.slice(0, source.limit - count.read)
         const kept: SpooledText[] = []
@@ -120,7 +132,15 @@ export async function collect(
             example(cleaned.rule, id, cleaned.text)
             continue
           }
-          if (hasMojibake(cleaned.text)) mojibake[index] = (mojibake[index] ?? 0) + 1
+          if (hasMojibake(row[textAt] ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
+          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
+          const trained = input?.kind === 'kept' ? [cleaned.text, input.text] : [cleaned.text]
+          const overlap = rules.evaluation && trained.map((text) => rules.evaluation?.overlap(text)).find(Boolean)
+          if (overlap) {
+            count.contaminated++
+            example('contaminated', id, `… ${overlap.run} …`, overlap.id)
+            continue
+          }
           const normal = normalForm(cleaned.text)
           const ordinal = sameAs.length
           const first = texts.find(normal, ordinal)
@@ -138,13 +158,12 @@ export async function collect(
           copies.push(0)
           const group = row[groupAt]
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
-          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
           normalForms.push(normal)
         }
         await spool.append(kept)
         await near?.add(normalForms)
-        watch.onRows(index, count.read)
+        watch.onRows(index, count.read, number, share)
         if (count.read >= source.limit) break
       }
     }

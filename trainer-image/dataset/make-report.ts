@@ -4,6 +4,7 @@ import { clustersToShow } from './clusters.ts'
 import { type Collected, EXAMPLES_PER_RULE, type Example, excerptOf } from './collect.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
 import type { Deduplicated } from './duplicates.ts'
+import type { EvaluationSet } from './evaluation-sets.ts'
 import type { LocatedSource } from './locate.ts'
 import { digestOfRows } from './publish.ts'
 import { type Report, reportOf } from './report.ts'
@@ -13,8 +14,9 @@ import { Drawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import type { Spool } from './spool.ts'
 
-/** What was seen of the rows while they were written. */
+/** What was seen of the evaluation sets, and of the rows while they were written. */
 export interface Written {
+  readonly evaluationSets: readonly EvaluationSet[]
   readonly copyBaselines: readonly CopyBaseline[]
   /** By source: how many texts of each length were kept. */
   readonly lengths: readonly (readonly number[])[]
@@ -38,6 +40,7 @@ export async function makeReport(
     largestClusters: await clustersToShow(deduplicated, spool),
     examples: [...examples, ...nearCopies],
     copyBaselines: written.copyBaselines,
+    evaluationSets: written.evaluationSets,
   })
   await writeFile(join(output, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
   await writeFile(join(output, 'report.md'), markdownOf(report))

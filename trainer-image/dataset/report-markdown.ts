@@ -1,6 +1,6 @@
 import { excerptOf } from './collect.ts'
 import { removals, ruleNames } from './funnel.ts'
-import { type Report, rulesInWords } from './report.ts'
+import { likeWhat, type Report, rulesInWords } from './report.ts'
 
 /** The report for people, as Markdown. */
 export function markdownOf(report: Report): string {
@@ -53,6 +53,13 @@ export function markdownOf(report: Report): string {
       ),
     ),
     ...section(
+      'Contamination',
+      report.evaluationSets.map(
+        ({ name, texts, tooShort }) =>
+          `- ${plain(name)}: ${texts} texts${tooShort > 0 ? `, ${tooShort} more too short to look for` : ''}`,
+      ),
+    ),
+    ...section(
       'Largest duplicate clusters',
       report.largestClusters.map(({ id, size, text }) => `- ${size} × ${id}: ${plain(excerptOf(text))}`),
     ),
@@ -60,7 +67,7 @@ export function markdownOf(report: Report): string {
       'Examples of what was removed',
       report.examples.map(
         ({ id, rule, excerpt, duplicateOf }) =>
-          `- ${ruleNames[rule]}, ${id}${duplicateOf ? ` (kept: ${duplicateOf})` : ''}: ${plain(excerpt) || '(empty)'}`,
+          `- ${ruleNames[rule]}, ${id}${duplicateOf ? ` (${likeWhat(rule)}: ${duplicateOf})` : ''}: ${plain(excerpt) || '(empty)'}`,
       ),
     ),
     ...section(

@@ -76,6 +76,7 @@ export async function lossesOf(
     const { nll } = await model.evaluate(adapter, batchOf([example], [[0]], 0))
     beat()
     losses.push(nll[0]! / labelTokens)
+    beat()
   }
   return losses
 }

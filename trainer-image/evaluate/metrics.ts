@@ -61,6 +61,12 @@ export const metricKinds = {
     better: 'Lower',
     about: 'how far the outputs are from human text in sentence lengths, contractions, punctuation and reading grade',
   },
+  curvature: {
+    unit: 'standard deviations',
+    better: 'None',
+    about:
+      'for information: how much likelier the untouched base finds the text than what it would write itself; machine-written text lies higher (Fast-DetectGPT)',
+  },
 } as const satisfies Record<string, MetricKind>
 
 export type MetricName = keyof typeof metricKinds

@@ -6,6 +6,8 @@ import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import type { Codec, Example } from '../train/example.ts'
 import type { Work } from '../train/work.ts'
+import { ratio } from './bootstrap.ts'
+import { curvaturesOf } from './curvature.ts'
 import { SharedRuns } from './memorisation.ts'
 import { metricOf } from './metrics.ts'
 import { outputMetrics } from './output-metrics.ts'
@@ -30,6 +32,8 @@ export interface Answers {
   readonly outputs: readonly Output[]
   /** By continuation: tokens that came word for word. */
   readonly matched: readonly number[]
+  /** By output (curvature.ts); null where a text is too short to have one. */
+  readonly curvatures: readonly (number | null)[]
 }
 
 /** The base, whose digest is empty, or a checkpoint. */
@@ -54,14 +58,18 @@ export async function answersOf(
   const { samples, continuations, codec, cacheTokens } = questions
   const asked = { samples: samples.map(({ id }) => id), continuations: continuations.map(({ id }) => id) }
   const known = await readAnswers(path)
-  if (known?.digest === digest && JSON.stringify(known.asked) === JSON.stringify(asked)) return known
+  // Answers of an older version lack the curvatures.
+  if (known?.curvatures && known.digest === digest && JSON.stringify(known.asked) === JSON.stringify(asked))
+    return known
   const { model, adapter } = await open()
   try {
     const outputs = await writeOutputs(model, adapter, samples, codec, cacheTokens, work)
     const matched = await extract(model, adapter, continuations, work)
+    const texts = outputs.map(({ text }) => text)
+    const curvatures = (await curvaturesOf(model, texts, codec, cacheTokens, work)).map((each) => each ?? null)
     await mkdir(folder, { recursive: true })
-    await writeFileAtomic(path, `${JSON.stringify({ version: 1, digest, asked, outputs, matched })}\n`)
-    return { outputs, matched }
+    await writeFileAtomic(path, `${JSON.stringify({ version: 1, digest, asked, outputs, matched, curvatures })}\n`)
+    return { outputs, matched, curvatures }
   } finally {
     adapter?.close()
   }
@@ -83,7 +91,7 @@ async function readAnswers(path: string): Promise<StoredAnswers | undefined> {
 
 /** All metrics of what a subject answered. */
 export async function metricsOfAnswers(
-  { outputs, matched }: Answers,
+  { outputs, matched, curvatures }: Answers,
   { samples, continuations, train, seed }: Questions,
   work: Work,
 ): Promise<Metric[]> {
@@ -99,14 +107,28 @@ export async function metricsOfAnswers(
     sharedRun: shared[index],
   }))
   const extracted = continuations.map(({ next }, index) => matched[index] === next.length)
-  return [...outputMetrics(written, seed), ...metricOf('extracted', share(extracted))]
+  return [
+    ...outputMetrics(written, seed),
+    ...metricOf('extracted', share(extracted)),
+    ...meanCurvature(curvatures, seed),
+  ]
 }
 
-/** The same metrics of the two texts that no model wrote: the input itself, and the human's words. */
+const meanCurvature = (curvatures: readonly (number | null | undefined)[], seed: number): Metric[] =>
+  metricOf(
+    'curvature',
+    ratio(
+      curvatures.flatMap((value) => (typeof value === 'number' ? [{ value, weight: 1 }] : [])),
+      seed,
+    ),
+  )
+
+/** The same metrics of the texts that no subject wrote: the input itself, of these the machine-written, and the human's words. */
 export async function referenceMetrics(
-  { samples, train, seed }: Questions,
+  model: Pick<Model, 'likelihoods'>,
+  { samples, train, codec, cacheTokens, seed }: Questions,
   work: Work,
-): Promise<{ readonly copy: Metric[]; readonly human: Metric[] }> {
+): Promise<Readonly<Record<'copy' | 'machine' | 'human', Metric[]>>> {
   const byHumans = samples.filter((sample) => sample.human !== undefined)
   const shared = await sharedRuns(
     byHumans.map(({ humanTokens }) => humanTokens),
@@ -120,7 +142,15 @@ export async function referenceMetrics(
     output: human,
     sharedRun: shared[index],
   }))
-  return { copy: outputMetrics(copy, seed), human: outputMetrics(human, seed) }
+  const curvature = async (texts: readonly string[]): Promise<Metric[]> =>
+    meanCurvature(await curvaturesOf(model, texts, codec, cacheTokens, work), seed)
+  const inputs = samples.map(({ input }) => input)
+  const byMachines = samples.flatMap(({ input, human }) => (human === undefined ? [input] : []))
+  return {
+    copy: [...outputMetrics(copy, seed), ...(await curvature(inputs))],
+    machine: await curvature(byMachines),
+    human: [...outputMetrics(human, seed), ...(await curvature(human.map(({ output }) => output)))],
+  }
 }
 
 async function sharedRuns(

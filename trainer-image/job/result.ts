@@ -63,6 +63,18 @@ const lossOnly = ({ evaluation }: Checkpoint): object => ({
 const withBaseline = (result: JobResult, change: (baseline: EvaluationResult) => object): JobResult =>
   withRun(result, ({ baseline }) => ({ baseline: baseline && { ...baseline, ...change(baseline) } }))
 
+/** Metrics to four decimals: finer than any interval of some hundred texts. */
+const coarse = ({ metrics }: EvaluationResult): object => {
+  const four = (value: number) => Number(value.toFixed(4))
+  return {
+    metrics: metrics.map(({ name, value, low, high }) => ({
+      name,
+      value: four(value),
+      low: low === undefined ? low : four(low),
+      high: high === undefined ? high : four(high),
+    })),
+  }
+}
 /** Values of metrics without their intervals. */
 const valuesOnly = ({ metrics }: EvaluationResult): object => ({
   metrics: metrics.map(({ name, value }) => ({ name, value, low: undefined, high: undefined })),
@@ -96,6 +108,7 @@ const shortenings: readonly Shortening[] = [
         findings: diagnosis.findings.slice(0, 3).map((each) => ({ ...each, evidence: shorten(each.evidence, 200) })),
       },
     })),
+  (result) => withCheckpoints(withBaseline(result, coarse), (checkpoint) => withEvaluation(checkpoint, coarse)),
   (result) => withBaseline(result, valuesOnly),
   (result) => withCheckpoints(result, (checkpoint) => (checkpoint.best ? {} : withEvaluation(checkpoint, valuesOnly))),
   (result) => withCheckpoints(result, (checkpoint) => withEvaluation(checkpoint, valuesOnly)),

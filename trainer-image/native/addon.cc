@@ -133,6 +133,29 @@ Napi::Value evaluate(const Napi::CallbackInfo& info) {
       });
 }
 
+// (model, adapter | undefined, batch) -> [{logProbability, mean, variance, labelTokens}], one for each document
+Napi::Value likelihoods(const Napi::CallbackInfo& info) {
+  const ModelHandle model = handle_of<ModelHandle>(info[0]);
+  const AdapterHandle adapter = info[1].IsExternal() ? handle_of<AdapterHandle>(info[1]) : nullptr;
+  return submit(
+      info.Env(), model,
+      [model, adapter, batch = batch_of(info[2].As<Napi::Object>())] {
+        return model->llama->likelihoods(adapter.get(), batch);
+      },
+      [](Napi::Env js, const std::vector<TextLikelihood>& texts) -> Napi::Value {
+        Napi::Array array = Napi::Array::New(js, texts.size());
+        for (uint32_t i = 0; i < texts.size(); ++i) {
+          Napi::Object o = Napi::Object::New(js);
+          o.Set("logProbability", texts[i].log_probability);
+          o.Set("mean", texts[i].mean);
+          o.Set("variance", texts[i].variance);
+          o.Set("labelTokens", static_cast<double>(texts[i].label_tokens));
+          array.Set(i, o);
+        }
+        return array;
+      });
+}
+
 // (model, adapter | undefined, maxTokens) -> sequence, at once
 Napi::Value open_sequence(const Napi::CallbackInfo& info) {
   const OpenModel& model = *handle_of<ModelHandle>(info[0]);
@@ -285,6 +308,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("accumulate", Napi::Function::New<accumulate>(env));
   exports.Set("optimizerStep", Napi::Function::New<optimizer_step>(env));
   exports.Set("evaluate", Napi::Function::New<evaluate>(env));
+  exports.Set("likelihoods", Napi::Function::New<likelihoods>(env));
   exports.Set("openSequence", Napi::Function::New<open_sequence>(env));
   exports.Set("forward", Napi::Function::New<forward>(env));
   exports.Set("readGradients", Napi::Function::New<read_gradients>(env));

@@ -13,7 +13,8 @@
 #include "attention.h"
 #include "bf16_matmul.h"
 #include "cross_entropy.h"
-#include "few_rows.h"
+#include "distribution.h"
+#include "few_rows_bf16.h"
 #include "formats.h"
 #include "lora.h"
 #include "matmul.h"
@@ -53,7 +54,10 @@ struct Backend {
   Adamw8bitUpdate* adamw8bit_update;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
-  Bf16Matmul* bf16_matmul = nullptr;  // null: products with frozen matrices are f32, by matmul
+  // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.
+  Bf16Matmul* bf16_matmul = nullptr;
+  FewRowsBf16* few_rows_bf16 = nullptr;
+  DistributionScan* distribution_scan = nullptr;  // null: texts cannot be scored on it
 };
 
 // The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose

@@ -184,6 +184,8 @@ export interface Model {
   discardGradients(adapter: Adapter): void
   /** Dropout off. nll and labelTokens per document; adapter undefined = the base model. */
   evaluate(adapter: Adapter | undefined, batch: Batch): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
+  /** Dropout off. What a model thinks of each document's labels; adapter undefined = the base model. */
+  likelihoods(adapter: Adapter | undefined, batch: Batch): Promise<Likelihood[]>
   /** A growing key-value cache for one request, bound to one adapter for its life. */
   openSequence(adapter: Adapter | undefined, maxTokens: number): Sequence
   /**
@@ -200,6 +202,17 @@ export interface Model {
   cancel(): void
   /** Rejects what is queued or running with CANCELLED and frees the weights. */
   close(): void
+}
+
+/** Sums over the labels of a document, with p the model's distribution at each. */
+export interface Likelihood {
+  /** Σ log p(label) */
+  readonly logProbability: number
+  /** Σ E[log p(v)], v drawn from p: what logProbability would be on average if the model itself had written */
+  readonly mean: number
+  /** Σ Var[log p(v)] */
+  readonly variance: number
+  readonly labelTokens: number
 }
 
 /** A copy is returned each time; closed adapters stay alive for the sequences bound to them. */

@@ -22,12 +22,14 @@ LoraForward lora_forward;
 LoraBackward lora_backward;
 CrossEntropyScan cross_entropy_scan;
 CrossEntropyGradient cross_entropy_gradient;
+DistributionScan distribution_scan;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
+FewRowsBf16 few_rows_bf16;
 #endif
 
 namespace {
@@ -79,7 +81,9 @@ extern const Backend kBackend = {
     .add_bias = add_bias,
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
+    .few_rows_bf16 = few_rows_bf16,
 #endif
+    .distribution_scan = distribution_scan,
 };
 
 }  // namespace humanizer::HUMANIZER_ISA

@@ -6,6 +6,7 @@ import type {
   Batch,
   EngineInfo,
   InstructionPath,
+  Likelihood,
   LoraConfig,
   MomentTensor,
   Nf4Tensor,
@@ -43,6 +44,7 @@ export interface Addon {
     adapter: AdapterHandle | undefined,
     batch: Batch,
   ): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
+  likelihoods(model: ModelHandle, adapter: AdapterHandle | undefined, batch: Batch): Promise<Likelihood[]>
   openSequence(model: ModelHandle, adapter: AdapterHandle | undefined, maxTokens: number): SequenceHandle
   forward(
     model: ModelHandle,

@@ -7,7 +7,8 @@
 namespace humanizer {
 
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch) {
-  if (hidden.rows <= kFewRows) return backend.few_rows_matmul(logits, hidden, w.held(), 0, scratch);
+  if (hidden.rows <= kFewRows || backend.few_rows_bf16)
+    return multiply_few_rows(backend, logits, hidden, {&w, 1}, 0, scratch);
   for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
     const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
     w.multiply(backend, columns(logits, v, size), hidden, v, size, Transpose::kNT, 0, scratch);
@@ -42,6 +43,29 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
       const Rows dz = dense(gradient, rows, size);
       backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax.data(), labels + r, v);
       w.multiply(backend, slice(dhidden, r, rows), dz, v, size, Transpose::kNN, v == 0 ? 0.0f : 1.0f, block);
+    }
+  }
+}
+
+void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
+                     float* scratch) {
+  const int64_t most = std::min(hidden.rows, head_rows(w.rows())), parts = (hidden.rows + most - 1) / most;
+  const int64_t part = (hidden.rows + parts - 1) / parts;
+  std::vector<RowDistribution> rows(static_cast<size_t>(part));
+  float* block = scratch + part * (w.rows() + kVocabularyBlock);
+  for (int64_t r = 0; r < hidden.rows; r += part) {
+    const ConstRows here = slice(hidden, r, std::min(part, hidden.rows - r));
+    for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
+      const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
+      const Rows z = dense(scratch, here.rows, size);
+      w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
+      backend.distribution_scan(rows.data(), z, labels + r, v);
+    }
+    for (int64_t i = 0; i < here.rows; ++i) {
+      const RowDistribution& of = rows[static_cast<size_t>(i)];
+      const double log_total = std::log(of.total), first = of.first / of.total;
+      out[r + i] = {static_cast<double>(of.target) - static_cast<double>(of.maximum) - log_total, first - log_total,
+                    std::max(0.0, of.second / of.total - first * first)};
     }
   }
 }

@@ -26,7 +26,7 @@ inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t ro
   return part * (w.rows() + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
 }
 
-// scratch: head_block_scratch floats, and no less than few_rows_matmul wants.
+// scratch: head_block_scratch floats, and no less than the few_rows_scratch of w.
 // logits (R, V) = hidden (R, C) W^T
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 
@@ -34,5 +34,13 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
 // is null.
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
                const int32_t* labels, float* scratch);
+
+// What head_loss's nll is measured against: of each labelled row log p(label), and mean and variance of log p(v) over
+// the row's own p. Scratch as head_loss's.
+struct Likelihood {
+  double log_probability, mean, variance;
+};
+void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
+                     float* scratch);
 
 }  // namespace humanizer

@@ -8,6 +8,9 @@ namespace humanizer::HUMANIZER_ISA {
 
 DecodeOp decode_tile;
 Nf4DequantizeOp nf4_dequantize_tile;
+// out[0..count) = absmax of the blocks from `first` on.
+using Nf4AbsmaxOp = void(float* out, const Nf4Tensor& tensor, int64_t first, int64_t count);
+Nf4AbsmaxOp nf4_absmax;
 
 // values = W[begin .. begin + rows). begin is a multiple of nf4_step.
 static inline void decode_rows(float* values, const HeldMatrix& w, int64_t begin, int64_t rows) {

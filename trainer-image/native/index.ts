@@ -6,6 +6,7 @@ import {
   type Batch,
   type EngineInfo,
   type InstructionPath,
+  type Likelihood,
   type LoraConfig,
   type Model,
   type MomentTensor,
@@ -177,6 +178,13 @@ class NativeModel implements Model {
     return settled(async () => {
       checkBatch(batch, this.architecture)
       return await addon().evaluate(this.#open, adapter && handleOf(adapter), batch)
+    })
+  }
+
+  likelihoods(adapter: Adapter | undefined, batch: Batch): Promise<Likelihood[]> {
+    return settled(async () => {
+      checkBatch(batch, this.architecture)
+      return await addon().likelihoods(this.#open, adapter && handleOf(adapter), batch)
     })
   }
 

@@ -46,18 +46,19 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   return dense(static_cast<const float*>(scratch), rows, linear->cols());
 }
 
-// y = beta y + x W^T
-void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const {
-  const bool few = x.rows <= kFewRows;
-  if (!few && !backend_.bf16_matmul) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
-  const Weight* parts = &weights_.layers[layer].linear[first];
-  for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
-    const Rows part = columns(y, column, parts[i].rows());
-    if (few) {
-      backend_.few_rows_matmul(part, x, parts[i].held(), beta, w.weights);
-    } else {
-      parts[i].multiply(backend_, part, x, 0, parts[i].rows(), Transpose::kNT, beta, w.weights);
-    }
+// y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
+// ways round differently: there all rows go the way of few.
+void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
+                   const Workspace& w) const {
+  const std::span parts(&weights_.layers[layer].linear[first], joined(first));
+  if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
+    return multiply_few_rows(backend_, y, x, parts, beta, w.weights);
+  }
+  if (!backend_.bf16_matmul) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
+  int64_t column = 0;
+  for (const Weight& part : parts) {
+    part.multiply(backend_, columns(y, column, part.rows()), x, 0, part.rows(), Transpose::kNT, beta, w.weights);
+    column += part.rows();
   }
 }
 
@@ -127,22 +128,22 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
 
   backend_.rmsnorm_forward(attention_input, s.rstd_attention, dense(s.x, rows, a_.hidden),
                            weights.attention_norm.data(), a_.norm_epsilon);
-  linear(qkv, attention_input, layer, kQ, 0, w);
+  linear(qkv, attention_input, layer, kQ, 0, pass, w);
   if (!weights.qkv_bias.empty()) backend_.add_bias(qkv, weights.qkv_bias.data());
   adapt(qkv, attention_input, layer, kQ, pass, s, w);
   attend(layer, pass, s, w);
   if (middle.data != s.x) std::memcpy(middle.data, s.x, stream_bytes);
-  linear(middle, attention, layer, kO, 1, w);
+  linear(middle, attention, layer, kO, 1, pass, w);
   if (!weights.o_bias.empty()) backend_.add_bias(middle, weights.o_bias.data());
   adapt(middle, attention, layer, kO, pass, s, w);
 
   backend_.rmsnorm_forward(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
-  linear(gate_up, mlp_input, layer, kGate, 0, w);
+  linear(gate_up, mlp_input, layer, kGate, 0, pass, w);
   adapt(gate_up, mlp_input, layer, kGate, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
   if (next) {
     if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
-    linear(out, activation, layer, kDown, 1, w);
+    linear(out, activation, layer, kDown, 1, pass, w);
   }
   adapt(out, activation, layer, kDown, pass, s, w);  // without next: no column of the output, but h
 }

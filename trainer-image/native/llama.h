@@ -13,6 +13,7 @@
 #include <memory>
 #include <vector>
 
+#include "head.h"
 #include "llama_weights.h"
 #include "sequence.h"
 
@@ -32,6 +33,10 @@ enum class Checkpointing { kNone, kSelective, kFull };
 
 struct Loss {
   double nll;
+  int64_t label_tokens;
+};
+
+struct TextLikelihood : Likelihood {
   int64_t label_tokens;
 };
 
@@ -60,6 +65,8 @@ class Llama {
   StepLoss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
   // One loss per document; dropout off.
   std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
+  // Of each document the sums over its labels of what head.h says of a row; dropout off.
+  std::vector<TextLikelihood> likelihoods(const Adapter* adapter, const Batch& batch);
   void generate(std::vector<Turn>& turns);
 
  private:
@@ -80,7 +87,7 @@ class Llama {
     std::vector<int64_t> head_rows;           // rows whose logits matter
     std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
     uint32_t step = 0;
-    bool training = false;
+    bool training = false, generation = false;
   };
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
@@ -96,6 +103,9 @@ class Llama {
   };
 
   // llama_passes.cc: one pass over the whole model
+  // Calls measure(workspace, normed rows of the head, their labels, the document of each) for each group of documents.
+  template <typename Measure>
+  void each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure);
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);
@@ -111,7 +121,7 @@ class Llama {
   void backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const;
   size_t joined(Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
-  void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Workspace& w) const;
+  void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Workspace& w) const;
   void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
   Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
   void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,

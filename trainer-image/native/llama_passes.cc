@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "error.h"
+#include "hand_off.h"
 #include "head.h"
 #include "llama.h"
 
@@ -48,8 +49,6 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   const ModuleShapes shapes = module_shapes(a_);
   for (const ModuleShape& shape : shapes) lora = std::max(lora, lora_scratch(threads_, shape.in, shape.out, rank));
 
-  const auto tile = [&](const Weight& weight) { return threads_ * few_rows_tile(weight.held()) * weight.cols(); };
-
   Workspace w{};
   w.x = arena.take(rows * hidden);
   w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
@@ -78,10 +77,14 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     w.layers.push_back(s);
   }
   int64_t weights = backend_.bf16_matmul ? 0 : std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
-  for (size_t m = 0; m < kModules; ++m) {
-    if (!shapes[m].name) continue;
-    const Weight& linear = weights_.layers[0].linear[m];
-    weights = std::max({weights, tile(linear), linear.product_scratch(backend_, threads_, rows, linear.rows())});
+  const int64_t few = pass.generation ? rows : kFewRows;
+  for (const LayerWeights& layer : weights_.layers) {  // of a base that came in 4 bits some layers may not be
+    for (size_t m = 0; m < kModules; ++m) {
+      if (!shapes[m].name) continue;
+      const Weight& linear = layer.linear[m];
+      weights = std::max({weights, linear.few_rows_scratch(backend_, threads_, few),
+                          linear.product_scratch(backend_, threads_, rows, linear.rows())});
+    }
   }
   w.weights = arena.take(weights);
   w.lora = arena.take(lora);
@@ -97,9 +100,10 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.head_normed = arena.take(heads * hidden);
   w.head_rstd = arena.take(heads);
   const int64_t part = std::min(heads, head_rows(a_.vocabulary));
-  w.head_scratch = arena.take(
-      std::max(head_loss_scratch(backend_, threads_, heads, head()),
-               part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()), tile(head()))));
+  w.head_scratch = arena.take(std::max(
+      head_loss_scratch(backend_, threads_, heads, head()),
+      part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()),
+                                      head().few_rows_scratch(backend_, threads_, pass.generation ? part : kFewRows))));
   w.nll = arena.take<double>(heads);
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);
@@ -121,7 +125,7 @@ void Llama::prepare_positions(int64_t count) {
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   float* x = pass.training ? w.layers[0].x : w.x;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (pass.rows * a_.hidden > kWorthThreads)
   for (int64_t r = 0; r < pass.rows; ++r) {
     const ConstRows row = weights_.embedding.decode(backend_, pass.tokens[r], 1, x + r * a_.hidden);
     if (row.data != x + r * a_.hidden) std::copy(row.data, row.data + a_.hidden, x + r * a_.hidden);
@@ -203,36 +207,69 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
   return total;
 }
 
-std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
+template <typename Measure>
+void Llama::each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure) {
   backend_.open_stream(threads_);
-  std::vector<Loss> losses(batch.documents.size() - 1, Loss{0, 0});
   for (size_t d = 0, next; d + 1 < batch.documents.size(); d = next) {
     next = group_end(batch.documents, d);
     const Pass pass = packed(batch, d, next, adapter);
     if (pass.head_rows.empty()) continue;
     const int32_t* labels_of_pass = batch.labels.data() + batch.documents[d];
     std::vector<int32_t> labels;
-    for (const int64_t row : pass.head_rows) labels.push_back(labels_of_pass[row]);
+    std::vector<size_t> documents;
+    size_t document = d;
+    for (const int64_t row : pass.head_rows) {
+      while (batch.documents[document + 1] - batch.documents[d] <= row) ++document;
+      labels.push_back(labels_of_pass[row]);
+      documents.push_back(document);
+    }
     prepare_positions(1 + std::ranges::max(pass.positions));
     const Workspace w = arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
     forward(pass, w);
     gather_head(pass, w);
-    head_loss(backend_, w.nll, Rows{},
-              dense(static_cast<const float*>(w.head_normed), static_cast<int64_t>(labels.size()), a_.hidden), head(),
-              labels.data(), w.head_scratch);
-    size_t document = d;
-    for (size_t i = 0; i < labels.size(); ++i) {
-      while (batch.documents[document + 1] - batch.documents[d] <= pass.head_rows[i]) ++document;
-      losses[document].nll += w.nll[i];
-      ++losses[document].label_tokens;
-    }
+    const int64_t rows = static_cast<int64_t>(labels.size());
+    measure(w, dense(static_cast<const float*>(w.head_normed), rows, a_.hidden), labels.data(), documents);
   }
+}
+
+std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
+  std::vector<Loss> losses(batch.documents.size() - 1, Loss{0, 0});
+  each_labelled(adapter, batch,
+                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
+                  head_loss(backend_, w.nll, Rows{}, normed, head(), labels, w.head_scratch);
+                  for (size_t i = 0; i < documents.size(); ++i) {
+                    losses[documents[i]].nll += w.nll[i];
+                    ++losses[documents[i]].label_tokens;
+                  }
+                });
   return losses;
+}
+
+std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Batch& batch) {
+  if (!backend_.distribution_scan) {
+    throw Error(Code::kInvalidArgument, std::string("texts cannot be scored on ") + backend_.instruction_path);
+  }
+  std::vector<TextLikelihood> sums(batch.documents.size() - 1, TextLikelihood{});
+  std::vector<Likelihood> rows;
+  each_labelled(adapter, batch,
+                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
+                  rows.resize(documents.size());
+                  head_likelihood(backend_, rows.data(), normed, head(), labels, w.head_scratch);
+                  for (size_t i = 0; i < documents.size(); ++i) {
+                    TextLikelihood& sum = sums[documents[i]];
+                    sum.log_probability += rows[i].log_probability;
+                    sum.mean += rows[i].mean;
+                    sum.variance += rows[i].variance;
+                    ++sum.label_tokens;
+                  }
+                });
+  return sums;
 }
 
 void Llama::generate(std::vector<Turn>& turns) {
   backend_.open_stream(threads_);
   Pass pass;
+  pass.generation = true;
   std::vector<int32_t> tokens;
   for (Turn& turn : turns) {
     Sequence& sequence = *turn.sequence;
@@ -248,8 +285,11 @@ void Llama::generate(std::vector<Turn>& turns) {
     for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
     pass.documents.push_back({begin, rows, &sequence});
     pass.head_rows.push_back(begin + rows - 1);
-    // Neighbours on the same adapter share its products.
-    if (!pass.runs.empty() && pass.runs.back().adapter == sequence.adapter()) {
+    // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
+    // sequence goes the way it goes alone.
+    const auto few = [](int64_t count) { return count <= kFewRows; };
+    if (!pass.runs.empty() && pass.runs.back().adapter == sequence.adapter() &&
+        few(pass.runs.back().rows) == few(rows) && few(pass.runs.back().rows + rows) == few(rows)) {
       pass.runs.back().rows += rows;
     } else {
       pass.runs.push_back({begin, rows, sequence.adapter()});

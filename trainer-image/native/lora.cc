@@ -153,11 +153,16 @@ struct Backward {
 
 // A decoding step: no register tile is full, and packing A and B would cost as much as the products.
 void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
-  for (int64_t j = 0; j < w.rank; ++j) {
-    for (int64_t r = 0; r < x.rows; ++r) h.row(r)[j] = dot(x.row(r), w.a + j * x.cols, x.cols);
-  }
-  for (int64_t o = 0; o < y.cols; ++o) {
-    for (int64_t r = 0; r < x.rows; ++r) y.row(r)[o] += w.scale * dot(h.row(r), w.b + o * w.rank, w.rank);
+#pragma omp parallel
+  {
+#pragma omp for schedule(static)
+    for (int64_t j = 0; j < w.rank; ++j) {
+      for (int64_t r = 0; r < x.rows; ++r) h.row(r)[j] = dot(x.row(r), w.a + j * x.cols, x.cols);
+    }
+#pragma omp for schedule(static) nowait
+    for (int64_t o = 0; o < y.cols; ++o) {
+      for (int64_t r = 0; r < x.rows; ++r) y.row(r)[o] += w.scale * dot(h.row(r), w.b + o * w.rank, w.rank);
+    }
   }
 }
 

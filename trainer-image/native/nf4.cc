@@ -112,6 +112,10 @@ void nf4_dequantize_tile(float* out, const Nf4Tensor& t, int64_t begin, int64_t 
   }
 }
 
+void nf4_absmax(float* out, const Nf4Tensor& t, int64_t first, int64_t count) {
+  for (int64_t b = 0; b < count; ++b) out[b] = block_absmax(t, first + b);
+}
+
 void nf4_dequantize(float* out, const Nf4Tensor& t, int64_t begin, int64_t count) {
   const int64_t chunk = 256 * t.block;
 #pragma omp parallel for schedule(static)

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "hand_off.h"
+
 namespace humanizer::HUMANIZER_ISA {
 
 namespace {
@@ -14,12 +16,12 @@ void scale_row(float* out, const float* in, const float* w, float scale, int64_t
 }  // namespace
 
 void rmsnorm_replay(Rows y, const float* rstd, ConstRows x, const float* w) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) scale_row(y.row(r), x.row(r), w, rstd[r], x.cols);
 }
 
 void rmsnorm_forward(Rows y, float* rstd, ConstRows x, const float* w, float eps) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     const float* in = x.row(r);
     float squares = 0;
@@ -31,7 +33,7 @@ void rmsnorm_forward(Rows y, float* rstd, ConstRows x, const float* w, float eps
 }
 
 void rmsnorm_backward(Rows dx, ConstRows dy, ConstRows x, const float* rstd, const float* w) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     const float *in = x.row(r), *gradient = dy.row(r);
     float* out = dx.row(r);

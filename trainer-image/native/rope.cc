@@ -1,11 +1,13 @@
 #include "rope.h"
 
+#include "hand_off.h"
+
 namespace humanizer::HUMANIZER_ISA {
 
 void rope(Rows x, const int32_t* positions, const float* table, int64_t head_size, bool backward) {
   const int64_t half = head_size / 2;
   const float sign = backward ? -1.0f : 1.0f;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     const float* cosine = table + positions[r] * head_size;
     const float* sine = cosine + half;

@@ -1,11 +1,12 @@
 #include "swiglu.h"
 
+#include "hand_off.h"
 #include "vector_math.h"
 
 namespace humanizer::HUMANIZER_ISA {
 
 void swiglu_forward(Rows y, ConstRows gu) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (y.rows * y.cols > kWorthThreads)
   for (int64_t r = 0; r < y.rows; ++r) {
     const float *gate = gu.row(r), *up = gate + y.cols;
     float *out = y.row(r);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,8 @@ class Weight {
                 float beta, float* scratch) const;
   // Floats that a product of x_rows rows with `rows` rows of W takes.
   int64_t product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const;
+  // Floats that multiply_few_rows takes for x_rows rows.
+  int64_t few_rows_scratch(const Backend& backend, int threads, int64_t x_rows) const;
 
  private:
   HeldMatrix held(int64_t begin, int64_t rows) const;
@@ -75,6 +78,12 @@ class Weight {
   Buffer stored_, codes_, absmax_, absmax_scale_, maps_;
   Nf4Tensor nf4_{};
 };
+
+// y = beta y + x W^T for few rows of x (at most kFewRows but with few_rows_bf16, which takes any) and one to three
+// weights, whose outputs stand side by side in y.
+// scratch: the largest few_rows_scratch of them.
+void multiply_few_rows(const Backend& backend, Rows y, ConstRows x, std::span<const Weight> weights, float beta,
+                       float* scratch);
 
 // All values of a tensor as f32: norm weights, biases; a merge's and the tests' matrices.
 std::vector<float> read_values(const Backend& backend, const TensorSource& source);

@@ -3,11 +3,12 @@ import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import type { ChatTemplate, Message } from '../model/chat-template.ts'
+import { instructionPathOf } from '../model/compute-dtype.ts'
 import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
 import type { Tokenizer } from '../model/tokenizer.ts'
-import { loadModel, type Model, type Quantization } from '../native/index.ts'
+import { type InstructionPath, loadModel, type Model, type Quantization } from '../native/index.ts'
 import type { AdapterBase } from '../storage/adapter-identity.ts'
 import { templateDate } from '../train/example.ts'
 import { threadsOfQuota } from '../train/threads.ts'
@@ -21,6 +22,8 @@ export const DEFAULT_BLOCK_SIZE = 64
 /** The base model as serving uses it: weights in the engine, its tokenizer and chat template. */
 export interface Base {
   readonly model: Model
+  /** The kernels that it computes with. */
+  readonly instructionPath: InstructionPath
   /** "owner/name" or the file name. */
   readonly name: string
   /** What an adapter must have been trained on. */
@@ -62,14 +65,19 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   // Both read the same bytes, so the sum costs little beside the load.
   const isTheOne = requireModel(opened, resolved.digest, resolved.path)
   isTheOne.catch(() => undefined) // thrown below
-  const model = await loadModel(architecture, opened.tensors, { quantization, threads: threadsOfQuota() })
+  const instructionPath = instructionPathOf(config.quantization?.computeDtype ?? '')
+  const options = { quantization, threads: threadsOfQuota(), instructionPath }
+  const model = await loadModel(architecture, opened.tensors, options)
   try {
     await isTheOne
   } catch (error) {
     model.close()
     throw error
   }
-  log.info({ seconds: (performance.now() - began) / 1000, ...model.memory() }, `loaded ${resolved.name}`)
+  log.info(
+    { seconds: (performance.now() - began) / 1000, instructionPath, ...model.memory() },
+    `loaded ${resolved.name}`,
+  )
   const contextTokens = maxContextTokens || generation.maxPositions
   let newest = chatTemplate
   const templateFor = (source: string): ChatTemplate => {
@@ -80,6 +88,7 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   const encode = (text: string): Int32Array => encodeWithin(tokenizer, text, contextTokens)
   return {
     model,
+    instructionPath,
     name: resolved.name,
     identity: { digest: resolved.digest, quantization },
     vocabularySize: architecture.vocabularySize,

@@ -1,6 +1,5 @@
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
-import { engineInfo } from '../native/index.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
 import { canaryOfBase, prove, proveCanary, provide } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
@@ -75,8 +74,7 @@ function effects(
       const opened = await openingBase()
       const probe = opened.endIds.values().next().value ?? 0
       if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
-      const { model, identity } = opened
-      const { instructionPath } = engineInfo()
+      const { model, identity, instructionPath } = opened
       const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
         await prove(model, undefined, probe)

@@ -27,6 +27,11 @@ export class Checkpoints {
     return this.#sealed.find((checkpoint) => checkpoint.step === step)
   }
 
+  /** Oldest first. */
+  get all(): readonly SealedCheckpoint[] {
+    return this.#sealed
+  }
+
   get newest(): SealedCheckpoint | undefined {
     return this.#sealed.at(-1)
   }

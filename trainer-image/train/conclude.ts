@@ -4,12 +4,13 @@ import type { Settings } from '../evaluate/advice.ts'
 import { isCopy } from '../evaluate/copying.ts'
 import { diagnose } from '../evaluate/diagnosis.ts'
 import type { Figure } from '../evaluate/judgement.ts'
-import { htmlOf } from '../evaluate/report.ts'
+import { htmlOf, type ReviewedSample } from '../evaluate/report.ts'
 import { share } from '../evaluate/share.ts'
 import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subject } from '../evaluate/subject.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import type { Attempt } from './attempt.ts'
+import { measure } from './baseline.ts'
 import { checklistOf, licensesOf } from './checklist.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import { openSealed } from './opening.ts'
@@ -57,6 +58,32 @@ export function withMetrics(result: EvaluationResult, metrics: readonly Metric[]
   return { ...result, metrics: [...result.metrics.filter(({ name }) => !names.has(name)), ...metrics] }
 }
 
+/**
+ * The loss of every checkpoint that is kept and was sealed between two evaluations, because a pod was stopped or somebody asked for it.
+ * As with outputs, what cannot be measured is a warning.
+ */
+async function evaluateRest({ live, signal, context }: Attempt, session: Session): Promise<void> {
+  const { config, adapterConfig, plan, model, baseline, checkpoints } = session
+  if (plan.evaluation === undefined) return
+  for (const checkpoint of checkpoints.all.filter(({ evaluation }) => evaluation === undefined)) {
+    try {
+      const adapter = await openSealed(model, config, adapterConfig, checkpoint)
+      try {
+        const work = { signal, beat: live.beat }
+        const { result } = await measure(model, adapter, plan.evaluation, checkpoint.step, baseline, work)
+        await checkpoints.record(checkpoint, result)
+        context.log.info({ step: checkpoint.step, loss: result.loss }, 'evaluated after training')
+      } finally {
+        adapter.close()
+      }
+    } catch (error) {
+      if (signal.aborted) throw error
+      context.log.warn({ err: error }, `${checkpoint.name} could not be evaluated`)
+      live.warn(`${checkpoint.name} could not be evaluated: ${(error as Error).message}`)
+    }
+  }
+}
+
 /** After the last step: best and newest checkpoint write the samples, read back from their sealed files as serving would. */
 async function evaluateCheckpoints(
   attempt: Attempt,
@@ -81,18 +108,41 @@ async function evaluateCheckpoints(
   return found
 }
 
+/** What cannot be measured is a warning here, too. */
+async function measureReferences(
+  { live, signal, context }: Attempt,
+  { model, plan }: Session,
+): ReturnType<typeof referenceMetrics> {
+  try {
+    return await referenceMetrics(model, plan.questions, { signal, beat: live.beat })
+  } catch (error) {
+    if (signal.aborted) throw error
+    context.log.warn({ err: error }, 'the references could not be measured')
+    live.warn(`inputs and human texts could not be measured: ${(error as Error).message}`)
+    return { copy: [], machine: [], human: [] }
+  }
+}
+
+/** What is left of a run for the one who reviews. */
+export interface Conclusion {
+  readonly best: SealedCheckpoint | undefined
+  readonly samples: readonly ReviewedSample[]
+}
+
 /** Measures what came of the run, says what became of it, and leaves samples.jsonl and report.html for the one who reviews. */
 export async function concludeRun(
   attempt: Attempt,
   session: Session,
   bestStep: number | undefined,
   history: readonly LogEntry[],
-): Promise<void> {
-  const { live, signal, context, runDirectory } = attempt
+): Promise<Conclusion> {
+  const { live, context, runDirectory } = attempt
   const { config, baseline, base, plan, checkpoints } = session
   live.update({ state: 'RUN_STATE_EVALUATING' })
+  await evaluateRest(attempt, session)
+  live.update({ checkpoints: checkpoints.report(bestStep) })
   const concluded = await evaluateCheckpoints(attempt, session, bestStep)
-  const references = await referenceMetrics(plan.questions, { signal, beat: live.beat })
+  const references = await measureReferences(attempt, session)
   const best = bestStep === undefined ? undefined : checkpoints.at(bestStep)
   const diagnosis = diagnose(
     {
@@ -127,6 +177,7 @@ export async function concludeRun(
     ...(best ? [{ name: `best: ${best.name}`, metrics: best.evaluation?.metrics ?? [] }] : []),
     ...(newest && newest.step !== bestStep ? [{ name: newest.name, metrics: newest.evaluation?.metrics ?? [] }] : []),
     { name: 'copy of the input', metrics: references.copy },
+    ...(references.machine.length > 0 ? [{ name: 'machine-written inputs', metrics: references.machine }] : []),
     { name: 'human text', metrics: references.human },
   ]
   const { owner, objective, model, datasetDigest, configDigest } = config
@@ -159,6 +210,7 @@ export async function concludeRun(
   const lines = samples.map((sample) => `${JSON.stringify({ ...sample, digest: best?.digest })}\n`)
   await writeFileAtomic(join(runDirectory, 'samples.jsonl'), lines.join(''))
   await writeFileAtomic(join(runDirectory, 'report.html'), page)
+  return { best, samples }
 }
 
 /** Share of the samples for which two subjects wrote the same, but for what makes no copy of a copy. */

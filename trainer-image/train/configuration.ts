@@ -1,5 +1,6 @@
 import type { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
+import { computeDtypes } from '../model/compute-dtype.ts'
 import type { Optimizer } from '../native/index.ts'
 import { isDigest } from '../storage/digest.ts'
 import { learningRateSchedules } from './schedule.ts'
@@ -80,7 +81,7 @@ const rules: readonly Rule[] = [
   rule(
     'quantization.computeDtype',
     (c) => c.quantization.computeDtype,
-    (type) => ['', 'Auto', 'Float32', 'BFloat16'].includes(type),
+    (type) => computeDtypes.some((known) => known === type),
     'Auto, Float32 or BFloat16',
   ),
   rule(
@@ -172,6 +173,24 @@ const rules: readonly Rule[] = [
   rule('checkpoints.keep', (c) => c.checkpoints.keep, notNegative, 'a whole number from 0'),
   rule('earlyStopping.patience', (c) => c.earlyStopping.patience, notNegative, 'a whole number from 0'),
   rule('logging.everySteps', (c) => c.logging.everySteps, notNegative, 'a whole number from 0'),
+  rule(
+    'logging.weightsAndBiases.baseUrl',
+    (c) => c.logging.weightsAndBiases?.baseUrl ?? 'https://api.wandb.ai',
+    (url) => URL.canParse(url) && /^https?:/.test(url),
+    'an address that begins with http:// or https://',
+  ),
+  rule(
+    'logging.weightsAndBiases.project',
+    (c) => c.logging.weightsAndBiases?.project,
+    (project) => project !== '',
+    'the name of a project',
+  ),
+  rule(
+    'logging.weightsAndBiases.mode',
+    (c) => c.logging.weightsAndBiases?.mode ?? 'Online',
+    (mode) => mode === 'Online' || mode === 'Offline',
+    'Online or Offline',
+  ),
   rule(
     'backend',
     (c) => c.backend,

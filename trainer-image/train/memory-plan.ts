@@ -140,10 +140,11 @@ function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: Acti
   return layers * (input + others + (policy === 'None' ? cheap : 0))
 }
 
-/** Floats that one thread decodes at a time where rows are few, times the threads: few_rows.h. */
-function tileFloats(threads: number, columns: number, nf4Block: number | undefined): number {
+/** Where rows are few: what each thread decodes at a time (few_rows.h), and x as bf16 in two orders (few_rows_bf16.h). */
+function fewRowsFloats({ threads, bf16Products }: MemoryNeeds, columns: number, nf4Block: number | undefined): number {
   const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, columns)
-  return threads * (Math.floor(Math.floor(8192 / columns) / step) + 1) * step * columns
+  const tile = (Math.floor(Math.floor(8192 / columns) / step) + 1) * step * columns
+  return threads * tile + (bf16Products ? 16 + 8 * up(columns, 128) : 0)
 }
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
 
@@ -164,12 +165,13 @@ function bf16Floats(
 const vocabularyBlock = 4096
 const logitsBytes = 64 * 2 ** 20
 
-function headBytes({ architecture, threads, bf16Products }: MemoryNeeds, { labels }: PassShape): number {
+function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
+  const { architecture, threads, bf16Products } = needs
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
   const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
   const part = Math.min(labels, most)
   const product = bf16Products ? bf16Floats(threads, part, [vocabularyBlock, hidden]) : vocabularyBlock * hidden
-  const weights = Math.max(product, tileFloats(threads, hidden, undefined))
+  const weights = Math.max(product, fewRowsFloats(needs, hidden, undefined))
   const scratch = Math.max(part * (vocabulary + vocabularyBlock) + product, part * vocabulary + weights)
   return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
 }
@@ -182,7 +184,7 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const products = bf16Products
     ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
     : [qkv * hidden, 2 * ffn * hidden]
-  const decoded = Math.max(...products, ...shapes.map(([, input]) => tileFloats(threads, input, nf4Block)))
+  const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
   const loraPanels = Math.max(
     ...shapes.map(([out, input]) => (threads + 1) * (input + out + 112) * up(lora.rank, 32)), // lora.h
   )

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
+import { continuedPath, instructionPathOf } from '../model/compute-dtype.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
@@ -10,7 +11,6 @@ import {
   type Adapter,
   type Architecture,
   engineInfo,
-  type InstructionPath,
   type LoraConfig,
   type Model,
   type Optimizer,
@@ -39,27 +39,18 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
   const stored = await readRunConfig(runDirectory)
   const config = stored === undefined ? asked : continuedConfig(stored, asked)
   const { oneDnnVersion, compiler } = engineInfo()
+  const { computeDtype } = config.quantization
   const environment: Environment = {
     threads: stored?.environment.threads ?? threadsOfQuota(),
-    instructionPath: instructionPathOf(config),
+    instructionPath: stored
+      ? continuedPath(stored.environment.instructionPath, computeDtype)
+      : instructionPathOf(computeDtype),
     oneDnnVersion,
     compiler,
     node: process.version,
     microBatchSize: config.training.microBatchSize,
   }
   return { config, environment, templateDate: stored?.templateDate ?? templateDate, stored }
-}
-
-/** Auto means float32 products on a CPU (ADR 9). */
-function instructionPathOf({ quantization }: CheckedConfig): InstructionPath {
-  const { instructionPath, instructionPaths } = engineInfo()
-  if (quantization.computeDtype !== 'BFloat16') return instructionPath
-  const path = instructionPaths.find((name) => name === 'avx512_bf16')
-  if (path) return path
-  throw new JobFailure(
-    'ConfigurationInvalid',
-    'quantization.computeDtype is BFloat16; expected Auto or Float32 on a processor without AVX-512 BF16',
-  )
 }
 
 /** Auto means the CPU only where there is no device: never a silent CPU run beside an unusable GPU. */

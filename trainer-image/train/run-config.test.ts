@@ -107,12 +107,12 @@ test('a resume goes by the stored run and takes from the new attempt only its ow
     ...training({ learningRate: 1, microBatchSize: 2, gradientAccumulation: 8 }),
     attempt: 3,
     objective: 'another',
-    logging: { everySteps: 5, tensorBoard: true },
+    logging: { everySteps: 5, tensorBoard: true, weightsAndBiases: undefined },
   })
   const { training: kept, attempt, objective, logging } = continuedConfig(stored, asked)
   assert.deepEqual(
     [kept.learningRate, kept.microBatchSize, kept.gradientAccumulation, attempt, objective, logging],
-    [1.5e-4, 2, 8, 3, 'another', { everySteps: 5, tensorBoard: true }],
+    [1.5e-4, 2, 8, 3, 'another', { everySteps: 5, tensorBoard: true, weightsAndBiases: undefined }],
   )
 })
 

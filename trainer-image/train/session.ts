@@ -9,7 +9,7 @@ import type { Attempt } from './attempt.ts'
 import { type Measured, measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import type { Checkpoints } from './checkpoints.ts'
-import { type Concluded, concludeRun } from './conclude.ts'
+import { type Concluded, type Conclusion, concludeRun } from './conclude.ts'
 import type { CheckedConfig } from './configuration.ts'
 import { deskOf } from './desk.ts'
 import type { Standing } from './early-stopping.ts'
@@ -19,7 +19,9 @@ import { Recorder } from './recorder.ts'
 import { writeCheckpointFiles } from './resume-files.ts'
 import type { Environment } from './run-config.ts'
 import { noScalarLog, openScalarLog } from './tensorboard.ts'
+import { trackedResult, trackerOf } from './tracking.ts'
 import { formatTrainerState, type TrainerState } from './trainer-state.ts'
+import type { Tracker } from './wandb.ts'
 import { leavingOn, type Work } from './work.ts'
 
 /** Everything opened for the loop. */
@@ -44,17 +46,36 @@ export interface Session {
 /** AdamW's other constants, as PyTorch and TRL have them. */
 const adamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const
 
-/** Follows the loop's facts to the end and answers with the finished report. */
+/** Follows the loop's facts to the end and answers with the finished report; a tracking server is told beside it. */
 export async function trainSession(attempt: Attempt, session: Session): Promise<RunReport> {
+  const tracker = await trackerOf(attempt, session)
+  try {
+    const { best, samples } = await followLoop(attempt, session, tracker)
+    await tracker.finish(trackedResult(attempt, best, samples))
+  } catch (error) {
+    await tracker.stop()
+    throw error
+  }
+  attempt.live.update({ state: 'RUN_STATE_SUCCEEDED' })
+  return attempt.live.report
+}
+
+async function followLoop(attempt: Attempt, session: Session, tracker: Tracker): Promise<Conclusion> {
   const { live, requests, signal, runDirectory, context } = attempt
   const { config, plan, model, checkpoints, resumed } = session
   const { everySteps: logEvery, tensorBoard } = config.logging
+  const events = tensorBoard
+    ? await openScalarLog(join(runDirectory, 'tensorboard'), context.podName, resumed.step + 1)
+    : noScalarLog
   const recorder = new Recorder({
     live,
     log: context.log,
-    scalars: tensorBoard
-      ? await openScalarLog(join(runDirectory, 'tensorboard'), context.podName, resumed.step + 1)
-      : noScalarLog,
+    scalars: {
+      async write(step, scalars) {
+        await events.write(step, scalars)
+        await tracker.write(step, scalars)
+      },
+    },
     schedule: plan.schedule,
     logEvery,
     from: resumed,
@@ -94,7 +115,10 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
         if (await requests.betweenSteps.serve(step, signal)) recorder.resumeClock()
       } else standing = fact.standing
       if (fact.kind === 'evaluation') await recorder.evaluation(fact.step, fact.result)
-      if (fact.kind === 'checkpoint') await seal(fact.step, fact.standing)
+      if (fact.kind === 'checkpoint') {
+        await tracker.flush() // the attempt after this checkpoint makes none of it again
+        await seal(fact.step, fact.standing)
+      }
       if (fact.kind === 'finished') live.update({ stoppedEarly: fact.stoppedEarly })
     }
   } catch (error) {
@@ -109,9 +133,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     await idle()
     session.adapter.close()
   }
-  await concludeRun(attempt, session, standing.best?.step, recorder.history)
-  live.update({ state: 'RUN_STATE_SUCCEEDED' })
-  return live.report
+  return concludeRun(attempt, session, standing.best?.step, recorder.history)
 }
 
 /**

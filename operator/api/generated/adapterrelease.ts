@@ -1534,6 +1534,34 @@ export interface AdapterReleaseStatus {
     message?: string
   }
   /**
+   * The experiment checklist of what waits, or else of what serves: each item done only when its evidence is there.
+   */
+  checklist?: {
+    /**
+     * Digest of the adapter that it is about.
+     */
+    digest: string
+    /**
+     * ObjectiveDefined, DataLicensesVerified, SplitCreated, DedupReportReviewed, BaselineCaptured, ConfigurationDocumented, AdapterVerified and EvaluatedAfterTraining are what its run can show; SamplesReviewed, DeploymentDecided and RollbackTested what this release can.
+     *
+     * Items: One item.
+     */
+    items: {
+      /**
+       * Name of the item.
+       */
+      item: string
+      /**
+       * Whether it is.
+       */
+      done: boolean
+      /**
+       * What shows it, or what is missing.
+       */
+      evidence: string
+    }[]
+  }
+  /**
    * Highest number of a switch that was ever given out.
    */
   switchGeneration?: number

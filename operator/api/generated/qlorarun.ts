@@ -99,6 +99,10 @@ export interface QLoRARunSpec {
      * Quantise the scales too.
      */
     doubleQuantization: boolean
+    /**
+     * Factors of the products with the frozen base; sums are float32 always. Auto: BFloat16 where the processor multiplies it, else Float32. BFloat16 is refused where it does not. Serving takes the same.
+     */
+    computeDType: 'Auto' | 'BFloat16' | 'Float32'
   }
   /**
    * The adapter.
@@ -245,6 +249,44 @@ export interface QLoRARunSpec {
      * Write event files into the run's folder.
      */
     tensorBoard: boolean
+    /**
+     * Tells Weights & Biases, or a server of its kind, too. Its failure never fails or slows the run: the condition Tracked says it, and the figures wait in the run's folder for the next attempt.
+     */
+    weightsAndBiases?: {
+      /**
+       * Project that the run appears in.
+       */
+      project: string
+      /**
+       * Team or user that the project belongs to; the key's default one when absent.
+       */
+      entity?: string
+      /**
+       * Address of the server's API.
+       */
+      baseURL: string
+      /**
+       * Offline writes the history into the run's folder and sends nothing; a change to Online sends it with the next attempt.
+       */
+      mode: 'Online' | 'Offline'
+      /**
+       * Whether texts leave too: the samples as a table, samples.jsonl and report.html.
+       */
+      samples: boolean
+      /**
+       * Secret with the API key, mounted by the training pod only. The run does not wait for it.
+       */
+      secretRef?: {
+        /**
+         * Name of the Secret in this namespace.
+         */
+        name: string
+        /**
+         * Key whose value is the API key.
+         */
+        key: string
+      }
+    }
   }
   /**
    * Where the arithmetic runs. Auto picks the CPU when no GPU was asked for and none is there.
@@ -382,7 +424,7 @@ export interface QLoRARunStatus {
    */
   observedGeneration?: number
   /**
-   * Ready and Succeeded always; Reconciling and Stalled only while true, Finite only while false, Healthy once the run is diagnosed. In kstatus' terms.
+   * Ready and Succeeded always; Reconciling and Stalled only while true, Finite only while false, Healthy once the run is diagnosed, Tracked once a tracking server was asked. In kstatus' terms.
    */
   conditions?: {
     /**

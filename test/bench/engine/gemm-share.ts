@@ -1,5 +1,6 @@
 /**
- * One QLoRA step of SmolLM2-135M's shape against this machine's own matrix-product peak: oneDNN's f32 sgemm on large matrices.
+ * One QLoRA step of SmolLM2-135M's shape, its products in f32, against this machine's own matrix-product peak: oneDNN's f32 sgemm on large
+ * matrices.
  *
  * The two sides take turns, and each keeps its best round: other work on the machine only ever slows a round down. Floating-point
  * operations are counted as the mathematics needs them: 4 N per token (every frozen weight forward and in the gradient of its input, the
@@ -8,7 +9,7 @@
  */
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import type { Architecture } from '../../../trainer-image/native/index.ts'
+import { type Architecture, engineInfo } from '../../../trainer-image/native/index.ts'
 import { randomDocument } from '../../parity/random-model.ts'
 import type { Row } from '../report.ts'
 import { isShort } from '../settings.ts'
@@ -45,7 +46,8 @@ export const gemmShareWork = 'step-vs-gemm-peak'
 
 /** The share of the peak that the whole step reaches. */
 export async function gemmShare(folder: string, threads: number): Promise<Row> {
-  const model = await openFolder(folder, 'NF4', threads)
+  const { instructionPath } = engineInfo() // the widest in f32, as the peak is
+  const model = await openFolder(folder, 'NF4', threads, 'Selective', instructionPath)
   const { architecture } = model
   const config = lora(0.05)
   const adapter = await model.createAdapter(config)

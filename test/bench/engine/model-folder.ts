@@ -1,6 +1,7 @@
 /** The base as ours and the peers load it: Hugging Face's format, or a GGUF file. Without a tokenizer, since the peers load none here. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { instructionPathOf } from '../../../trainer-image/model/compute-dtype.ts'
 import { architectureOf } from '../../../trainer-image/model/config.ts'
 import { readGguf } from '../../../trainer-image/model/gguf.ts'
 import { ggufArchitecture, ggufTensors } from '../../../trainer-image/model/gguf-llama.ts'
@@ -20,12 +21,14 @@ export async function openFolder(
   type: Base,
   threads: number,
   activationCheckpointing: ActivationCheckpointing = 'Selective',
+  instructionPath = instructionPathOf('Auto'),
 ): Promise<Model> {
   const { architecture, tensors } = await (path.endsWith('.gguf') ? gguf : huggingFace)(path)
   return loadModel(architecture, tensors, {
     quantization: { type, blockSize: 64, doubleQuantization: true },
     threads,
     activationCheckpointing,
+    instructionPath,
   })
 }
 

@@ -33,6 +33,8 @@ export interface PrepareConfig {
     | undefined;
   /** What the preparation plans with; beyond it data goes to the volume. 0 means 2 GiB. */
   memoryBytes: number;
+  /** Absent: nothing is compared with evaluation sets. */
+  decontamination: Decontamination | undefined;
 }
 
 export interface Source {
@@ -89,6 +91,14 @@ export interface Deduplication {
   shingleWords: number;
 }
 
+/** Evaluation sets, of which nothing may be trained on. */
+export interface Decontamination {
+  /** All rows count, human-written or not, unless `keep` says otherwise; licences do not matter. */
+  sources: Source[];
+  /** Words of a run that a text must not share with an evaluation text. */
+  ngramWords: number;
+}
+
 export interface Split {
   /** 1 to 100. */
   trainPercent: number;
@@ -123,6 +133,8 @@ export interface DataCounts {
   validation: number;
   /** Of the duplicates, those whose kept text stands in another source. */
   crossSourceDuplicates: number;
+  /** Share a run of words with an evaluation text, or nearly repeat one. */
+  contaminated: number;
 }
 
 export interface SourceResult {
@@ -148,10 +160,18 @@ export interface PreparationResult {
 export interface PreparationProgress {
   /** "Reading", "Cleaning", "Deduplicating", "Splitting", "Writing". */
   stage: string;
+  /** The one that is read; empty when it is about all of them. */
   source: string;
+  /** Read while Reading and Cleaning, compared while Deduplicating, written afterwards. */
   rows: number;
-  /** 0 to 100. */
+  /** 0 to 100, of the whole preparation. */
   percent: number;
+  /** Of the sources' files: downloaded while Reading, read while Cleaning. Of those that are compressed, as they lie there. */
+  bytes: number;
+  /** Of all of them, as far as it is known; 0 when it is not. */
+  totalBytes: number;
+  /** Until the end at the pace of the stage; absent while it cannot be told. */
+  remainingSeconds?: number | undefined;
 }
 
 function createBasePrepareConfig(): PrepareConfig {
@@ -168,6 +188,7 @@ function createBasePrepareConfig(): PrepareConfig {
     specHash: "",
     reclaim: undefined,
     memoryBytes: 0,
+    decontamination: undefined,
   };
 }
 
@@ -208,6 +229,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     }
     if (message.memoryBytes !== 0) {
       writer.uint32(96).int64(message.memoryBytes);
+    }
+    if (message.decontamination !== undefined) {
+      Decontamination.encode(message.decontamination, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -321,6 +345,14 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
             message.memoryBytes = longToNumber(reader.int64());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.decontamination = Decontamination.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -359,6 +391,7 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
         : isSet(object.memory_bytes)
         ? globalThis.Number(object.memory_bytes)
         : 0,
+      decontamination: isSet(object.decontamination) ? Decontamination.fromJSON(object.decontamination) : undefined,
     };
   },
 
@@ -400,6 +433,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     if (message.memoryBytes !== 0) {
       obj.memoryBytes = Math.round(message.memoryBytes);
     }
+    if (message.decontamination !== undefined) {
+      obj.decontamination = Decontamination.toJSON(message.decontamination);
+    }
     return obj;
   },
 
@@ -430,6 +466,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
     message.memoryBytes = object.memoryBytes ?? 0;
+    message.decontamination = (object.decontamination !== undefined && object.decontamination !== null)
+      ? Decontamination.fromPartial(object.decontamination)
+      : undefined;
     return message;
   },
 };
@@ -1083,6 +1122,95 @@ export const Deduplication: MessageFns<Deduplication> = {
   },
 };
 
+function createBaseDecontamination(): Decontamination {
+  return { sources: [], ngramWords: 0 };
+}
+
+export const Decontamination: MessageFns<Decontamination> = {
+  encode(message: Decontamination, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sources) {
+      Source.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.ngramWords !== 0) {
+      writer.uint32(16).int32(message.ngramWords);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Decontamination {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecontamination();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sources.push(Source.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ngramWords = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Decontamination {
+    return {
+      sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => Source.fromJSON(e)) : [],
+      ngramWords: isSet(object.ngramWords)
+        ? globalThis.Number(object.ngramWords)
+        : isSet(object.ngram_words)
+        ? globalThis.Number(object.ngram_words)
+        : 0,
+    };
+  },
+
+  toJSON(message: Decontamination): unknown {
+    const obj: any = {};
+    if (message.sources?.length) {
+      obj.sources = message.sources.map((e) => Source.toJSON(e));
+    }
+    if (message.ngramWords !== 0) {
+      obj.ngramWords = Math.round(message.ngramWords);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Decontamination>, I>>(base?: I): Decontamination {
+    return Decontamination.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Decontamination>, I>>(object: I): Decontamination {
+    const message = createBaseDecontamination();
+    message.sources = object.sources?.map((e) => Source.fromPartial(e)) || [];
+    message.ngramWords = object.ngramWords ?? 0;
+    return message;
+  },
+};
+
 function createBaseSplit(): Split {
   return { trainPercent: 0, seed: 0 };
 }
@@ -1402,6 +1530,7 @@ function createBaseDataCounts(): DataCounts {
     train: 0,
     validation: 0,
     crossSourceDuplicates: 0,
+    contaminated: 0,
   };
 }
 
@@ -1436,6 +1565,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     }
     if (message.crossSourceDuplicates !== 0) {
       writer.uint32(80).int64(message.crossSourceDuplicates);
+    }
+    if (message.contaminated !== 0) {
+      writer.uint32(88).int64(message.contaminated);
     }
     return writer;
   },
@@ -1533,6 +1665,14 @@ export const DataCounts: MessageFns<DataCounts> = {
             message.crossSourceDuplicates = longToNumber(reader.int64());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.contaminated = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1585,6 +1725,7 @@ export const DataCounts: MessageFns<DataCounts> = {
         : isSet(object.cross_source_duplicates)
         ? globalThis.Number(object.cross_source_duplicates)
         : 0,
+      contaminated: isSet(object.contaminated) ? globalThis.Number(object.contaminated) : 0,
     };
   },
 
@@ -1620,6 +1761,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     if (message.crossSourceDuplicates !== 0) {
       obj.crossSourceDuplicates = Math.round(message.crossSourceDuplicates);
     }
+    if (message.contaminated !== 0) {
+      obj.contaminated = Math.round(message.contaminated);
+    }
     return obj;
   },
 
@@ -1638,6 +1782,7 @@ export const DataCounts: MessageFns<DataCounts> = {
     message.train = object.train ?? 0;
     message.validation = object.validation ?? 0;
     message.crossSourceDuplicates = object.crossSourceDuplicates ?? 0;
+    message.contaminated = object.contaminated ?? 0;
     return message;
   },
 };
@@ -1919,7 +2064,7 @@ export const PreparationResult: MessageFns<PreparationResult> = {
 };
 
 function createBasePreparationProgress(): PreparationProgress {
-  return { stage: "", source: "", rows: 0, percent: 0 };
+  return { stage: "", source: "", rows: 0, percent: 0, bytes: 0, totalBytes: 0, remainingSeconds: undefined };
 }
 
 export const PreparationProgress: MessageFns<PreparationProgress> = {
@@ -1935,6 +2080,15 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     }
     if (message.percent !== 0) {
       writer.uint32(33).double(message.percent);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(40).int64(message.bytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(48).int64(message.totalBytes);
+    }
+    if (message.remainingSeconds !== undefined) {
+      writer.uint32(57).double(message.remainingSeconds);
     }
     return writer;
   },
@@ -1984,6 +2138,30 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
             message.percent = reader.double();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.remainingSeconds = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2002,6 +2180,17 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
       source: isSet(object.source) ? globalThis.String(object.source) : "",
       rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
       percent: isSet(object.percent) ? globalThis.Number(object.percent) : 0,
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      totalBytes: isSet(object.totalBytes)
+        ? globalThis.Number(object.totalBytes)
+        : isSet(object.total_bytes)
+        ? globalThis.Number(object.total_bytes)
+        : 0,
+      remainingSeconds: isSet(object.remainingSeconds)
+        ? globalThis.Number(object.remainingSeconds)
+        : isSet(object.remaining_seconds)
+        ? globalThis.Number(object.remaining_seconds)
+        : undefined,
     };
   },
 
@@ -2019,6 +2208,15 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     if (message.percent !== 0) {
       obj.percent = floatToJson(message.percent);
     }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.totalBytes !== 0) {
+      obj.totalBytes = Math.round(message.totalBytes);
+    }
+    if (message.remainingSeconds !== undefined) {
+      obj.remainingSeconds = floatToJson(message.remainingSeconds);
+    }
     return obj;
   },
 
@@ -2031,6 +2229,9 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     message.source = object.source ?? "";
     message.rows = object.rows ?? 0;
     message.percent = object.percent ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.remainingSeconds = object.remainingSeconds ?? undefined;
     return message;
   },
 };

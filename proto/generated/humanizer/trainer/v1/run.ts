@@ -223,6 +223,22 @@ export interface EarlyStopping {
 export interface Logging {
   everySteps: number;
   tensorBoard: boolean;
+  /** Absent: no tracking server is told. */
+  weightsAndBiases: WeightsAndBiases | undefined;
+}
+
+/** A tracking server beside TensorBoard. Whatever it does, the run goes on. */
+export interface WeightsAndBiases {
+  baseUrl: string;
+  /** Empty: the key's default one. */
+  entity: string;
+  project: string;
+  /** "Online" or "Offline", which only writes the history into the run's folder. */
+  mode: string;
+  /** File with the key; it may appear later, or never. */
+  keyFile: string;
+  /** Whether texts leave too: samples.jsonl as a table, and report.html. */
+  samples: boolean;
 }
 
 export interface Progress {
@@ -329,7 +345,19 @@ export interface RunReport {
   /** Advice in words, such as "5.2 % of the text was dropped". */
   warnings: string[];
   /** Once the run has made its steps and is evaluated. */
-  diagnosis: Diagnosis | undefined;
+  diagnosis:
+    | Diagnosis
+    | undefined;
+  /** Once a tracking server was asked. */
+  tracking: Tracking | undefined;
+}
+
+/** How telling a tracking server goes. */
+export interface Tracking {
+  /** Page of the run; empty until the server knows it. */
+  url: string;
+  /** Why the server does not get the newest figures, at most 200 characters; empty while it does. */
+  problem: string;
 }
 
 function createBaseTrainConfig(): TrainConfig {
@@ -1488,7 +1516,7 @@ export const EarlyStopping: MessageFns<EarlyStopping> = {
 };
 
 function createBaseLogging(): Logging {
-  return { everySteps: 0, tensorBoard: false };
+  return { everySteps: 0, tensorBoard: false, weightsAndBiases: undefined };
 }
 
 export const Logging: MessageFns<Logging> = {
@@ -1498,6 +1526,9 @@ export const Logging: MessageFns<Logging> = {
     }
     if (message.tensorBoard !== false) {
       writer.uint32(16).bool(message.tensorBoard);
+    }
+    if (message.weightsAndBiases !== undefined) {
+      WeightsAndBiases.encode(message.weightsAndBiases, writer.uint32(26).fork()).join();
     }
     return writer;
   },
@@ -1531,6 +1562,14 @@ export const Logging: MessageFns<Logging> = {
             message.tensorBoard = reader.bool();
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.weightsAndBiases = WeightsAndBiases.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1555,6 +1594,11 @@ export const Logging: MessageFns<Logging> = {
         : isSet(object.tensor_board)
         ? globalThis.Boolean(object.tensor_board)
         : false,
+      weightsAndBiases: isSet(object.weightsAndBiases)
+        ? WeightsAndBiases.fromJSON(object.weightsAndBiases)
+        : isSet(object.weights_and_biases)
+        ? WeightsAndBiases.fromJSON(object.weights_and_biases)
+        : undefined,
     };
   },
 
@@ -1566,6 +1610,9 @@ export const Logging: MessageFns<Logging> = {
     if (message.tensorBoard !== false) {
       obj.tensorBoard = message.tensorBoard;
     }
+    if (message.weightsAndBiases !== undefined) {
+      obj.weightsAndBiases = WeightsAndBiases.toJSON(message.weightsAndBiases);
+    }
     return obj;
   },
 
@@ -1576,6 +1623,166 @@ export const Logging: MessageFns<Logging> = {
     const message = createBaseLogging();
     message.everySteps = object.everySteps ?? 0;
     message.tensorBoard = object.tensorBoard ?? false;
+    message.weightsAndBiases = (object.weightsAndBiases !== undefined && object.weightsAndBiases !== null)
+      ? WeightsAndBiases.fromPartial(object.weightsAndBiases)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseWeightsAndBiases(): WeightsAndBiases {
+  return { baseUrl: "", entity: "", project: "", mode: "", keyFile: "", samples: false };
+}
+
+export const WeightsAndBiases: MessageFns<WeightsAndBiases> = {
+  encode(message: WeightsAndBiases, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.baseUrl !== "") {
+      writer.uint32(10).string(message.baseUrl);
+    }
+    if (message.entity !== "") {
+      writer.uint32(18).string(message.entity);
+    }
+    if (message.project !== "") {
+      writer.uint32(26).string(message.project);
+    }
+    if (message.mode !== "") {
+      writer.uint32(34).string(message.mode);
+    }
+    if (message.keyFile !== "") {
+      writer.uint32(42).string(message.keyFile);
+    }
+    if (message.samples !== false) {
+      writer.uint32(48).bool(message.samples);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WeightsAndBiases {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWeightsAndBiases();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.baseUrl = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.entity = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.project = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.mode = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.keyFile = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.samples = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): WeightsAndBiases {
+    return {
+      baseUrl: isSet(object.baseUrl)
+        ? globalThis.String(object.baseUrl)
+        : isSet(object.base_url)
+        ? globalThis.String(object.base_url)
+        : "",
+      entity: isSet(object.entity) ? globalThis.String(object.entity) : "",
+      project: isSet(object.project) ? globalThis.String(object.project) : "",
+      mode: isSet(object.mode) ? globalThis.String(object.mode) : "",
+      keyFile: isSet(object.keyFile)
+        ? globalThis.String(object.keyFile)
+        : isSet(object.key_file)
+        ? globalThis.String(object.key_file)
+        : "",
+      samples: isSet(object.samples) ? globalThis.Boolean(object.samples) : false,
+    };
+  },
+
+  toJSON(message: WeightsAndBiases): unknown {
+    const obj: any = {};
+    if (message.baseUrl !== "") {
+      obj.baseUrl = message.baseUrl;
+    }
+    if (message.entity !== "") {
+      obj.entity = message.entity;
+    }
+    if (message.project !== "") {
+      obj.project = message.project;
+    }
+    if (message.mode !== "") {
+      obj.mode = message.mode;
+    }
+    if (message.keyFile !== "") {
+      obj.keyFile = message.keyFile;
+    }
+    if (message.samples !== false) {
+      obj.samples = message.samples;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<WeightsAndBiases>, I>>(base?: I): WeightsAndBiases {
+    return WeightsAndBiases.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WeightsAndBiases>, I>>(object: I): WeightsAndBiases {
+    const message = createBaseWeightsAndBiases();
+    message.baseUrl = object.baseUrl ?? "";
+    message.entity = object.entity ?? "";
+    message.project = object.project ?? "";
+    message.mode = object.mode ?? "";
+    message.keyFile = object.keyFile ?? "";
+    message.samples = object.samples ?? false;
     return message;
   },
 };
@@ -2654,6 +2861,7 @@ function createBaseRunReport(): RunReport {
     stoppedEarly: false,
     warnings: [],
     diagnosis: undefined,
+    tracking: undefined,
   };
 }
 
@@ -2688,6 +2896,9 @@ export const RunReport: MessageFns<RunReport> = {
     }
     if (message.diagnosis !== undefined) {
       Diagnosis.encode(message.diagnosis, writer.uint32(82).fork()).join();
+    }
+    if (message.tracking !== undefined) {
+      Tracking.encode(message.tracking, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -2785,6 +2996,14 @@ export const RunReport: MessageFns<RunReport> = {
             message.diagnosis = Diagnosis.decode(reader, reader.uint32());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.tracking = Tracking.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2819,6 +3038,7 @@ export const RunReport: MessageFns<RunReport> = {
         : false,
       warnings: globalThis.Array.isArray(object?.warnings) ? object.warnings.map((e: any) => globalThis.String(e)) : [],
       diagnosis: isSet(object.diagnosis) ? Diagnosis.fromJSON(object.diagnosis) : undefined,
+      tracking: isSet(object.tracking) ? Tracking.fromJSON(object.tracking) : undefined,
     };
   },
 
@@ -2854,6 +3074,9 @@ export const RunReport: MessageFns<RunReport> = {
     if (message.diagnosis !== undefined) {
       obj.diagnosis = Diagnosis.toJSON(message.diagnosis);
     }
+    if (message.tracking !== undefined) {
+      obj.tracking = Tracking.toJSON(message.tracking);
+    }
     return obj;
   },
 
@@ -2878,6 +3101,94 @@ export const RunReport: MessageFns<RunReport> = {
     message.diagnosis = (object.diagnosis !== undefined && object.diagnosis !== null)
       ? Diagnosis.fromPartial(object.diagnosis)
       : undefined;
+    message.tracking = (object.tracking !== undefined && object.tracking !== null)
+      ? Tracking.fromPartial(object.tracking)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseTracking(): Tracking {
+  return { url: "", problem: "" };
+}
+
+export const Tracking: MessageFns<Tracking> = {
+  encode(message: Tracking, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.problem !== "") {
+      writer.uint32(18).string(message.problem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Tracking {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTracking();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.problem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Tracking {
+    return {
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+      problem: isSet(object.problem) ? globalThis.String(object.problem) : "",
+    };
+  },
+
+  toJSON(message: Tracking): unknown {
+    const obj: any = {};
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    if (message.problem !== "") {
+      obj.problem = message.problem;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Tracking>, I>>(base?: I): Tracking {
+    return Tracking.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Tracking>, I>>(object: I): Tracking {
+    const message = createBaseTracking();
+    message.url = object.url ?? "";
+    message.problem = object.problem ?? "";
     return message;
   },
 };

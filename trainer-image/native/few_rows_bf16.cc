@@ -1,0 +1,245 @@
+// Four codes stand in 16 bits. A look-up in a register of 32 bf16 reads the lowest bits of each 16: shifted by 0, 4, 8
+// and 12 they give the second, first, fourth and third value of every four, so x is laid out in that order once.
+#include "few_rows_bf16.h"
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include "hand_off.h"
+#include "held_rows.h"
+#include "microkernel.h"
+
+namespace humanizer::HUMANIZER_ISA {
+
+FewRowsMatmul few_rows_matmul;
+
+namespace {
+
+using Bf16 = uint16_t;
+
+constexpr int64_t kAhead = 2048;  // bytes of W that are fetched before they are needed
+constexpr int64_t kRun = 64;      // values of one scale, 32 bytes of codes
+constexpr int64_t kChunk = 2 * kRun;
+
+__m512bh bits(__m512i x) { return reinterpret_cast<__m512bh>(x); }
+__m256bh bits(__m256i x) { return reinterpret_cast<__m256bh>(x); }
+__m512i load_bits(const Bf16* at) { return _mm512_loadu_si512(at); }
+__m256i load_half(const void* at) { return _mm256_loadu_si256(static_cast<const __m256i*>(at)); }
+
+void store_half(void* at, __m256i x) { _mm256_storeu_si256(static_cast<__m256i*>(at), x); }
+
+// The sixteen code values, twice.
+__m512i code_table(const float* code) {
+  const __m512 values = _mm512_loadu_ps(code);
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(values, values));
+}
+
+__m512i bf16_of(const float* from) {
+  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from)));
+}
+
+// x lies in chunks of kChunk columns, all rows of one chunk after those of the chunk before.
+struct Inputs {
+  Bf16* values;
+  int64_t rows, cols;
+  Bf16* at(int64_t row, int64_t column) const { return values + (column / kChunk * rows + row) * kChunk; }
+};
+
+// For nf4_sums: of each chunk, or of 64 columns that are left, the second of every four, the first, the fourth, the
+// third.
+void lay_out_for_codes(const Inputs& to, ConstRows x) {
+  alignas(64) Bf16 places[2][32];
+  for (int i = 0; i < 16; ++i) {
+    for (int half = 0; half < 2; ++half) {
+      places[half][i] = static_cast<Bf16>(4 * i + 2 * half + 1);
+      places[half][16 + i] = static_cast<Bf16>(4 * i + 2 * half);
+    }
+  }
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; c += kRun) {
+      const __m512i low = bf16_of(x.row(r) + c), high = bf16_of(x.row(r) + c + 32);
+      const int64_t step = c / kChunk * kChunk + kChunk <= x.cols ? 32 : 16;
+      Bf16* at = to.at(r, c) + c % kChunk / 4;
+      for (int64_t half = 0; half < 2; ++half) {
+        const __m512i both = _mm512_permutex2var_epi16(low, load_bits(places[half]), high);
+        store_half(at + 2 * half * step, _mm512_castsi512_si256(both));
+        store_half(at + (2 * half + 1) * step, _mm512_extracti64x4_epi64(both, 1));
+      }
+    }
+  }
+}
+
+// For bf16_sums: as it is, zeros up to whole registers.
+void lay_out_in_order(const Inputs& to, ConstRows x) {
+#pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
+  for (int64_t r = 0; r < x.rows; ++r) {
+    for (int64_t c = 0; c < x.cols; c += 32) {
+      const int64_t left = x.cols - c;
+      const auto mask = [&](int64_t from) {
+        return static_cast<__mmask16>(left >= from + 16 ? 0xffff : left <= from ? 0 : (1u << (left - from)) - 1);
+      };
+      const float* from = x.row(r) + c;
+      const __m512 low = _mm512_maskz_loadu_ps(mask(0), from), high = _mm512_maskz_loadu_ps(mask(16), from + 16);
+      _mm512_storeu_si512(to.at(r, c) + c % kChunk, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+    }
+  }
+}
+
+void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at) + kAhead, _MM_HINT_T0); }
+
+// sums[r] = w . x[row + r] for kX rows of x. scale: of each run of w.
+template <int kX>
+__attribute__((noinline)) void nf4_sums(float sums[kX], const uint8_t* codes, const float* scale, __m512i table,
+                                        const Inputs& x, int64_t row) {
+  __m512 sum[kX];
+#pragma GCC unroll 8
+  for (int r = 0; r < kX; ++r) sum[r] = _mm512_setzero_ps();
+  const Bf16* in = x.at(row, 0);
+  int64_t c = 0;
+  for (; c + kChunk <= x.cols; c += kChunk, codes += kChunk / 2, scale += 2, in += x.rows * kChunk) {
+    prefetch(codes);
+    const __m512i four = _mm512_loadu_si512(codes);
+    const __m512 scales = _mm512_mask_broadcastss_ps(_mm512_set1_ps(scale[0]), 0xff00, _mm_load_ss(scale + 1));
+    const __m512bh w0 = bits(_mm512_permutexvar_epi16(four, table));
+    const __m512bh w1 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 4), table));
+    const __m512bh w2 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 8), table));
+    const __m512bh w3 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 12), table));
+#pragma GCC unroll 8
+    for (int r = 0; r < kX; ++r) {
+      __m512 part = _mm512_dpbf16_ps(_mm512_setzero_ps(), w0, bits(load_bits(in + r * kChunk)));
+      part = _mm512_dpbf16_ps(part, w1, bits(load_bits(in + r * kChunk + 32)));
+      part = _mm512_dpbf16_ps(part, w2, bits(load_bits(in + r * kChunk + 64)));
+      part = _mm512_dpbf16_ps(part, w3, bits(load_bits(in + r * kChunk + 96)));
+      sum[r] = _mm512_fmadd_ps(part, scales, sum[r]);
+    }
+  }
+  if (c < x.cols) {
+    const __m256i four = load_half(codes), half_table = _mm512_castsi512_si256(table);
+    const __m512 scales = _mm512_set1_ps(scale[0]);
+    const __m256bh w0 = bits(_mm256_permutexvar_epi16(four, half_table));
+    const __m256bh w1 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 4), half_table));
+    const __m256bh w2 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 8), half_table));
+    const __m256bh w3 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 12), half_table));
+#pragma GCC unroll 8
+    for (int r = 0; r < kX; ++r) {
+      __m256 part = _mm256_dpbf16_ps(_mm256_setzero_ps(), w0, bits(load_half(in + r * kChunk)));
+      part = _mm256_dpbf16_ps(part, w1, bits(load_half(in + r * kChunk + 16)));
+      part = _mm256_dpbf16_ps(part, w2, bits(load_half(in + r * kChunk + 32)));
+      part = _mm256_dpbf16_ps(part, w3, bits(load_half(in + r * kChunk + 48)));
+      sum[r] = _mm512_fmadd_ps(_mm512_zextps256_ps512(part), scales, sum[r]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kX; ++r) sums[r] = _mm512_reduce_add_ps(sum[r]);
+}
+
+// The same of w in bf16.
+template <int kX>
+__attribute__((noinline)) void bf16_sums(float sums[kX], const Bf16* w, const Inputs& x, int64_t row) {
+  __m512 sum[kX];
+#pragma GCC unroll 8
+  for (int r = 0; r < kX; ++r) sum[r] = _mm512_setzero_ps();
+  const Bf16* in = x.at(row, 0);
+  for (int64_t c = 0; c < x.cols; c += 32) {
+    const int64_t left = x.cols - c;
+    const __mmask32 mask = left >= 32 ? 0xffffffffu : (1u << left) - 1;
+    prefetch(w + c);
+    const __m512bh values = bits(_mm512_maskz_loadu_epi16(mask, w + c));
+#pragma GCC unroll 8
+    for (int r = 0; r < kX; ++r) sum[r] = _mm512_dpbf16_ps(sum[r], values, bits(load_bits(in + r * kChunk)));
+    in += c % kChunk == kChunk - 32 ? (x.rows - 1) * kChunk + 32 : 32;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kX; ++r) sums[r] = _mm512_reduce_add_ps(sum[r]);
+}
+
+bool by_codes(const HeldMatrix& w) { return w.nf4.codes && w.nf4.block % kRun == 0 && w.cols % kRun == 0; }
+bool in_order(const HeldMatrix& w) { return !w.nf4.codes && w.format == Format::kBF16; }
+
+// Rows [begin, begin + rows) of one part. y: its columns.
+struct Product {
+  Rows y;
+  const HeldMatrix& w;
+  const Inputs& x;
+  float beta;
+  const float* scale;  // of the runs of W's rows from `first` on
+  int64_t first;
+  __m512i table;
+
+  template <int kX>
+  void block(int64_t begin, int64_t end, int64_t row) const {
+    for (int64_t o = begin; o < end; ++o) {
+      float sums[kX];
+      if (w.nf4.codes) {
+        nf4_sums<kX>(sums, w.nf4.codes + o * w.cols / 2, scale + (o - first) * (w.cols / kRun), table, x, row);
+      } else {
+        bf16_sums<kX>(sums, reinterpret_cast<const Bf16*>(w.stored) + o * w.cols, x, row);
+      }
+      for (int r = 0; r < kX; ++r) {
+        float& out = y.row(row + r)[o];
+        out = sums[r] + (beta == 0 ? 0.0f : out);
+      }
+    }
+  }
+
+  // All rows of x with the rows [begin, end) of W, which lie in the nearest cache after the first eight.
+  void all_rows(int64_t begin, int64_t end) const {
+    int64_t row = 0;
+    for (; row + 8 <= y.rows; row += 8) block<8>(begin, end, row);
+    for (; row + 4 <= y.rows; row += 4) block<4>(begin, end, row);
+    for (; row + 2 <= y.rows; row += 2) block<2>(begin, end, row);
+    for (; row < y.rows; ++row) block<1>(begin, end, row);
+  }
+};
+
+// scale[k]: that of the k-th run of W's rows from `begin` on, which begin with a block.
+void run_scales(float* scale, const Nf4Tensor& t, int64_t begin, int64_t values) {
+  const int64_t runs = values / kRun, runs_of_block = t.block / kRun;
+  nf4_absmax(scale, t, begin / t.block, (runs + runs_of_block - 1) / runs_of_block);
+  if (runs_of_block == 1) return;
+  for (int64_t k = runs; k-- > 0;) scale[k] = scale[k / runs_of_block];
+}
+
+}  // namespace
+
+void few_rows_bf16(Rows y, ConstRows x, const HeldMatrix* parts, int64_t count, float beta, float* scratch) {
+  auto* aligned = reinterpret_cast<Bf16*>(scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4);
+  const Inputs for_codes{aligned, x.rows, x.cols};
+  const Inputs ordered{aligned + x.rows * round_up(x.cols, kChunk), x.rows, x.cols};
+  float* of_threads = scratch + few_rows_bf16_scratch(x.rows, x.cols);
+  bool any_codes = false, any_ordered = false;
+  int64_t largest = 0;
+  for (int64_t p = 0; p < count; ++p) {
+    any_codes = any_codes || by_codes(parts[p]);
+    any_ordered = any_ordered || in_order(parts[p]);
+    const int64_t tile = few_rows_tile(parts[p]);
+    largest = largest > tile ? largest : tile;
+  }
+  if (any_codes) lay_out_for_codes(for_codes, x);
+  if (any_ordered) lay_out_in_order(ordered, x);
+#pragma omp parallel
+  {
+    float* scale = of_threads + omp_get_thread_num() * largest * x.cols;
+    for (int64_t p = 0, column = 0; p < count; column += parts[p].rows, ++p) {
+      const HeldMatrix& w = parts[p];
+      if (!by_codes(w) && !in_order(w)) continue;
+      const Inputs& inputs = by_codes(w) ? for_codes : ordered;
+      const int64_t tile = few_rows_tile(w);
+      const __m512i table = w.nf4.codes ? code_table(w.nf4.code) : _mm512_setzero_si512();
+#pragma omp for schedule(static) nowait
+      for (int64_t begin = 0; begin < w.rows; begin += tile) {
+        const int64_t end = begin + tile < w.rows ? begin + tile : w.rows;
+        if (w.nf4.codes) run_scales(scale, w.nf4, begin * w.cols, (end - begin) * w.cols);
+        const Product product{columns(y, column, w.rows), w, inputs, beta, scale, begin, table};
+        product.all_rows(begin, end);
+      }
+    }
+  }
+  for (int64_t p = 0, column = 0; p < count; column += parts[p].rows, ++p) {
+    if (by_codes(parts[p]) || in_order(parts[p])) continue;
+    few_rows_matmul(columns(y, column, parts[p].rows), x, parts[p], beta, of_threads);
+  }
+}
+
+}  // namespace humanizer::HUMANIZER_ISA
