@@ -73,6 +73,22 @@ test('a merge that fails once is made again, one that cannot be made refuses the
   assert.equal(status?.active?.digest, b)
 })
 
+test('a release moves to vLLM beside the pods that compute themselves', async () => {
+  await scene.apply({ source })
+  await scene.untilReady('True/Serving')
+  const vllm = { image: 'vllm/vllm-openai:v0.11.0', args: ['--quantization=bitsandbytes'] }
+  await scene.apply({ source, serving: { port: 8000, engine: 'VLLM', vllm: vllm as never } })
+  await scene.untilReady('True/Serving', { limitSeconds: 40 })
+  await until('the old Deployment is gone', async () => (await scene.deployments()).length === 1)
+  const [deployment] = await scene.deployments()
+  const { template } = deployment!['spec'] as {
+    template: { spec: { containers: { name: string; args: string[] }[] } }
+  }
+  const [own, beside] = template.spec.containers
+  assert.deepEqual([own?.name, beside?.name], ['humanizer', 'vllm'])
+  assert.match(beside?.args.join(' ') ?? '', /--max-lora-rank 64 .*--quantization=bitsandbytes$/)
+})
+
 test('deleting a release in the middle of a merge leaves no Job and no pod', async () => {
   ends = () => ({ kind: 'run' })
   await scene.apply({ source, form: 'Merged' })
