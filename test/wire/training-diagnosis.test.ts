@@ -114,6 +114,8 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked
     const claim = await makeClaim(
       (config) => ({
         ...config,
+        // What becomes of a run is to be the same on every processor.
+        quantization: { ...config.quantization!, computeDtype: 'Float32' },
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
         evaluation: { ...config.evaluation!, samples: 16, ...evaluation },
