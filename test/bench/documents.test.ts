@@ -21,7 +21,7 @@ const commands = blocksOf(document).flatMap((block) => block.split('\n'))
 const typed: Readonly<Record<string, readonly string[]>> = {
   'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
 }
-const measuring = ['make bench SUITE=engine', 'make bench SUITE=ablation']
+const measuring = ['make bench SUITE=engine', 'make bench SUITE=ablation', 'make bench SUITE=release']
 
 test('every command of docs/benchmarks.md is known here', () => {
   assert.deepEqual(commands.toSorted(), [...measuring, ...Object.keys(typed)].toSorted())

@@ -115,7 +115,7 @@ test('a canary set that cannot be read is broken, like any other byte of the ada
   await refused(adapter, grpc.DATA_LOSS, /the canary set in the manifest of .* cannot be read/)
 })
 
-test('the untouched base must compute what any adapter on the claim says of it', async () => {
+test('the untouched base is refused when no adapter on the claim agrees with it, and served when one does', async () => {
   await pod.deactivate(++generation)
   const lying = (canary: Canary) => ({
     ...canary,
@@ -134,6 +134,10 @@ test('the untouched base must compute what any adapter on the claim says of it',
       return true
     })
     assert.equal((await its.say('The')).digest, adapter.digest)
+    const honest = await elsewhere.checkpoint('honest', 24, { canary: measuredOn(elsewhere.model) })
+    await its.activate(desired(4, honest))
+    await its.deactivate(5)
+    assert.equal((await its.say('The')).digest, 'base')
   } finally {
     await its.stop('SIGKILL')
     await elsewhere.remove()

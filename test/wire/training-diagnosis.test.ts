@@ -114,8 +114,7 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked
     const claim = await makeClaim(
       (config) => ({
         ...config,
-        // What becomes of a run is to be the same on every processor.
-        quantization: { ...config.quantization!, computeDtype: 'Float32' },
+        quantization: { ...config.quantization!, computeDtype: 'Float32' }, // the same run on every processor
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
         evaluation: { ...config.evaluation!, samples: 16, ...evaluation },

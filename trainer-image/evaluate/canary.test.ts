@@ -79,7 +79,7 @@ test('the set is of the shortest texts with an answer worth measuring, within it
       ['short', '20 tokens'],
       ['mid', '180 tokens'],
     ],
-    'the third would be beyond 512 tokens',
+    'two, and no more than 320 tokens',
   )
   assert.deepEqual(
     chooseCanary([example('only', 4000, 100)], String).map(({ id }) => id),

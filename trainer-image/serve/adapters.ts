@@ -173,7 +173,7 @@ async function loadAdapter(dataDir: string, digest: string, base: ServingBase, l
 }
 
 /** The losses of the set must be those that were sealed; of the untouched base where there is no adapter. */
-export async function proveCanary(
+async function proveCanary(
   { model, arithmetic }: ServingBase,
   adapter: Adapter | undefined,
   canary: Canary,
@@ -187,25 +187,44 @@ export async function proveCanary(
   throw new CallRefused(status.FAILED_PRECONDITION, found ? `${found}; ${base}` : `the base, ${ofBase}`)
 }
 
-/** The canary set of any adapter of this base on the claim: what the untouched base must measure. */
-export async function canaryOfBase(
-  dataDir: string,
-  { digest, quantization }: AdapterBase,
-): Promise<Canary | undefined> {
+/** Sets that the base is held against. */
+const mostSets = 3
+
+/**
+ * One token of the untouched base, and the canary sets of adapters of this base on the claim: it is refused when it agrees with none of
+ * them, so that one bad set does not take away what everything can go back to.
+ */
+export async function proveBase(dataDir: string, base: ServingBase): Promise<void> {
+  await prove(base.model, undefined, base.probe)
+  let refusal: CallRefused | undefined
+  for (const canary of await canariesOf(dataDir, base.identity)) {
+    try {
+      return await proveCanary(base, undefined, canary)
+    } catch (error) {
+      if (!(error instanceof CallRefused)) throw error
+      refusal = error
+    }
+  }
+  if (refusal) throw refusal
+}
+
+async function canariesOf(dataDir: string, { digest, quantization }: AdapterBase): Promise<Canary[]> {
+  const found: Canary[] = []
   const names = await readdir(join(dataDir, 'adapters')).catch(() => [])
   for (const name of names.filter((each) => !isTemporary(each)).sort()) {
+    if (found.length === mostSets) break
     const folder = join(dataDir, 'adapters', name)
     try {
       const manifest = await readManifest(folder)
       const base = manifest && baseOf(manifest, folder)
       if (base?.digest !== digest || describe(base.quantization) !== describe(quantization)) continue
       const canary = readCanary(manifest?.canary, folder)
-      if (canary) return canary
+      if (canary) found.push(canary)
     } catch (error) {
       if (!(error instanceof SealBroken)) throw error // a damaged folder is for who loads it to refuse
     }
   }
-  return undefined
+  return found
 }
 
 /** One token through the whole model: every logit must be finite. */
