@@ -14,7 +14,8 @@ import { type ToolOptions, tools } from './job/tools.ts'
  */
 
 const usage = `usage: main.ts <prepare|fetch|train|merge|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
-       main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]`
+       main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]
+       main.ts push --to HOST/REPOSITORY [--folder DIR] [--auth DOCKERCONFIGJSON] [--plain-http]`
 
 async function readConfiguration(path: string): Promise<unknown> {
   try {
@@ -55,6 +56,10 @@ async function main(): Promise<number> {
       base: { type: 'string' },
       adapter: { type: 'string' },
       output: { type: 'string' },
+      folder: { type: 'string' },
+      to: { type: 'string' },
+      auth: { type: 'string' },
+      'plain-http': { type: 'boolean' },
     },
   })
   const name = positionals[0] ?? ''

@@ -14,6 +14,8 @@ export const ReleaseReason = {
   Switching: 'Switching',
   /** A rollback drill is under way: what served before answers for a moment, and what is asked for comes back. */
   Drilling: 'Drilling',
+  /** spec.form is Merged: a Job writes the candidate into its base's weights; status.merge has the attempt. */
+  Merging: 'Merging',
   /** The candidate answers a share of the requests, by a step of spec.strategy. */
   Stepping: 'Stepping',
   /** Serving pods are being started or replaced. */
@@ -56,6 +58,8 @@ export const ReleaseReason = {
   PodInvalid: 'PodInvalid',
   /** Measured and bad: an enforced gate refused the candidate. */
   GateFailed: 'GateFailed',
+  /** The candidate cannot be written into its base's weights, or what came of it computes something else. */
+  MergeFailed: 'MergeFailed',
   /** spec.review.rejectedDigest is the candidate's. */
   Rejected: 'Rejected',
   /** Nobody approved or rejected the candidate within spec.review.deadlineSeconds. */

@@ -59,7 +59,7 @@ export function prepareConfig(
     trust: { publicKey: publicKeyPem, port: trainerPort },
     attempt,
     sources: spec.sources.map(sourceOf),
-    cleaning: spec.cleaning,
+    cleaning: { ...spec.cleaning, languages: spec.cleaning.languages ?? [] },
     deduplication: { ...spec.deduplication, nearThreshold: Number(spec.deduplication.nearThreshold) },
     split: spec.split,
     format: spec.format,

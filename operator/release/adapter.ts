@@ -43,9 +43,9 @@ export type Verdict = NonNullable<Status['verdict']>
 /** Digest of the untouched base, in status and on the wire. */
 export const baseDigest = ''
 
-/** Whether switching from one to the other changes nothing. The base of two models is two things. */
+/** Whether switching from one to the other changes nothing. The base of two models is two things, and so are two forms of an adapter. */
 export function sameAdapter(a: Adapter | undefined, b: Adapter | undefined): boolean {
-  if (!a || !b || a.digest !== b.digest) return false
+  if (!a || !b || a.digest !== b.digest || a.form !== b.form) return false
   return a.digest !== baseDigest || a.model?.digest === b.model?.digest
 }
 
@@ -80,8 +80,9 @@ export function asProposed({
 }
 
 /** How people read an adapter in a sentence. */
-export function nameOf({ name, digest }: Adapter): string {
-  return digest === baseDigest || name === digest ? name : `${name} (${digest.slice(0, 19)}…)`
+export function nameOf({ name, digest, form }: Adapter): string {
+  const merged = form === 'Merged' ? ', merged' : ''
+  return digest === baseDigest || name === digest ? `${name}${merged}` : `${name} (${digest.slice(0, 19)}…${merged})`
 }
 
 /** Name of the Service, and of the release in /v1/models unless the spec gives another. */

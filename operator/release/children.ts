@@ -1,6 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { Cluster, KubeObject, ObjectRef } from '../kube/cluster.ts'
 import { Conflict, Forbidden, Invalid } from '../kube/errors.ts'
+import type { Refusal as JobRefusal } from '../workload/children.ts'
 import { isOwnedBy } from '../workload/names.ts'
 import type { Release } from './adapter.ts'
 import type { Summary } from './decide.ts'
@@ -77,4 +78,12 @@ async function refusalOf({ kind, metadata }: KubeObject, write: () => Promise<un
 export function nameConflict({ kind, metadata }: KubeObject): Refusal {
   const message = `${kind} ${metadata.name} exists and is not of this release; expected it not to exist`
   return { summary: { state: 'reconciling', reason: ReleaseReason.NameConflict, message }, seconds: refusedSeconds }
+}
+
+/** The same words for a Job that could not be made; it is only made in the ways of workload/children.ts. */
+export function jobRefused(refusal: JobRefusal): Refusal {
+  const { message } = refusal
+  const reason = refusal.reason as ReleaseReason
+  if (refusal.kind === 'stall') return { summary: { state: 'stalled', reason, message } }
+  return { summary: { state: 'reconciling', reason, message }, seconds: refusal.seconds }
 }

@@ -3,9 +3,12 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { ChildKind, Controller } from '../controller/controller.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import type { Trust } from '../trust/trust.ts'
+import { makeChildren } from '../workload/children.ts'
 import { ownerOf } from '../workload/names.ts'
+import { reclaimWithSweep } from '../workload/reclaim.ts'
 import { modelNameOf } from './adapter.ts'
-import { applyChildren, retireChildren } from './children.ts'
+import { applyChildren, jobRefused, retireChildren } from './children.ts'
+import { mergeChildren } from './merge-job.ts'
 import { observe } from './observe.ts'
 import { baseName, createPodCaller, type PodAddress, type PodCaller } from './pod-caller.ts'
 import { whileAsking } from './probes.ts'
@@ -18,6 +21,7 @@ const children: readonly ChildKind[] = [
   { apiVersion: 'v1', kind: 'Service', plural: 'services', ownerLabel },
   { apiVersion: 'v1', kind: 'ConfigMap', plural: 'configmaps', ownerLabel },
   { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', plural: 'networkpolicies', ownerLabel },
+  { apiVersion: 'batch/v1', kind: 'Job', plural: 'jobs', ownerLabel },
   { apiVersion: 'v1', kind: 'Pod', plural: 'pods', ownerLabel },
 ]
 
@@ -57,7 +61,7 @@ export function releaseController(
 function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: PodCaller): Effects {
   return {
     settings,
-    observe: (release, asked) => observe(release, cluster, caller, asked, new Date()),
+    observe: (release, asked, now) => observe(release, cluster, caller, asked, now),
     writeStatus: (release, status) => cluster.writeStatus(release, status),
     apply: (release, objects) => applyChildren(cluster, release, objects),
     activate(release, pods, desired, underLoad) {
@@ -67,6 +71,12 @@ function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: Pod
       const { port } = release.spec.serving
       const ask = (pod: PodAddress) => caller.ask(pod, port, modelNameOf(release))
       return whileAsking(addressed(underLoad), ask, desired.digest || baseName, switching)
+    },
+    async merge(release, adapter, attempt, claim) {
+      const reclaim = await reclaimWithSweep(cluster, release as AdapterRelease)
+      const children = mergeChildren(release, adapter, attempt, claim, settings, reclaim)
+      const refusal = await makeChildren(cluster, release, children)
+      return refusal && jobRefused(refusal)
     },
     retire: (release, objects) => retireChildren(cluster, release, objects),
     event: (release, type, reason, message) => cluster.event(release, type, reason, message),

@@ -1,10 +1,13 @@
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
-import { sharingOf } from '../workload/claim.ts'
+import { type ClaimState, sharingOf } from '../workload/claim.ts'
+import type { ClaimUse } from '../workload/pod.ts'
 import { type Adapter, desiredOf, isDrilling, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
 import { drillInterrupted, drillStart, drillStep } from './drill.ts'
+import { inForm } from './form.ts'
 import { goingBack } from './going-back.ts'
+import { type MergeStep, mergeStep } from './merging.ts'
 import { callKey, type Observed, type ServingPod } from './observed.ts'
 import { obstacle } from './obstacle.ts'
 import { pinning } from './pins.ts'
@@ -37,6 +40,8 @@ import { watchLeft, watchSeconds } from './watch.ts'
  */
 export type Decision =
   | { readonly kind: 'transition'; readonly transition: Transition }
+  /** The Job that writes a candidate into weights. */
+  | { readonly kind: 'merge'; readonly adapter: Adapter; readonly attempt: number; readonly claim: ClaimUse }
   | { readonly kind: 'apply'; readonly objects: readonly KubeObject[] }
   /** underLoad: these pods are asked all the while. */
   | {
@@ -48,6 +53,9 @@ export type Decision =
   | { readonly kind: 'retire'; readonly objects: readonly KubeObject[] }
   /** Nothing to do now. state and reason become Ready, Reconciling and Stalled; seconds: look again, at the latest. */
   | { readonly kind: 'rest'; readonly summary: Summary; readonly seconds?: number }
+
+/** A merge that is under way. */
+type Awaited = Extract<MergeStep, { kind: 'wait' }>
 
 export interface Summary {
   readonly state: 'ready' | 'reconciling' | 'stalled'
@@ -64,17 +72,23 @@ export function decide(release: Release, observed: Observed, settings: ServingSe
 
 function next(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
-  const resolution = resolveSource(release, observed.sources)
+  const resolution = inForm(release, resolveSource(release, observed.sources))
   const transition = nextTransition(release, status, resolution, observed, settings, now)
   if (transition) return { kind: 'transition', transition }
+  const merge = mergeStep(release, observed, now)
+  if (merge?.kind === 'merge') {
+    const use = claimUse(release, observed.claim)
+    return 'kind' in use ? use : { ...merge, claim: use }
+  }
+  if (merge && merge.kind !== 'wait') return merge
 
   const desired = desiredOf(status)
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, observed.sources, now) }
+    return { kind: 'rest', ...standing(release, resolution, observed.sources, merge, now) }
   }
-  return serve(release, desired, resolution, observed, settings, now)
+  return serve(release, desired, resolution, observed, merge, settings, now)
 }
 
 /** A step that needs nothing but a new status. */
@@ -114,32 +128,20 @@ function serve(
   desired: Adapter,
   resolution: Resolution,
   { children, claim, pods, asked, sources }: Observed,
+  merge: Awaited | undefined,
   settings: ServingSettings,
   now: Date,
 ): Decision {
   const status = release.status ?? {}
-  const claimName = release.spec.storage.claimName
-  if (!claim)
-    return rest(
-      'reconciling',
-      ReleaseReason.ClaimNotFound,
-      `spec.storage.claimName: claim ${claimName} does not exist`,
-      60,
-    )
-  const sharing = sharingOf(claim)
-  if (sharing === 'onePod')
-    return rest(
-      'stalled',
-      ReleaseReason.StorageNotShared,
-      `claim ${claimName} is ${claim.accessModes.join(', ')}; expected ReadWriteMany or ReadWriteOnce`,
-    )
+  const use = claimUse(release, claim)
+  if ('kind' in use) return use
 
   const target = deploymentName(release, desired, settings.trainerImage)
   const wanted = servingObjects(release, {
     deployment: target,
     adapter: desired,
     serviceTo: status.deployment ?? target,
-    claim: { name: claim.name, singleNode: sharing === 'oneNode' },
+    claim: use,
     settings,
   })
   const stale = wanted.filter((object) => !upToDate(object, find(children, object.kind, object.metadata.name)))
@@ -186,11 +188,24 @@ function serve(
     return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, sources, now)
+  const { summary, seconds } = standing(release, resolution, sources, merge, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
   return { kind: 'rest', summary, ...(Number.isFinite(soonest) && { seconds: soonest }) }
+}
+
+/** How pods mount the claim, or why they cannot. */
+function claimUse({ spec }: Release, claim: ClaimState | undefined): ClaimUse | Extract<Decision, { kind: 'rest' }> {
+  const { claimName } = spec.storage
+  if (!claim) {
+    const message = `spec.storage.claimName: claim ${claimName} does not exist`
+    return rest('reconciling', ReleaseReason.ClaimNotFound, message, 60)
+  }
+  const sharing = sharingOf(claim)
+  if (sharing !== 'onePod') return { name: claim.name, singleNode: sharing === 'oneNode' }
+  const message = `claim ${claimName} is ${claim.accessModes.join(', ')}; expected ReadWriteMany or ReadWriteOnce`
+  return rest('stalled', ReleaseReason.StorageNotShared, message)
 }
 
 /** A pod that did not answer is asked again after this time. */
@@ -204,8 +219,14 @@ interface Standing {
 }
 
 /** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
-function standing(release: Release, resolution: Resolution, { runs }: Sources, now: Date): Standing {
-  const stands = standingOf(release, resolution, now)
+function standing(
+  release: Release,
+  resolution: Resolution,
+  { runs }: Sources,
+  merge: Awaited | undefined,
+  now: Date,
+): Standing {
+  const stands = standingOf(release, resolution, merge, now)
   const { run } = release.spec.source
   if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
   const { summary } = stands
@@ -214,9 +235,11 @@ function standing(release: Release, resolution: Resolution, { runs }: Sources, n
 }
 
 /** What serves is right, or why what spec.source asks for does not serve. */
-function standingOf(release: Release, resolution: Resolution, now: Date): Standing {
+function standingOf(release: Release, resolution: Resolution, merge: Awaited | undefined, now: Date): Standing {
   const { active, candidate, verdict } = release.status ?? {}
   const serving = active ? `; ${nameOf(active)} serves` : ''
+  if (merge)
+    return { summary: { ...merge.summary, message: `${merge.summary.message}${serving}` }, seconds: merge.seconds }
   if (resolution.kind !== 'resolved') {
     const state = resolution.kind === 'waiting' ? 'reconciling' : 'stalled'
     return { summary: { state, reason: resolution.reason, message: `${resolution.message}${serving}` } }
@@ -250,7 +273,12 @@ function standingOf(release: Release, resolution: Resolution, now: Date): Standi
   }
 }
 
-function rest(state: Summary['state'], reason: ReleaseReason, message: string, seconds?: number): Decision {
+function rest(
+  state: Summary['state'],
+  reason: ReleaseReason,
+  message: string,
+  seconds?: number,
+): Extract<Decision, { kind: 'rest' }> {
   return { kind: 'rest', summary: { state, reason, message }, ...(seconds !== undefined && { seconds }) }
 }
 

@@ -1,10 +1,13 @@
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
+import { attemptState, type Job } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
-import { childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
+import { attemptLabel, childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
+import type { Pod as JobPod } from '../workload/pod-state.ts'
 import type { Release } from './adapter.ts'
 import { ownWords } from './heard.ts'
+import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
 import { type Pod, troubleOf } from './pod-trouble.ts'
@@ -31,12 +34,16 @@ export async function observe(
 ): Promise<Observed> {
   const { namespace, uid: ownerUid } = ownerOf(release)
   const selector = childSelector(ownerOf(release))
-  const [sources, claim, pods, ...children] = await Promise.all([
+  const merge = currentMerge(release)
+  const [sources, claim, [pods, jobPods], jobs, ...children] = await Promise.all([
     observeSources(release, cluster, namespace),
     observeClaim(cluster, namespace, release.spec.storage.claimName),
-    cluster
-      .list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector)
-      .then((pods) => Promise.all(pods.map((pod) => observePod(pod, release, caller, asked, now)))),
+    cluster.list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector).then(async (all) => {
+      const serving = all.filter(({ metadata }) => metadata.labels?.[attemptLabel] === undefined)
+      const seen = await Promise.all(serving.map((pod) => observePod(pod, release, caller, asked, now)))
+      return [seen, all.filter((pod) => !serving.includes(pod))] as const
+    }),
+    merge ? cluster.list<Job>({ apiVersion: 'batch/v1', kind: 'Job' }, namespace, selector) : [],
     ...childKinds.map((kind) => cluster.list(kind, namespace, selector)),
   ])
   return {
@@ -44,6 +51,8 @@ export async function observe(
     claim,
     children: children.flat().filter((child) => isOwnedBy(child, ownerUid) && !child.metadata.deletionTimestamp),
     pods,
+    merge: merge ? attemptState({ ...merge, ownerUid }, jobs, jobPods as JobPod[], now) : { kind: 'absent' },
+    jobs: jobs.filter(({ metadata }) => !metadata.deletionTimestamp),
     asked,
   }
 }

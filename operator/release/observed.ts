@@ -1,5 +1,6 @@
 import type { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { KubeObject } from '../kube/cluster.ts'
+import type { AttemptState } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
 import type { Probes } from './probes.ts'
 import type { Sources } from './source.ts'
@@ -33,6 +34,10 @@ export interface Observed {
   /** This release's Deployments, ConfigMaps, Service and NetworkPolicy. */
   readonly children: readonly KubeObject[]
   readonly pods: readonly ServingPod[]
+  /** Where the attempt that status.merge speaks of stands. */
+  readonly merge: AttemptState
+  /** This release's Jobs that are not being deleted; not read before the first merge. */
+  readonly jobs: readonly KubeObject[]
   readonly asked: Asked
 }
 

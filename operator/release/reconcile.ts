@@ -3,7 +3,8 @@ import type { AdapterRelease, AdapterReleaseStatus } from '../api/generated/adap
 import { type Outcome, settled, waiting } from '../controller/outcome.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { findCondition } from '../kube/conditions.ts'
-import type { Release, Status } from './adapter.ts'
+import type { ClaimUse } from '../workload/pod.ts'
+import type { Adapter, Release, Status } from './adapter.ts'
 import type { Refusal } from './children.ts'
 import { decide } from './decide.ts'
 import { type Asked, callKey, type Observed, type ServingPod } from './observed.ts'
@@ -15,7 +16,7 @@ import { expanded, stored } from './stored.ts'
 /** What a reconcile may do. Each is idempotent; any may throw, and the next reconcile starts from what was written. */
 export interface Effects {
   readonly settings: ServingSettings
-  observe(release: Release, asked: Asked): Promise<Observed>
+  observe(release: Release, asked: Asked, now: Date): Promise<Observed>
   /** Resolves the release as it now is. Throws when it was written by somebody else meanwhile. */
   writeStatus(release: AdapterRelease, status: AdapterReleaseStatus): Promise<AdapterRelease>
   /** Applies in order; stops before what cannot be made, and resolves why. */
@@ -27,6 +28,8 @@ export interface Effects {
     desired: DesiredAdapter,
     underLoad: readonly ServingPod[],
   ): Promise<Probes>
+  /** Makes the Job of one attempt; resolves why it cannot. */
+  merge(release: Release, adapter: Adapter, attempt: number, claim: ClaimUse): Promise<Refusal | undefined>
   retire(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
   /** Never throws. */
   event(release: AdapterRelease, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void>
@@ -102,6 +105,11 @@ class Work {
         this.#probes = sumOf(this.#probes, await this.#effects.activate(this.#release, pods, desired, underLoad))
         return undefined
       }
+      case 'merge': {
+        const { adapter, attempt, claim } = decision
+        const refusal = await this.#effects.merge(this.#release, adapter, attempt, claim)
+        return refusal && this.#rest(observed, refusal)
+      }
       case 'retire': {
         const refusal = await this.#effects.retire(this.#release, decision.objects)
         return refusal && this.#rest(observed, refusal)
@@ -118,7 +126,7 @@ class Work {
 
   async #observe(): Promise<Observed> {
     const asked = { called: this.#called, silent: this.#silent, probes: this.#probes }
-    const observed = await this.#effects.observe(this.#release, asked)
+    const observed = await this.#effects.observe(this.#release, asked, this.#now)
     for (const { uid, ip, state, doubt } of observed.pods) if (ip && !state && !doubt) this.#silent.add(uid)
     return observed
   }

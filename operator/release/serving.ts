@@ -11,8 +11,10 @@ import {
 } from '../workload/pod.ts'
 import { reclaimOf } from '../workload/reclaim.ts'
 import { type Adapter, modelNameOf, type Release } from './adapter.ts'
+import { weightsOf } from './form.ts'
 import { stillOurs } from './owned-fields.ts'
 import { type Split, splitOf } from './steps.ts'
+import { vllmConfig, vllmOf, withVllm } from './vllm-pod.ts'
 
 /** What the operator's settings say about serving. */
 export interface ServingSettings extends WorkloadSettings {
@@ -31,10 +33,12 @@ export const callPort = 9443
 
 /**
  * Deployment for a base model, its quantisation and an image. Adapters of one base share it and are switched in its
- * running pods; another base or image gets a Deployment of its own beside it.
+ * running pods; another base, image or engine, and each merged model, gets a Deployment of its own beside it.
  */
-export function deploymentName(release: Release, { model, quantization }: Adapter, image: string): string {
-  return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image]).slice(0, 8)}`
+export function deploymentName(release: Release, adapter: Adapter, image: string): string {
+  const { model, quantization } = weightsOf(adapter)
+  const vllm = vllmOf(release)
+  return `${release.metadata.name}-serve-${shortHash([model ?? null, quantization ?? null, image, ...(vllm ? [vllm] : [])]).slice(0, 8)}`
 }
 
 const suffixOf = (deployment: string): string => deployment.slice(-8)
@@ -97,13 +101,15 @@ export function servingObjects(release: Release, wanted: Wanted): KubeObject[] {
 function config(release: Release, { deployment, adapter, settings }: Wanted): KubeObject {
   const { namespace, name, uid } = ownerOf(release)
   const { serving } = release.spec
+  const { model, quantization, mergedDigest } = weightsOf(adapter)
+  const vllm = vllmConfig(release)
   const values = ServeConfig.fromPartial({
     owner: { namespace, name, uid },
     trust: { publicKey: settings.publicKeyPem, port: callPort },
-    ...(adapter.model && { model: adapter.model }),
-    ...(adapter.quantization && {
-      quantization: { ...adapter.quantization, computeDtype: adapter.quantization.computeDType },
-    }),
+    ...(model && { model }),
+    ...(quantization && { quantization: { ...quantization, computeDtype: quantization.computeDType } }),
+    ...(mergedDigest && { mergedDigest }),
+    ...(vllm && { vllm }),
     modelName: modelNameOf(release),
     httpPort: serving.port,
     backend: 'Auto',
@@ -129,7 +135,7 @@ function desired(release: Release, { deployment, adapter }: Wanted): KubeObject 
 
 function deployment(release: Release, wanted: Wanted): KubeObject {
   const { deployment: name, adapter, claim, settings } = wanted
-  const modelClaim = adapter.model?.claimName
+  const { model } = weightsOf(adapter)
   const { serving, pod } = release.spec
   const probe = (path: string, periodSeconds: number, failureThreshold: number) => ({
     httpGet: { path, port: 'http' },
@@ -137,7 +143,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
     failureThreshold,
     timeoutSeconds: 3,
   })
-  const template = workloadPod({
+  const pods = workloadPod({
     owner: ownerOf(release),
     settings,
     command: 'serve',
@@ -154,7 +160,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
         mountPath: '/etc/humanizer-desired',
         readOnly: true,
       },
-      ...(modelClaim ? [modelSourceMount(modelClaim)] : []),
+      ...(model?.claimName ? [modelSourceMount(model.claimName)] : []),
       { name: 'state', source: { emptyDir: { sizeLimit: '16Mi' } }, mountPath: '/state', readOnly: false },
     ],
     container: {
@@ -171,6 +177,7 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
       lifecycle: { preStop: { exec: { command: ['node', '-e', 'setTimeout(() => {}, 3000)'] } } },
     },
   })
+  const template = withVllm(release, pods, inData(model?.path ?? ''))
   const configHash = shortHash(config(release, wanted)['data'])
   return {
     apiVersion: 'apps/v1',
@@ -188,6 +195,9 @@ function deployment(release: Release, wanted: Wanted): KubeObject {
     },
   }
 }
+
+/** As a container sees a path that is relative to the claim's root. */
+const inData = (path: string): string => (path.startsWith('/') ? path : `/data/${path}`)
 
 function service(release: Release, serviceTo: string): KubeObject {
   return {

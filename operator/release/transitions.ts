@@ -1,6 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, baseDigest, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
+import { needsMerge } from './form.ts'
 import { judge, objection } from './gates.ts'
 import type { ServingPod } from './observed.ts'
 import { failureReason } from './obstacle.ts'
@@ -53,7 +54,7 @@ export function withdrawal(status: Status): Transition | undefined {
   return { changes: { candidate: undefined, verdict: undefined, step: undefined, ...standDown(status) } }
 }
 
-/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, switched to, held or refused. */
+/** Puts `adapter` to its gates, once per spec and evidence: it becomes the candidate, merged or switched to, held or refused. */
 export function proposal(
   release: Release,
   adapter: Adapter,
@@ -81,14 +82,33 @@ export function proposal(
     }
   }
   const { approvedBy } = release.spec.review ?? {}
+  const approved = { ...adapter, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) }
+  if (!needsMerge(approved)) {
+    const step = firstStep(release, approved, isKnown, image)
+    return switchingTo(status, approved, { judged, gates }, pods, now, step)
+  }
+  return {
+    changes: { candidate: approved, verdict: { state: 'Merging', judged, gates }, ...standDown(status) },
+    event: { type: 'Normal', reason: ReleaseReason.Merging, message: `merging ${nameOf(adapter)}` },
+  }
+}
+
+/** Pods are told to load it, for a share of the requests when there is a step. */
+export function switchingTo(
+  status: Status,
+  adapter: Adapter,
+  given: Omit<NonNullable<Status['verdict']>, 'state'>,
+  pods: readonly ServingPod[],
+  now: Date,
+  step?: Status['step'],
+): Transition {
   const generation = (status.switchGeneration ?? 0) + 1
-  const step = firstStep(release, adapter, isKnown, image)
   const way = step ? `going to ${nameOf(adapter)} in ${step.of} steps` : `switching to ${nameOf(adapter)}`
   return {
     changes: {
       switchGeneration: generation,
-      candidate: { ...adapter, generation, ...(approvedBy && isApproved(release, adapter) && { approvedBy }) },
-      verdict: { state: step ? 'Stepping' : 'Switching', judged, gates },
+      candidate: { ...adapter, generation },
+      verdict: { ...given, state: step ? 'Stepping' : 'Switching' },
       ...(step && status.active && { active: { ...status.active, generation } }),
       step,
       watch: watchOf(status, adapter, pods, now),

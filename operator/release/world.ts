@@ -1,15 +1,20 @@
 /** For tests: a small world that a release lives in, with pods that load what desired.json says, and a way to die at any effect. */
-import { type DesiredAdapter, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import { type DesiredAdapter, type ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { AdapterRelease, AdapterReleaseSpec, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
-import type { Release, Status } from './adapter.ts'
+import type { AttemptState } from '../workload/attempt-state.ts'
+import type { Ending } from '../workload/ending.ts'
+import { attemptLabel } from '../workload/names.ts'
+import type { Adapter, Release, Status } from './adapter.ts'
 import { nameConflict, type Refusal } from './children.ts'
 import { ownWords, parseState } from './heard.ts'
+import { mergeJobName } from './merge-job.ts'
+import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { Probes } from './probes.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
-import { desiredName, type ServingSettings } from './serving.ts'
+import { configName, desiredName, type ServingSettings } from './serving.ts'
 
 export const digestOf = (letter: string): string => `sha256:${letter.repeat(64)}`
 export const start = new Date('2026-01-01T00:00:00Z')
@@ -21,6 +26,7 @@ export function release(spec: Partial<AdapterReleaseSpec> = {}, status?: Status 
     metadata: { name: 'writer', namespace: 'team', uid: 'release-uid', generation: 1 },
     spec: {
       source: { run: { name: 'prose', checkpoint: 'Best' } },
+      form: 'Adapter',
       serving: { port: 8000 },
       rollback: { mode: 'Automatic', to: 'Previous', windowSeconds: 1800, maxRestarts: 2, minRequests: 20 },
       pod: {},
@@ -80,7 +86,22 @@ export function run(options: RunOptions = {}): QLoRARun {
   } as unknown as QLoRARun
 }
 
+const running: AttemptState = {
+  kind: 'running',
+  pod: { name: 'merger', uid: 'merger-uid', ip: '10.0.0.9', ready: true, since: start },
+}
+
+const jobObject = (name: string): KubeObject => ({
+  apiVersion: 'batch/v1',
+  kind: 'Job',
+  metadata: { name, uid: name, labels: { [attemptLabel]: name.split('-').at(-1)! } },
+})
+
 export class Died extends Error {}
+
+interface Config {
+  readonly 'config.json': string
+}
 
 interface WorldPod {
   uid: string
@@ -131,6 +152,10 @@ export class World implements Effects {
   /** Calls of Activate, and questions that a silent pod was asked. */
   activated = 0
   questions = 0
+  /** Merge Jobs by name. */
+  readonly jobs = new Map<string, AttemptState>()
+  /** How Jobs that merge end, in order; the last one stands for all later ones. */
+  merges: readonly Ending[] = []
   dieAt = 0
   effects = 0
   now: Date = start
@@ -142,13 +167,17 @@ export class World implements Effects {
   /** Reconciles, as often as the operator would be woken, until it rests; an operator that died is started again. */
   async settle(): Promise<void> {
     for (let pass = 0; pass < 12; pass++) {
-      const before = JSON.stringify([this.object.status, [...this.children]])
+      const before = this.#lasting()
       await reconcileRelease(this.object, this, this.now).catch((error) => {
         if (!(error instanceof Died)) throw error
       })
       this.tick()
-      if (JSON.stringify([this.object.status, [...this.children]]) === before) return
+      if (this.#lasting() === before) return
     }
+  }
+
+  #lasting(): string {
+    return JSON.stringify([this.object.status, [...this.children], [...this.jobs]])
   }
 
   pass(seconds: number): void {
@@ -165,8 +194,13 @@ export class World implements Effects {
     }
   }
 
-  /** Every pod reads its desired.json, as it does each second. */
+  /** Every pod reads its desired.json, as it does each second; a Job that merges runs, then ends. */
   tick(): void {
+    for (const [name, state] of this.jobs) {
+      if (state.kind === 'pending') this.jobs.set(name, running)
+      const ending = this.merges[Math.min(Number(name.split('-').at(-1)), this.merges.length) - 1]
+      if (state.kind === 'running' && ending) this.jobs.set(name, { kind: 'ended', ending })
+    }
     for (const pod of this.pods) {
       const desired = this.children.get(`ConfigMap/${desiredName(this.object, pod.deployment)}`)
       const text = (desired?.['data'] as { 'desired.json': string } | undefined)?.['desired.json']
@@ -185,10 +219,21 @@ export class World implements Effects {
     return service?.selector['humanizer.dev/serving']
   }
 
-  async observe(_: Release, asked: Asked): Promise<Observed> {
+  async observe(release: Release, asked: Asked): Promise<Observed> {
     const pods = this.pods.map((pod) => this.#seen(pod, asked))
     const sources = { runs: this.runs, releases: this.releases }
-    return structuredClone({ sources, claim: this.claim, children: [...this.children.values()], pods, asked })
+    const current = currentMerge(release)
+    const merge: AttemptState = (current && this.jobs.get(current.jobName)) ?? { kind: 'absent' }
+    const jobs = [...this.jobs.keys()].map(jobObject)
+    return structuredClone({
+      sources,
+      claim: this.claim,
+      children: [...this.children.values()],
+      pods,
+      merge,
+      jobs,
+      asked,
+    })
   }
 
   async writeStatus(object: AdapterRelease, status: AdapterReleaseStatus): Promise<AdapterRelease> {
@@ -233,9 +278,17 @@ export class World implements Effects {
     return this.milliseconds
   }
 
+  async merge(release: Release, { digest }: Adapter, attempt: number): Promise<undefined> {
+    const name = mergeJobName(release.metadata.name, digest, attempt)
+    if (!this.jobs.has(name))
+      this.jobs.set(name, { kind: 'pending', reason: 'Scheduling', message: 'it waits for a node' })
+    this.#effect()
+  }
+
   async retire(_: Release, objects: readonly KubeObject[]): Promise<undefined> {
     for (const { kind, metadata } of objects) {
       this.children.delete(`${kind}/${metadata.name}`)
+      if (kind === 'Job') this.jobs.delete(metadata.name)
       if (kind === 'Deployment')
         this.pods.splice(0, this.pods.length, ...this.pods.filter((pod) => pod.deployment !== metadata.name))
       this.#effect()
@@ -273,11 +326,15 @@ export class World implements Effects {
     const homeless = this.full && state.generation === 0
     if (homeless || Number(desired.generation) < Math.max(state.generation, state.failedGeneration)) return
     const digest = desired.digest ?? ''
+    const config = this.children.get(`ConfigMap/${configName(pod.deployment)}`)?.['data']
+    const { mergedDigest = '' } = JSON.parse(
+      (config as Config | undefined)?.['config.json'] ?? '{}',
+    ) as Partial<ServeConfig>
     const generation = Number(desired.generation)
     const { digest: splitDigest = '', percent: splitPercent = 0 } = desired.split ?? {}
     const loadedTime = start.toISOString()
     pod.state =
-      this.broken.has(digest) || this.broken.has(splitDigest)
+      this.broken.has(digest) || this.broken.has(splitDigest) || (mergedDigest !== '' && mergedDigest !== digest)
         ? { ...state, failure: this.failure, failedGeneration: generation }
         : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
   }

@@ -15,7 +15,7 @@ import { decideTraining } from './decide-training.ts'
 /** What the cluster and the trainer looked like when we read them. */
 export interface Observed {
   readonly dataset: HumanizerDataset | undefined
-  /** Those of the namespace, once the run has checkpoints: what became of these. */
+  /** Those of the namespace, once the run has ended: what became of its checkpoints. */
   readonly releases: readonly AdapterRelease[]
   readonly claim: ClaimState | undefined
   /** The newest attempt of fetching. */

@@ -11,6 +11,7 @@ import {
   modelSourceMount,
   tokenMount,
   type WorkloadSettings,
+  withoutDevices,
   workloadPod,
 } from '../workload/pod.ts'
 import { fetchConfig, modelClaim, modelTokenFolder } from './train-config.ts'
@@ -52,16 +53,3 @@ function modelMounts(run: QLoRARun): Mount[] {
   const token = run.spec.baseModel.huggingFace?.tokenSecretRef
   return token ? [tokenMount(modelTokenFolder, token)] : []
 }
-
-/** Extended resources (a GPU) carry a domain in their name; fetching needs none. */
-function withoutDevices(options: QLoRARun['spec']['pod']): QLoRARun['spec']['pod'] {
-  if (!options.resources) return options
-  const { limits, requests } = options.resources
-  return {
-    ...options,
-    resources: { ...(limits && { limits: plain(limits) }), ...(requests && { requests: plain(requests) }) },
-  }
-}
-
-const plain = (resources: Record<string, number | string>): Record<string, number | string> =>
-  Object.fromEntries(Object.entries(resources).filter(([name]) => !name.includes('/')))

@@ -24,7 +24,7 @@ export async function observe(cluster: Cluster, ask: AskTrainer, run: QLoRARun, 
       namespace: owner.namespace,
       name: datasetRef.name,
     }),
-    run.status?.checkpoints?.length
+    run.status?.completionTime
       ? cluster.list<AdapterRelease>({ apiVersion: api, kind: 'AdapterRelease' }, owner.namespace, '')
       : [],
     readClaim(cluster, owner.namespace, storage.claimName),

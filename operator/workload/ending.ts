@@ -33,6 +33,7 @@ const remedies: Readonly<Record<string, Remedy>> = {
   NothingFits: 'nothing',
   NoValidation: 'nothing',
   NonFinite: 'nothing',
+  VerificationFailed: 'nothing',
   DriverUnusable: 'nothing',
   NotFound: 'time',
   AccessDenied: 'time',

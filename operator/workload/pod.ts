@@ -41,7 +41,7 @@ export interface ClaimUse {
 interface WorkloadPod {
   readonly owner: Owner
   readonly settings: WorkloadSettings
-  readonly command: 'prepare' | 'fetch' | 'train' | 'serve'
+  readonly command: 'prepare' | 'fetch' | 'train' | 'merge' | 'serve'
   /** ConfigMap whose config.json is mounted at /etc/humanizer. */
   readonly configMapName: string
   readonly claim: ClaimUse
@@ -210,3 +210,21 @@ function withClaimAffinity(
     podAffinity: { ...affinity?.podAffinity, requiredDuringSchedulingIgnoredDuringExecution: [...required, together] },
   }
 }
+
+interface Resources {
+  readonly limits?: Record<string, number | string>
+  readonly requests?: Record<string, number | string>
+}
+
+/** Extended resources (a GPU) carry a domain in their name; a pod that trains and serves nothing needs none. */
+export function withoutDevices(options: PodOptions): PodOptions {
+  if (!options.resources) return options
+  const { limits, requests } = options.resources as Resources
+  return {
+    ...options,
+    resources: { ...(limits && { limits: plain(limits) }), ...(requests && { requests: plain(requests) }) },
+  }
+}
+
+const plain = (resources: Record<string, number | string>): Record<string, number | string> =>
+  Object.fromEntries(Object.entries(resources).filter(([name]) => !name.includes('/')))

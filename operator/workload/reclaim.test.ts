@@ -16,6 +16,12 @@ const adapter = (letter: string, runUid: string): NonNullable<Status['active']> 
 })
 const of = (status: Status) => sweepOf({ datasets: [], runs: [], releases: [release({}, status)] })
 
+test('a merged model that a release has served stays with its adapter', () => {
+  const adapter = { name: 'x', digest: digestOf('a'), generation: 1, form: 'Merged' as const }
+  const merged = { path: 'merged/f', digest: digestOf('f') }
+  assert.deepEqual(of({ history: [{ ...adapter, merged }] }).liveDigests, [digestOf('a'), digestOf('f')])
+})
+
 test('everything that lives stays, and the dataset that a run pinned', () => {
   const pinned = run({}, { datasetDigest: digestOf('e') })
   const data = { ...dataset(), metadata: { name: 'prose', uid: 'dataset-uid' } }

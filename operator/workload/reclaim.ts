@@ -49,7 +49,7 @@ export function sweepOf({ datasets, runs, releases }: Living): Sweep {
   const digests = [
     ...datasets.map(({ status }) => status?.digest),
     ...runs.map(({ status }) => status?.datasetDigest),
-    ...releases.flatMap(adaptersOf).map(({ digest }) => digest),
+    ...releases.flatMap(adaptersOf).flatMap(({ digest, merged }) => [digest, merged?.digest]),
     ...releases.map(({ spec }) => spec.source.digest),
   ]
   return { liveUids: unique([...uids, ...releases.flatMap(unpromotedRuns)]), liveDigests: unique(digests) }

@@ -89,6 +89,23 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     says: /enforcement/,
   },
   { what: 'seventeen gates', spec: { source: run, gates: Array(17).fill(gate) }, says: /gates: Too many/ },
+  {
+    what: 'VLLM without an image',
+    spec: { source: run, serving: { engine: 'VLLM' } },
+    says: /vllm goes with engine VLLM/,
+  },
+  { what: 'a vLLM for our engine', spec: { source: run, serving: { vllm: { image: 'v' } } }, says: /only with it/ },
+  {
+    what: 'merged weights on vLLM',
+    spec: { source: run, form: 'Merged', serving: { engine: 'VLLM', vllm: { image: 'v' } } },
+    says: /Merged goes with spec.serving.engine Native/,
+  },
+  {
+    what: 'a rank that vLLM does not know',
+    spec: { source: run, serving: { engine: 'VLLM', vllm: { image: 'v', maxLoraRank: 48 } } },
+    says: /maxLoraRank/,
+  },
+  { what: 'an unknown form', spec: { source: run, form: 'merged' }, says: /spec.form/ },
   { what: 'an unknown way to go back', spec: { source: run, rollback: { mode: 'Maybe' } }, says: /spec.rollback.mode/ },
   { what: 'a limit in words', spec: { source: run, rollback: { maxErrorPercent: 'five' } }, says: /maxErrorPercent/ },
   { what: 'no replicas at all', spec: { source: run, serving: { replicas: 0 } }, says: /replicas/ },
@@ -163,6 +180,7 @@ test('three lines are a release; the rest has defaults', async () => {
   const { spec } = await create({ source: run })
   assert.deepEqual(spec, {
     source: { run: { name: 'prose', checkpoint: 'Best' } },
+    form: 'Adapter',
     rollback: { mode: 'Automatic', to: 'Previous', windowSeconds: 1800, maxRestarts: 2, minRequests: 20 },
     serving: { port: 8000 },
     pod: {},

@@ -40,6 +40,13 @@ const results: Readonly<Record<string, object>> = {
     summary: '100 of 120 rows are left.',
   },
   fetch: { model: { path: 'models/tiny', digest: digestOf('b'), name: 'tiny' }, bytes: 1000 },
+  merge: {
+    model: { path: `merged/${'9'.repeat(64)}`, digest: digestOf('9'), name: 'tiny' },
+    adapterDigest: digestOf('b'),
+    bytes: 1000,
+    logitError: 0.002,
+    adapterEffect: 0.3,
+  },
   train: {
     state: 'RUN_STATE_SUCCEEDED',
     progress: { step: 30, totalSteps: 30, epoch: 2, trainLoss: 1.84, evalLoss: 1.9, tokensPerSecond: 120.5 },
@@ -76,7 +83,12 @@ const results: Readonly<Record<string, object>> = {
     },
   },
 }
-const fieldOf: Readonly<Record<string, string>> = { prepare: 'preparation', fetch: 'fetch', train: 'run' }
+const fieldOf: Readonly<Record<string, string>> = {
+  prepare: 'preparation',
+  fetch: 'fetch',
+  train: 'run',
+  merge: 'merge',
+}
 
 /** The pod completes and tells so. `specHash` is what a preparation was asked for. */
 export const completes = ({ command, ownerUid, attempt }: JobPod, specHash = ''): PodEnd => ({

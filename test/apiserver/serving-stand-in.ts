@@ -94,7 +94,7 @@ export class ServingPods {
 
   async #pass(): Promise<void> {
     const { items } = await this.#client.request<{ items: Pod[] }>('GET', this.#path('pods'), {
-      query: { labelSelector: 'humanizer.dev/release' },
+      query: { labelSelector: 'humanizer.dev/release,!humanizer.dev/attempt' },
     })
     for (const [uid, pod] of this.#pods)
       if (!items.some(({ metadata }) => metadata.uid === uid)) {

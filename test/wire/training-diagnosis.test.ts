@@ -114,6 +114,7 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked
     const claim = await makeClaim(
       (config) => ({
         ...config,
+        quantization: { ...config.quantization!, computeDtype: 'Float32' }, // the same run on every processor
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
         evaluation: { ...config.evaluation!, samples: 16, ...evaluation },

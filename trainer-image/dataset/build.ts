@@ -7,6 +7,7 @@ import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
+import { SharedContent, sharedDownloads } from '../storage/shared-content.ts'
 import { codePoints } from './characters.ts'
 import { type Collected, collect, idOf } from './collect.ts'
 import { CopyBaselines } from './copy-baseline.ts'
@@ -132,6 +133,7 @@ async function locateAll(
     tell()
     const downloads = {
       folder: work.downloads,
+      shared: new SharedContent(join(around.dataDir, sharedDownloads)),
       specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,

@@ -3,7 +3,14 @@ import { test } from 'node:test'
 import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { clean, normalForm } from './cleaning.ts'
 
-const rules: Cleaning = { minCharacters: 10, maxCharacters: 20, minWords: 3, removeUrls: true, removeEmails: true }
+const rules: Cleaning = {
+  minCharacters: 10,
+  maxCharacters: 20,
+  minWords: 3,
+  removeUrls: true,
+  removeEmails: true,
+  languages: [],
+}
 const judged = [
   { text: 'is kept at exactly the shortest length', given: 'ab cd efgh', want: 'kept' },
   { text: 'is too short one below it', given: 'ab cd efg', want: 'tooShort' },

@@ -1,10 +1,11 @@
 import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { removeEmails, removeUrls } from './addresses.ts'
 import { codePoints, plainCharacters, tidyWhitespace } from './characters.ts'
+import { languageOf } from './language.ts'
 import { hasWords } from './words.ts'
 
 /** Why a text was removed; the words are those of the dataset's status.counts. */
-export type RemovalRule = 'tooShort' | 'tooLong' | 'tooFewWords'
+export type RemovalRule = 'tooShort' | 'tooLong' | 'tooFewWords' | 'otherLanguage'
 
 /** A text longer than anybody wants is not cleaned: its beginning stands for it, and its UTF-16 units are counted. */
 export type Cleaned = {
@@ -29,6 +30,7 @@ export function clean(raw: string, rules: Cleaning): Cleaned {
   if (characters < rules.minCharacters) return removed('tooShort')
   if (characters > rules.maxCharacters) return removed('tooLong')
   if (!hasWords(text, rules.minWords)) return removed('tooFewWords')
+  if (rules.languages.length > 0 && !rules.languages.includes(languageOf(text))) return removed('otherLanguage')
   return { kind: 'kept', text, characters }
 }
 

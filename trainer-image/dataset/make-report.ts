@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { cardOf } from './card.ts'
 import { clustersToShow } from './clusters.ts'
 import { type Collected, EXAMPLES_PER_RULE, type Example, excerptOf } from './collect.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
@@ -22,11 +23,11 @@ export interface Written {
   readonly lengths: readonly (readonly number[])[]
 }
 
-/** Writes report.json, report.md and report.html beside the finished rows. */
+/** Writes report.json, report.md, report.html and the card beside the finished rows. */
 export async function makeReport(
   settings: Settings,
   located: readonly LocatedSource[],
-  { counts, examples, mojibake, sourceOf, lengths }: Collected,
+  { counts, examples, mojibake, sourceOf, lengths, machineTexts }: Collected,
   deduplicated: Deduplicated,
   written: Written,
   spool: Spool,
@@ -45,6 +46,7 @@ export async function makeReport(
   await writeFile(join(output, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
   await writeFile(join(output, 'report.md'), markdownOf(report))
   await writeFile(join(output, 'report.html'), htmlOf(report))
+  await writeFile(join(output, 'README.md'), cardOf(report, machineTexts.length))
   return report
 }
 

@@ -1,3 +1,4 @@
+import { plain } from './card.ts'
 import { excerptOf } from './collect.ts'
 import { removals, ruleNames } from './funnel.ts'
 import { likeWhat, type Report, rulesInWords } from './report.ts'
@@ -83,8 +84,6 @@ const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', `## ${title}`, '', ...lines]
 const row = (cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => plain(String(cell))).join(' | ')} |`
-/** Text that Markdown shows as it is. */
-const plain = (text: string): string => text.replace(/[\\|`<>*_[\]]/g, '\\$&')
 
 function bar(name: string, count: number, of: number): string {
   const width = of === 0 ? 0 : Math.ceil((40 * count) / of)

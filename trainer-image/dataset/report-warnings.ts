@@ -61,7 +61,7 @@ function ofTheWhole(
 }
 
 function ofEvaluation(all: DataCounts, sets: readonly EvaluationSet[]): string[] {
-  const fitting = all.read - all.notHuman - all.tooShort - all.tooLong - all.tooFewWords
+  const fitting = all.read - all.notHuman - all.tooShort - all.tooLong - all.tooFewWords - all.otherLanguage
   const short = sets.reduce((sum, { tooShort }) => sum + tooShort, 0)
   return [
     ...(all.contaminated > fitting * CONTAMINATED

@@ -104,7 +104,7 @@ function summaryOf(counts: DataCounts, sources: number): string {
   return (
     `${keptOf(counts)} of ${counts.read} rows from ${sources} source${sources === 1 ? '' : 's'} were kept ` +
     `(${counts.train} train, ${counts.validation} validation). Removed: ${counts.notHuman} not human-written, ` +
-    `${cleaned} by length, ${counts.contaminated > 0 ? `${counts.contaminated} shared with an evaluation set, ` : ''}${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near; ${counts.crossSourceDuplicates} of them copies of another source's text).`
+    `${cleaned} by length, ${counts.otherLanguage > 0 ? `${counts.otherLanguage} of another language, ` : ''}${counts.contaminated > 0 ? `${counts.contaminated} shared with an evaluation set, ` : ''}${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near; ${counts.crossSourceDuplicates} of them copies of another source's text).`
   )
 }
 
@@ -113,6 +113,7 @@ export const rulesInWords = ({
   rules: { cleaning, deduplication, split, format, ngramWords },
 }: Report): readonly string[] => [
   `${cleaning.minCharacters} to ${cleaning.maxCharacters} characters, at least ${cleaning.minWords} words; URLs ${cleaning.removeUrls ? 'removed' : 'kept'}, e-mail addresses ${cleaning.removeEmails ? 'removed' : 'kept'}`,
+  cleaning.languages.length > 0 ? `languages: ${cleaning.languages.join(', ')}` : 'every language',
   `exact duplicates ${deduplication.exact ? 'removed' : 'kept'}; near duplicates ${deduplication.nearThreshold > 0 ? `removed above Jaccard ${deduplication.nearThreshold} on ${deduplication.shingleWords}-word shingles` : 'kept'}`,
   ngramWords === 0
     ? 'compared with no evaluation set'

@@ -7,6 +7,7 @@ import type {
   Split,
 } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
+import { knownLanguages } from './language.ts'
 import { type PlannedSource, planEvaluation, planSource } from './source.ts'
 
 /** A PrepareConfig whose every field was checked. */
@@ -55,6 +56,8 @@ export function settingsOf(config: PrepareConfig): Settings {
     `0 to ${maxCharacters}`,
   )
   check(minWords >= 0, 'cleaning.minWords', minWords, 'at least 0')
+  const unknown = cleaning.languages.find((language) => !knownLanguages.includes(language))
+  if (unknown !== undefined) throw invalid('cleaning.languages', unknown, `some of ${knownLanguages.join(', ')}`)
   const { nearThreshold, shingleWords } = deduplication
   check(
     nearThreshold === 0 || (nearThreshold >= lowestNearThreshold && nearThreshold <= 1),

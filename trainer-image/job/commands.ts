@@ -44,8 +44,9 @@ export const commands = {
     return { merge: await merge(config, context) }
   },
   serve: async (configuration, context) => {
-    const { serve } = await import('../serve/serve.ts')
-    await serve(parse(ServeConfig, configuration), context)
+    const config = parse(ServeConfig, configuration)
+    if (config.vllm) await (await import('../vllm/serve.ts')).serveVllm(config, context)
+    else await (await import('../serve/serve.ts')).serve(config, context)
     return {}
   },
 } as const satisfies Record<string, Command>

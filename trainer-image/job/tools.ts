@@ -18,10 +18,17 @@ export interface ToolOptions {
   readonly adapter?: string | undefined
   /** File to write; the standard output when absent. */
   readonly output?: string | undefined
+  /** Sealed folder to push; what the pod serves when absent. */
+  readonly folder?: string | undefined
+  /** host[:port]/repository. */
+  readonly to?: string | undefined
+  /** A dockerconfigjson. */
+  readonly auth?: string | undefined
+  readonly 'plain-http'?: boolean | undefined
 }
 
 /** What a person types, in a serving pod or at a desk: it has no configuration of its own and tells no operator. */
-export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf }
+export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf, push }
 
 /** Writes an adapter as llama.cpp's file: the one named, or what this pod was told to serve. */
 async function gguf(options: ToolOptions): Promise<void> {
@@ -41,6 +48,18 @@ async function gguf(options: ToolOptions): Promise<void> {
     await new Promise<void>((resolve, reject) =>
       process.stdout.write(piece, (error) => (error ? reject(error) : resolve())),
     )
+}
+
+/** Pushes a sealed adapter or merged model to an OCI registry, and prints what to pull. */
+async function push(options: ToolOptions): Promise<void> {
+  const { to, auth } = options
+  if (to === undefined) throw new JobFailure('ConfigurationInvalid', '--to is absent; expected host[:port]/repository')
+  const { pushFolder } = await import('../push/push.ts')
+  const [base, adapter] = options.folder === undefined ? await served(options) : [options.folder, options.folder]
+  const folder = /(^|\/)merged\/[0-9a-f]{64}$/.test(base) ? base : adapter
+  const { reference, tag, present, files } = await pushFolder(folder, to, { auth, plain: options['plain-http'] })
+  process.stdout.write(`${reference}\n`)
+  process.stderr.write(`${files} files, ${present} of them there already; also under the tag ${tag}\n`)
 }
 
 /** Base and adapter of the pod that this runs in. */

@@ -96,12 +96,19 @@ async function logitsOf(
   return all
 }
 
+/** What is added to all logits of one position changes no probability, so each position is taken without its mean. */
 function distance(a: readonly Float32Array[], b: readonly Float32Array[]): number {
   let [apart, size] = [0, 0]
-  for (const [row, logits] of b.entries())
+  for (const [row, logits] of b.entries()) {
+    const others = a[row]!
+    const [middle, othersMiddle] = [meanOf(logits), meanOf(others)]
     for (const [i, logit] of logits.entries()) {
-      apart += (a[row]![i]! - logit) ** 2
-      size += logit ** 2
+      const centred = logit - middle
+      apart += (others[i]! - othersMiddle - centred) ** 2
+      size += centred ** 2
     }
+  }
   return Math.sqrt(apart / size)
 }
+
+const meanOf = (values: Float32Array): number => values.reduce((sum, value) => sum + value, 0) / values.length

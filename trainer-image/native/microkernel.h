@@ -124,8 +124,12 @@ HUMANIZER_INLINE float dot(const float* a, const float* b, int64_t count) {
     s1 = multiply_add(load(a + i + kLanes), load(b + i + kLanes), s1);
   }
   s0 += s1;
+#if defined(__AVX512BF16__)
+  float sum = _mm512_reduce_add_ps(s0);  // on this path no bits are those of another
+#else
   float sum = 0;
   for (int k = 0; k < kLanes; ++k) sum += s0[k];
+#endif
   for (; i < count; ++i) sum += a[i] * b[i];
   return sum;
 }

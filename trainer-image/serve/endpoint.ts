@@ -4,6 +4,8 @@ import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type Answering, answerChat, answerCompletion, answerRewrite, baseName } from './answering.ts'
 import { modelNotFound } from './errors.ts'
 import { createHttpServer, type Route } from './http.ts'
+import type { Metrics } from './metrics.ts'
+import type { Closable, Release } from './release.ts'
 import { nameDigest } from './switch.ts'
 
 /** The HTTP endpoint of a serving pod. `draining` aborts when the pod was told to leave. */
@@ -22,26 +24,45 @@ function routes(answering: Answering, draining: AbortSignal): Route[] {
     { method: 'POST', path: '/v1/chat/completions', answer: (exchange) => answerChat(answering, exchange) },
     { method: 'POST', path: '/v1/completions', answer: (exchange) => answerCompletion(answering, exchange) },
     { method: 'POST', path: '/v1/rewrite', answer: (exchange) => answerRewrite(answering, exchange) },
+    ...modelRoutes(() => models(answering)),
+    ...statusRoutes(release, metrics, draining),
+  ]
+}
+
+/** What is there to ask for. */
+export function modelRoutes(models: () => readonly { readonly id: string }[]): Route[] {
+  return [
     {
       method: 'GET',
       path: '/v1/models',
-      answer: ({ json }) => json(200, { object: 'list', data: models(answering) }),
+      answer: ({ json }) => json(200, { object: 'list', data: models() }),
     },
     {
       method: 'GET',
       path: '/v1/models/*',
       answer: ({ json, rest }) => {
-        const found = models(answering).find(({ id }) => id === rest)
+        const found = models().find(({ id }) => id === rest)
         if (!found) throw modelNotFound(rest)
         json(200, found)
       },
     },
+  ]
+}
+
+/** What the kubelet, the operator and Prometheus ask. `holds`: whether what was loaded is still there. */
+export function statusRoutes(
+  release: Release<Closable>,
+  metrics: Metrics,
+  draining: AbortSignal,
+  holds: () => boolean = () => true,
+): Route[] {
+  return [
     { method: 'GET', path: '/healthz', answer: ({ text }) => text(200, 'text/plain; charset=utf-8', 'ok\n') },
     {
       method: 'GET',
       path: '/readyz',
       answer: ({ json }) =>
-        json(release.serving && !draining.aborted ? 200 : 503, ServingState.toJSON(release.state())),
+        json(release.serving && holds() && !draining.aborted ? 200 : 503, ServingState.toJSON(release.state())),
     },
     {
       method: 'GET',

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type Remembered, readDesired } from './desired.ts'
-import type { Release } from './release.ts'
+import type { Closable, Release } from './release.ts'
 import { nameDigest } from './switch.ts'
 
 const POLL_MILLISECONDS = 1000
@@ -22,7 +22,7 @@ export function newest(...candidates: readonly (DesiredAdapter | undefined)[]): 
  * second, a load that failed is tried again after 5 s, doubling to 60 s. Ends when the signal aborts; never throws.
  */
 export async function follow(
-  release: Release,
+  release: Release<Closable>,
   desiredFile: string,
   remembered: Remembered | undefined,
   log: Logger,
@@ -54,7 +54,7 @@ export async function follow(
   }
 }
 
-async function fallBack(release: Release, served: DesiredAdapter | undefined, log: Logger): Promise<void> {
+async function fallBack(release: Release<Closable>, served: DesiredAdapter | undefined, log: Logger): Promise<void> {
   if (release.serving || !served) return
   await release
     .fallBack(served)

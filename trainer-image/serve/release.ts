@@ -9,10 +9,15 @@ import type { Totals } from './health.ts'
 import { Share } from './share.ts'
 import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
 
+/** An adapter as an engine holds it. */
+export interface Closable {
+  close(): void
+}
+
 /** What a digest became in memory. */
-export interface LoadedAdapter {
+export interface LoadedAdapter<A extends Closable = Adapter> {
   /** undefined is the untouched base. */
-  readonly adapter: Adapter | undefined
+  readonly adapter: A | undefined
   /** What the chat template saw as today in its training, where that was recorded. */
   readonly templateDate?: string
   /** The chat template that it was trained with. */
@@ -20,7 +25,7 @@ export interface LoadedAdapter {
 }
 
 /** What one request runs on from its first token to its last. */
-export interface Lease extends LoadedAdapter {
+export interface Lease<A extends Closable = Adapter> extends LoadedAdapter<A> {
   /** "" is the untouched base. */
   readonly digest: string
   /** Prompt of the dataset that it was trained on. */
@@ -30,9 +35,9 @@ export interface Lease extends LoadedAdapter {
 }
 
 /** What a release needs from the world. */
-export interface ReleaseEffects {
+export interface ReleaseEffects<A extends Closable = Adapter> {
   /** Promotes, verifies, loads and proves. Throws typed failures and leaves nothing open. */
-  load(desired: DesiredAdapter): Promise<LoadedAdapter>
+  load(desired: DesiredAdapter): Promise<LoadedAdapter<A>>
   /** Writes durably what a restarted container must know. */
   remember(state: Remembered): Promise<void>
   /** Told of each attempt to switch, in seconds. */
@@ -45,14 +50,14 @@ export interface ReleaseEffects {
   now(): Date
 }
 
-interface Loaded extends LoadedAdapter {
+interface Loaded<A extends Closable> extends LoadedAdapter<A> {
   readonly digest: string
   requests: number
 }
 
 /** A second adapter, and its share of the requests. */
-interface SplitLoaded {
-  readonly loaded: Loaded
+interface SplitLoaded<A extends Closable> {
+  readonly loaded: Loaded<A>
   readonly share: Share
 }
 
@@ -61,21 +66,21 @@ interface SplitLoaded {
  * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends and it need not
  * stay warm. A warm adapter was read and proved once and serves again as it is: files that changed since are not seen.
  */
-export class Release {
+export class Release<A extends Closable = Adapter> {
   readonly #podUid: string
-  readonly #effects: ReleaseEffects
+  readonly #effects: ReleaseEffects<A>
   #state = initialSwitchState
-  #loaded: Loaded | undefined
-  #split: SplitLoaded | undefined
-  #draining = new Set<Loaded>()
+  #loaded: Loaded<A> | undefined
+  #split: SplitLoaded<A> | undefined
+  #draining = new Set<Loaded<A>>()
   /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
-  #warm: { readonly loaded: Loaded; readonly timer: NodeJS.Timeout } | undefined
+  #warm: { readonly loaded: Loaded<A>; readonly timer: NodeJS.Timeout } | undefined
   #inFlight: { readonly generation: number; readonly promise: Promise<void> } | undefined
   /** Decisions are taken one after another, each with its durable write; loads likewise, so that one candidate is in memory. */
   #decisions: Promise<unknown> = Promise.resolve()
   #loads: Promise<unknown> = Promise.resolve()
 
-  constructor(podUid: string, effects: ReleaseEffects) {
+  constructor(podUid: string, effects: ReleaseEffects<A>) {
     this.#podUid = podUid
     this.#effects = effects
   }
@@ -107,8 +112,13 @@ export class Release {
     return servingState(this.#state, this.#podUid, requests, health, totals())
   }
 
+  /** What answers requests now: nothing at first, two while there is a split. */
+  get current(): readonly LoadedAdapter<A>[] {
+    return [this.#loaded, this.#split?.loaded].filter((each) => each !== undefined)
+  }
+
   /** undefined until something serves. `isSplit`: the request is for the release's name, so that its share may run on the second adapter. */
-  lease(isSplit = true): Lease | undefined {
+  lease(isSplit = true): Lease<A> | undefined {
     const loaded = isSplit && this.#split?.share.next() ? this.#split.loaded : this.#loaded
     if (!loaded) return undefined
     loaded.requests++
@@ -191,9 +201,9 @@ export class Release {
     this.#refuseOvertaken(wanted)
     const began = performance.now()
     const seconds = (): number => (performance.now() - began) / 1000
-    const held: Loaded[] = []
-    const fresh: Loaded[] = []
-    const obtain = async (desired: DesiredAdapter): Promise<Loaded> => {
+    const held: Loaded<A>[] = []
+    const fresh: Loaded<A>[] = []
+    const obtain = async (desired: DesiredAdapter): Promise<Loaded<A>> => {
       const known = this.#hold(desired.digest)
       const loaded = known ?? { ...(await this.#effects.load(desired)), digest: desired.digest, requests: 0 }
       ;(known ? held : fresh).push(loaded)
@@ -202,8 +212,8 @@ export class Release {
     const discard = (): void => {
       for (const loaded of fresh) loaded.adapter?.close()
     }
-    let next: Loaded
-    let second: Loaded | undefined
+    let next: Loaded<A>
+    let second: Loaded<A> | undefined
     try {
       next = await obtain(wanted)
       const { split } = wanted
@@ -232,7 +242,7 @@ export class Release {
   }
 
   /** The flip: between two requests, in one turn of the event loop. */
-  #install(wanted: DesiredAdapter, next: Loaded, second: Loaded | undefined): void {
+  #install(wanted: DesiredAdapter, next: Loaded<A>, second: Loaded<A> | undefined): void {
     const [old, oldSecond] = [this.#loaded, this.#split?.loaded]
     this.#loaded = next
     this.#split = second && { loaded: second, share: new Share(wanted.split?.percent ?? 0) }
@@ -240,7 +250,7 @@ export class Release {
     if (second) this.#draining.delete(second)
     this.#state = flip(this.#state, { desired: wanted, loadedTime: this.#effects.now() })
     this.#cool()
-    const left = [old, oldSecond].filter((each) => each && each !== next && each !== second) as Loaded[]
+    const left = [old, oldSecond].filter((each) => each && each !== next && each !== second) as Loaded<A>[]
     for (const loaded of left) this.#draining.add(loaded)
     if (old && left.includes(old) && wanted.warmSeconds > 0 && old.adapter) {
       const timer = setTimeout(() => this.#cool(), wanted.warmSeconds * 1000).unref()
@@ -250,13 +260,13 @@ export class Release {
   }
 
   /** What is in memory already, held like by a request, so that it is not closed before the flip. */
-  #hold(digest: string): Loaded | undefined {
+  #hold(digest: string): Loaded<A> | undefined {
     const known = [this.#loaded, this.#split?.loaded, this.#warm?.loaded].find((each) => each?.digest === digest)
     if (known) known.requests++
     return known
   }
 
-  #letGo(loaded: Loaded): void {
+  #letGo(loaded: Loaded<A>): void {
     loaded.requests--
     this.#closeWhenDrained(loaded)
   }
@@ -269,7 +279,7 @@ export class Release {
     if (loaded) this.#closeWhenDrained(loaded)
   }
 
-  #closeWhenDrained(loaded: Loaded): void {
+  #closeWhenDrained(loaded: Loaded<A>): void {
     if (loaded === this.#warm?.loaded) return
     if (loaded.requests === 0 && this.#draining.delete(loaded)) loaded.adapter?.close()
   }

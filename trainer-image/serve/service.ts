@@ -3,7 +3,7 @@ import { type ServingServiceServer, ServingServiceService } from '#proto/humaniz
 import type { Caller } from '../service/authorize.ts'
 import { CallRefused } from '../service/errors.ts'
 import { type Served, service } from '../service/server.ts'
-import type { Release } from './release.ts'
+import type { Closable, Release } from './release.ts'
 
 /** A token for one generation is good for no other: what it was signed for is what it may ask. */
 function requireGeneration(asked: number, { generation }: Caller): void {
@@ -15,7 +15,7 @@ function requireGeneration(asked: number, { generation }: Caller): void {
 }
 
 /** ServingService: translate, call, translate back. */
-export function servingService(release: Release): Served {
+export function servingService(release: Release<Closable>): Served {
   return service<ServingServiceServer>(ServingServiceService, {
     activate: async ({ desired }, _, caller) => {
       if (!desired) throw new CallRefused(status.INVALID_ARGUMENT, 'desired is absent, expected what should serve')

@@ -40,6 +40,10 @@ export interface AdapterReleaseSpec {
     base?: boolean
   }
   /**
+   * Adapter serves the adapter beside its base as it was trained, in pods that all adapters of that base share and switch between in seconds; recommended. Merged writes it into the base's 16-bit weights by a Job, proves that these compute the same, and serves them unquantised in pods of their own, started beside the old ones; for a base in GGUF or saved in 4 bits it is refused. A change of form is a switch.
+   */
+  form: 'Adapter' | 'Merged'
+  /**
    * The policy: what a candidate must prove before it serves. A gate that fails refuses it; one that is inconclusive (no evidence, or the 95 % interval straddles the limit) holds it for a person, who may let it through by spec.review.approvedDigest; one that cannot be measured is tried again. Something that served before is not asked again.
    *
    * Items: One bound on one metric. Exactly one of max, min and maxRegression.
@@ -156,6 +160,29 @@ export interface AdapterReleaseSpec {
    * The pods that answer requests.
    */
   serving: {
+    /**
+     * Native, also when absent, computes in this project's own engine. VLLM runs a vLLM in each pod, which adapters are loaded into and requests are sent to under names made of their digests; clients see the same endpoint.
+     */
+    engine?: 'Native' | 'VLLM'
+    /**
+     * The vLLM of each pod. spec.pod.resources are those of its container.
+     */
+    vllm?: {
+      /**
+       * Image with the command vllm, 0.10 or newer, such as vllm/vllm-openai by tag or digest.
+       */
+      image: string
+      /**
+       * Its --max-lora-rank. An adapter of a higher rank is refused before vLLM is asked.
+       */
+      maxLoraRank: 8 | 16 | 32 | 64 | 128 | 256 | 320 | 512
+      /**
+       * Further arguments of `vllm serve`, such as --quantization=bitsandbytes or --tensor-parallel-size=2.
+       *
+       * Items: One argument.
+       */
+      args?: string[]
+    }
     /**
      * Number of serving pods. Leave it out when an autoscaler scales this object through its scale subresource; then 1 to begin with.
      */
@@ -376,6 +403,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -531,6 +583,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -658,9 +735,9 @@ export interface AdapterReleaseStatus {
    */
   verdict?: {
     /**
-     * Stepping while it answers a share of the requests; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
+     * Merging while a Job writes it into weights; Stepping while it answers a share of the requests; Switching while pods load it; Held for a person, or until evidence can be measured; Refused when a gate or a pod said no, RolledBack when it served and regressed, Regressed when it serves on with spec.rollback.mode Manual, each until the spec changes.
      */
-    state: 'Stepping' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
+    state: 'Merging' | 'Stepping' | 'Switching' | 'Held' | 'Refused' | 'RolledBack' | 'Regressed'
     /**
      * Hash of the spec (without replicas) and the evidence that the verdict was given for.
      */
@@ -758,6 +835,31 @@ export interface AdapterReleaseStatus {
      * When all serving pods had it loaded; absent before.
      */
     activeSinceTime?: string
+    /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
     /**
      * spec.review.approvedBy when a person let it through.
      */
@@ -939,6 +1041,31 @@ export interface AdapterReleaseStatus {
      */
     activeSinceTime?: string
     /**
+     * Merged when it is served written into its base's weights; absent otherwise.
+     */
+    form?: 'Merged'
+    /**
+     * The model that it was written into.
+     */
+    merged?: {
+      /**
+       * Folder on the claim, merged/<digest hex>.
+       */
+      path: string
+      /**
+       * Digest of that folder, as of a base model.
+       */
+      digest: string
+      /**
+       * Distance of its logits from those of base and adapter; 0.05 at most.
+       */
+      logitError?: string
+      /**
+       * The same distance of the untouched base.
+       */
+      adapterEffect?: string
+    }
+    /**
      * spec.review.approvedBy when a person let it through.
      */
     approvedBy?: string
@@ -1109,6 +1236,31 @@ export interface AdapterReleaseStatus {
        * When all serving pods had it loaded; absent before.
        */
       activeSinceTime?: string
+      /**
+       * Merged when it is served written into its base's weights; absent otherwise.
+       */
+      form?: 'Merged'
+      /**
+       * The model that it was written into.
+       */
+      merged?: {
+        /**
+         * Folder on the claim, merged/<digest hex>.
+         */
+        path: string
+        /**
+         * Digest of that folder, as of a base model.
+         */
+        digest: string
+        /**
+         * Distance of its logits from those of base and adapter; 0.05 at most.
+         */
+        logitError?: string
+        /**
+         * The same distance of the untouched base.
+         */
+        adapterEffect?: string
+      }
       /**
        * spec.review.approvedBy when a person let it through.
        */
@@ -1383,6 +1535,31 @@ export interface AdapterReleaseStatus {
        */
       evidence: string
     }[]
+  }
+  /**
+   * The newest attempt to merge a candidate.
+   */
+  merge?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * Number of the attempt; its Job is <name>-merge-<digest8>-<number>.
+     */
+    number: number
+    /**
+     * Failures in a row.
+     */
+    failures: number
+    /**
+     * When it ended; absent while it is under way.
+     */
+    finishTime?: string
+    /**
+     * Why it ended without a merged model.
+     */
+    message?: string
   }
   /**
    * Highest number of a switch that was ever given out.

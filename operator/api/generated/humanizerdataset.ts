@@ -156,6 +156,10 @@ export interface HumanizerDatasetSpec {
      * Take e-mail addresses out of the text.
      */
     removeEmails: boolean
+    /**
+     * ISO 639 codes, such as en, of the languages that are kept; a text of another one, or of none that can be told, is dropped. Absent means that every language is kept, and none is looked for.
+     */
+    languages?: string[]
   }
   /**
    * Which texts count as the same.
@@ -674,6 +678,10 @@ export interface HumanizerDatasetStatus {
      */
     validation?: number
     /**
+     * Dropped as in none of the languages asked for.
+     */
+    otherLanguage?: number
+    /**
      * Dropped as sharing text with an evaluation set.
      */
     contaminated?: number
@@ -742,6 +750,10 @@ export interface HumanizerDatasetStatus {
        * Rows to validate on.
        */
       validation?: number
+      /**
+       * Dropped as in none of the languages asked for.
+       */
+      otherLanguage?: number
       /**
        * Dropped as sharing text with an evaluation set.
        */

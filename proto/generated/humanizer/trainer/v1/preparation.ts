@@ -82,6 +82,8 @@ export interface Cleaning {
   minWords: number;
   removeUrls: boolean;
   removeEmails: boolean;
+  /** ISO 639 codes, two letters where there are two; empty: every language. */
+  languages: string[];
 }
 
 export interface Deduplication {
@@ -135,6 +137,8 @@ export interface DataCounts {
   crossSourceDuplicates: number;
   /** Share a run of words with an evaluation text, or nearly repeat one. */
   contaminated: number;
+  /** In none of the languages asked for, or none that could be told. */
+  otherLanguage: number;
 }
 
 export interface SourceResult {
@@ -861,7 +865,7 @@ export const Keep: MessageFns<Keep> = {
 };
 
 function createBaseCleaning(): Cleaning {
-  return { minCharacters: 0, maxCharacters: 0, minWords: 0, removeUrls: false, removeEmails: false };
+  return { minCharacters: 0, maxCharacters: 0, minWords: 0, removeUrls: false, removeEmails: false, languages: [] };
 }
 
 export const Cleaning: MessageFns<Cleaning> = {
@@ -880,6 +884,9 @@ export const Cleaning: MessageFns<Cleaning> = {
     }
     if (message.removeEmails !== false) {
       writer.uint32(40).bool(message.removeEmails);
+    }
+    for (const v of message.languages) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -937,6 +944,14 @@ export const Cleaning: MessageFns<Cleaning> = {
             message.removeEmails = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.languages.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -976,6 +991,9 @@ export const Cleaning: MessageFns<Cleaning> = {
         : isSet(object.remove_emails)
         ? globalThis.Boolean(object.remove_emails)
         : false,
+      languages: globalThis.Array.isArray(object?.languages)
+        ? object.languages.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -996,6 +1014,9 @@ export const Cleaning: MessageFns<Cleaning> = {
     if (message.removeEmails !== false) {
       obj.removeEmails = message.removeEmails;
     }
+    if (message.languages?.length) {
+      obj.languages = message.languages;
+    }
     return obj;
   },
 
@@ -1009,6 +1030,7 @@ export const Cleaning: MessageFns<Cleaning> = {
     message.minWords = object.minWords ?? 0;
     message.removeUrls = object.removeUrls ?? false;
     message.removeEmails = object.removeEmails ?? false;
+    message.languages = object.languages?.map((e) => e) || [];
     return message;
   },
 };
@@ -1531,6 +1553,7 @@ function createBaseDataCounts(): DataCounts {
     validation: 0,
     crossSourceDuplicates: 0,
     contaminated: 0,
+    otherLanguage: 0,
   };
 }
 
@@ -1568,6 +1591,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     }
     if (message.contaminated !== 0) {
       writer.uint32(88).int64(message.contaminated);
+    }
+    if (message.otherLanguage !== 0) {
+      writer.uint32(96).int64(message.otherLanguage);
     }
     return writer;
   },
@@ -1673,6 +1699,14 @@ export const DataCounts: MessageFns<DataCounts> = {
             message.contaminated = longToNumber(reader.int64());
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.otherLanguage = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1726,6 +1760,11 @@ export const DataCounts: MessageFns<DataCounts> = {
         ? globalThis.Number(object.cross_source_duplicates)
         : 0,
       contaminated: isSet(object.contaminated) ? globalThis.Number(object.contaminated) : 0,
+      otherLanguage: isSet(object.otherLanguage)
+        ? globalThis.Number(object.otherLanguage)
+        : isSet(object.other_language)
+        ? globalThis.Number(object.other_language)
+        : 0,
     };
   },
 
@@ -1764,6 +1803,9 @@ export const DataCounts: MessageFns<DataCounts> = {
     if (message.contaminated !== 0) {
       obj.contaminated = Math.round(message.contaminated);
     }
+    if (message.otherLanguage !== 0) {
+      obj.otherLanguage = Math.round(message.otherLanguage);
+    }
     return obj;
   },
 
@@ -1783,6 +1825,7 @@ export const DataCounts: MessageFns<DataCounts> = {
     message.validation = object.validation ?? 0;
     message.crossSourceDuplicates = object.crossSourceDuplicates ?? 0;
     message.contaminated = object.contaminated ?? 0;
+    message.otherLanguage = object.otherLanguage ?? 0;
     return message;
   },
 };

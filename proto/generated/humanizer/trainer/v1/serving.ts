@@ -37,6 +37,18 @@ export interface ServeConfig {
     | undefined;
   /** Adapter that is written into the weights of `model`: the only digest that may be asked for. Empty for a base. */
   mergedDigest: string;
+  /** Absent: this process computes itself. Else a vLLM in the same pod does. */
+  vllm: Vllm | undefined;
+}
+
+/** A vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True that this process loads adapters into and sends requests to. */
+export interface Vllm {
+  /** Base URL, such as http://127.0.0.1:8001. */
+  url: string;
+  /** Its --max-lora-rank. */
+  maxLoraRank: number;
+  /** Its --served-model-name: the base. */
+  baseName: string;
 }
 
 /** What should serve. Mounted as desired.json beside config.json and sent by Activate; the higher generation wins. */
@@ -122,6 +134,7 @@ function createBaseServeConfig(): ServeConfig {
     maxContextTokens: 0,
     reclaim: undefined,
     mergedDigest: "",
+    vllm: undefined,
   };
 }
 
@@ -156,6 +169,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     }
     if (message.mergedDigest !== "") {
       writer.uint32(82).string(message.mergedDigest);
+    }
+    if (message.vllm !== undefined) {
+      Vllm.encode(message.vllm, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -253,6 +269,14 @@ export const ServeConfig: MessageFns<ServeConfig> = {
             message.mergedDigest = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.vllm = Vllm.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -293,6 +317,7 @@ export const ServeConfig: MessageFns<ServeConfig> = {
         : isSet(object.merged_digest)
         ? globalThis.String(object.merged_digest)
         : "",
+      vllm: isSet(object.vllm) ? Vllm.fromJSON(object.vllm) : undefined,
     };
   },
 
@@ -328,6 +353,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     if (message.mergedDigest !== "") {
       obj.mergedDigest = message.mergedDigest;
     }
+    if (message.vllm !== undefined) {
+      obj.vllm = Vllm.toJSON(message.vllm);
+    }
     return obj;
   },
 
@@ -352,6 +380,116 @@ export const ServeConfig: MessageFns<ServeConfig> = {
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
     message.mergedDigest = object.mergedDigest ?? "";
+    message.vllm = (object.vllm !== undefined && object.vllm !== null) ? Vllm.fromPartial(object.vllm) : undefined;
+    return message;
+  },
+};
+
+function createBaseVllm(): Vllm {
+  return { url: "", maxLoraRank: 0, baseName: "" };
+}
+
+export const Vllm: MessageFns<Vllm> = {
+  encode(message: Vllm, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.url !== "") {
+      writer.uint32(10).string(message.url);
+    }
+    if (message.maxLoraRank !== 0) {
+      writer.uint32(16).int32(message.maxLoraRank);
+    }
+    if (message.baseName !== "") {
+      writer.uint32(26).string(message.baseName);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Vllm {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVllm();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.url = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.maxLoraRank = reader.int32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.baseName = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Vllm {
+    return {
+      url: isSet(object.url) ? globalThis.String(object.url) : "",
+      maxLoraRank: isSet(object.maxLoraRank)
+        ? globalThis.Number(object.maxLoraRank)
+        : isSet(object.max_lora_rank)
+        ? globalThis.Number(object.max_lora_rank)
+        : 0,
+      baseName: isSet(object.baseName)
+        ? globalThis.String(object.baseName)
+        : isSet(object.base_name)
+        ? globalThis.String(object.base_name)
+        : "",
+    };
+  },
+
+  toJSON(message: Vllm): unknown {
+    const obj: any = {};
+    if (message.url !== "") {
+      obj.url = message.url;
+    }
+    if (message.maxLoraRank !== 0) {
+      obj.maxLoraRank = Math.round(message.maxLoraRank);
+    }
+    if (message.baseName !== "") {
+      obj.baseName = message.baseName;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Vllm>, I>>(base?: I): Vllm {
+    return Vllm.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Vllm>, I>>(object: I): Vllm {
+    const message = createBaseVllm();
+    message.url = object.url ?? "";
+    message.maxLoraRank = object.maxLoraRank ?? 0;
+    message.baseName = object.baseName ?? "";
     return message;
   },
 };

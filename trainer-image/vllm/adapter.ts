@@ -1,0 +1,108 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { status } from '@grpc/grpc-js'
+import type { Logger } from 'pino'
+import type { DesiredAdapter, Vllm } from '#proto/humanizer/trainer/v1/serving.ts'
+import { adapterConfigName } from '../model/peft.ts'
+import { adapterFolder, promote } from '../serve/adapters.ts'
+import type { Closable, LoadedAdapter } from '../serve/release.ts'
+import { CallRefused } from '../service/errors.ts'
+import { chatTemplateName } from '../storage/adapter-identity.ts'
+import { hexOf } from '../storage/digest.ts'
+import type { OwnerRecord } from '../storage/owners.ts'
+import { SealBroken, verifySealed } from '../storage/sealed.ts'
+import type { VllmClient, VllmModel } from './client.ts'
+
+/** An adapter that vLLM has under a name of its own. */
+export interface VllmAdapter extends Closable {
+  readonly name: string
+  /** Folder that vLLM reads it from. */
+  readonly path: string
+}
+
+/** The digest is the name, so a name never stands for other bytes. */
+export const adapterName = (digest: string): string => `adapter-${hexOf(digest)}`
+
+export interface Loader {
+  readonly dataDir: string
+  readonly client: VllmClient
+  readonly vllm: Vllm
+  /** Digest of the base that vLLM was started with. */
+  readonly baseDigest: string
+  readonly owner: OwnerRecord | undefined
+  readonly log: Logger
+}
+
+/**
+ * Promotes the adapter, reads it through, and has vLLM load it. It counts as loaded when vLLM lists the name with this very folder and has
+ * computed a token with it. DATA_LOSS for changed bytes, FAILED_PRECONDITION for another base, a rank above --max-lora-rank, or vLLM's own no.
+ */
+export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise<LoadedAdapter<VllmAdapter>> {
+  const { dataDir, client, vllm, owner, log } = loader
+  await promote(dataDir, desired, owner)
+  const path = adapterFolder(dataDir, desired.digest)
+  const manifest = await verifySealed(path)
+  if (manifest.digest !== desired.digest)
+    throw new SealBroken(`${path} holds ${manifest.digest}, expected ${desired.digest}`)
+  const base = (manifest.base as { digest?: string } | undefined)?.digest
+  if (base !== loader.baseDigest)
+    throw new CallRefused(
+      status.FAILED_PRECONDITION,
+      `the adapter was trained on base ${base}, this pod serves base ${loader.baseDigest}`,
+    )
+  await checkRank(path, vllm)
+  const name = adapterName(desired.digest)
+  await loadUnlessThere(client, name, path)
+  await proveToken(client, name)
+  const close = () =>
+    void client.unload(name).catch((error) => log.warn({ err: error, name }, 'cannot unload an adapter'))
+  const { templateDate } = manifest
+  const chatTemplate = manifest.files[chatTemplateName] && (await readFile(join(path, chatTemplateName), 'utf8'))
+  return {
+    adapter: { name, path, close },
+    ...(typeof templateDate === 'string' && { templateDate }),
+    ...(chatTemplate && { chatTemplate }),
+  }
+}
+
+/** Before vLLM is asked: what it says of it is an internal error. */
+async function checkRank(path: string, { maxLoraRank }: Vllm): Promise<void> {
+  const { r } = JSON.parse(await readFile(join(path, adapterConfigName), 'utf8')) as { r: number }
+  if (r > maxLoraRank)
+    throw new CallRefused(
+      status.FAILED_PRECONDITION,
+      `the adapter has rank ${r}, expected at most spec.serving.vllm.maxLoraRank ${maxLoraRank}`,
+    )
+}
+
+export const isLoaded = (models: readonly VllmModel[], name: string, path: string): boolean =>
+  models.some(({ id, root }) => id === name && root === path)
+
+/** One that is there already is of an earlier life of this container. */
+export async function loadUnlessThere(client: VllmClient, name: string, path: string): Promise<void> {
+  if (!isLoaded(await client.models(), name, path)) {
+    await client.load(name, path).catch(async (error) => {
+      if (!isLoaded(await client.models(), name, path)) throw error
+    })
+  }
+  const models = await client.models()
+  if (isLoaded(models, name, path)) return
+  const listed = models.map(({ id, root }) => `${id} (${root})`).join(', ')
+  throw new CallRefused(
+    status.FAILED_PRECONDITION,
+    `vLLM does not list ${name} of ${path} after loading it; it has ${listed}`,
+  )
+}
+
+/** One token: what vLLM lists it may still fail to compute. */
+export async function proveToken(client: VllmClient, model: string): Promise<void> {
+  await client.models() // whether it is there at all, in these words
+  const signal = AbortSignal.timeout(60_000)
+  const answer = await client.post('/v1/completions', { model, prompt: 'The', max_tokens: 1, temperature: 0 }, signal)
+  const text = await answer.text()
+  if (!answer.ok)
+    throw new CallRefused(
+      status.FAILED_PRECONDITION,
+      `vLLM answered ${answer.status} to one token of ${model}: ${text.slice(0, 500)}`,
+    )
+}
