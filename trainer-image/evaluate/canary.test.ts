@@ -25,6 +25,13 @@ const cases: {
   { measured: 'as much else as bf16 makes', losses: [2.02, 2.98], here: 'avx512_bf16', says: undefined },
   { measured: 'as much else by one sealed in bf16', losses: [2.02, 2.98], sealedOn: 'avx512_bf16', says: undefined },
   {
+    measured: 'as much else as bf16 makes, though it was sealed on the same path',
+    losses: [2.02, 3],
+    here: 'avx512_bf16',
+    sealedOn: 'avx512_bf16',
+    says: /^canary text one: loss 2\.02000 here \(CPU avx512_bf16\).*expected within 0\.0001$/,
+  },
+  {
     measured: 'more than bf16 makes',
     losses: [2, 3.04],
     here: 'avx512_bf16',
