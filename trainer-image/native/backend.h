@@ -17,6 +17,7 @@
 #include "formats.h"
 #include "lora.h"
 #include "matmul.h"
+#include "min_hash.h"
 #include "nf4.h"
 #include "rmsnorm.h"
 #include "rope.h"
@@ -54,6 +55,7 @@ struct Backend {
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
   Bf16Matmul* bf16_matmul = nullptr;  // null: products with frozen matrices are f32, by matmul
+  MinHashOp* min_hash = nullptr;      // of every processor, of no device
 };
 
 // The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose

@@ -26,6 +26,7 @@ GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
+MinHashOp min_hash;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
 #endif
@@ -80,6 +81,7 @@ extern const Backend kBackend = {
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
 #endif
+    .min_hash = min_hash,
 };
 
 }  // namespace humanizer::HUMANIZER_ISA
