@@ -6,14 +6,15 @@ import { commands, type Outcome } from './job/commands.ts'
 import type { JobContext } from './job/context.ts'
 import { exitCodes, failureOf, JobFailure, type Reason } from './job/failure.ts'
 import { writeTerminationMessage } from './job/result.ts'
+import { type ToolOptions, tools } from './job/tools.ts'
 
 /*
  * Composition root of the trainer image: one command per process, one JSON file as its configuration, one typed
  * result as its end. The only reader of the environment.
  */
 
-const usage =
-  'usage: main.ts <prepare|fetch|train|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]'
+const usage = `usage: main.ts <prepare|fetch|train|merge|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
+       main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]`
 
 async function readConfiguration(path: string): Promise<unknown> {
   try {
@@ -30,6 +31,17 @@ function identityOf(configuration: unknown): { ownerUid: string; attempt: number
   return { ownerUid: typeof uid === 'string' ? uid : '', attempt: Number(fields?.attempt ?? 0) || 0 }
 }
 
+async function runTool(tool: (options: ToolOptions) => Promise<void>, options: ToolOptions): Promise<number> {
+  try {
+    await tool(options)
+    return exitCodes.Completed
+  } catch (error) {
+    const { reason, message } = failureOf(error)
+    process.stderr.write(`${reason}: ${message}\n`)
+    return exitCodes[reason]
+  }
+}
+
 async function main(): Promise<number> {
   const { positionals, values } = parseArgs({
     allowPositionals: true,
@@ -40,9 +52,14 @@ async function main(): Promise<number> {
       state: { type: 'string', default: '/tmp/state' },
       desired: { type: 'string', default: '/etc/humanizer-desired/desired.json' },
       host: { type: 'string' },
+      base: { type: 'string' },
+      adapter: { type: 'string' },
+      output: { type: 'string' },
     },
   })
   const name = positionals[0] ?? ''
+  const tool = Object.hasOwn(tools, name) ? tools[name] : undefined
+  if (tool && positionals.length === 1) return runTool(tool, values)
   const command = Object.hasOwn(commands, name) ? commands[name as keyof typeof commands] : undefined
   if (command === undefined || positionals.length !== 1) {
     process.stderr.write(`${usage}\n`)

@@ -12,6 +12,8 @@ export const ReleaseReason = {
   ClaimNotFound: 'ClaimNotFound',
   /** Pods are loading the candidate beside what serves. */
   Switching: 'Switching',
+  /** A rollback drill is under way: what served before answers for a moment, and what is asked for comes back. */
+  Drilling: 'Drilling',
   /** Serving pods are being started or replaced. */
   PodsStarting: 'PodsStarting',
   /** No node has room for the serving pods; what served before keeps serving. */
@@ -68,6 +70,16 @@ export const ReleaseReason = {
   TooSlow: 'TooSlow',
   /** A serving pod could not load the candidate; or cannot load what is active, and tries again: then Reconciling. */
   LoadFailed: 'LoadFailed',
+  /** A serving pod computes another loss on the adapter's canary set than was sealed with it. */
+  CanaryFailed: 'CanaryFailed',
+
+  // Events only, of a rollback drill (status.drill).
+  /** It went there and back and lost no request. */
+  DrillPassed: 'DrillPassed',
+  /** A request was lost, a pod could not follow, or the spec changed meanwhile; what serves came back. */
+  DrillFailed: 'DrillFailed',
+  /** There was nothing to drill, or not now; nothing was done. */
+  DrillRefused: 'DrillRefused',
 } as const
 export type ReleaseReason = (typeof ReleaseReason)[keyof typeof ReleaseReason]
 

@@ -45,7 +45,7 @@ export const RunReason = {
   Underfitting: 'Underfitting',
   /** Outputs are their inputs. */
   CopyCollapse: 'CopyCollapse',
-  /** Evidence is missing. */
+  /** Evidence is missing, or too little to tell. */
   Unknown: 'Unknown',
   /** Finished; stays so for ever. */
   Succeeded: 'Succeeded',

@@ -54,10 +54,19 @@ export function served(status: Status | undefined): readonly Adapter[] {
   return status?.history ?? []
 }
 
-/** What the pods are to have loaded: the candidate while it is being switched to, else what is active. */
+/** What the pods are to have loaded: the candidate while it is being switched to, what a drill goes back to, else what is active. */
 export function desiredOf(status: Status | undefined): Adapter | undefined {
-  return status?.verdict?.state === 'Switching' ? status.candidate : status?.active
+  return status?.verdict?.state === 'Switching' ? status.candidate : (drilled(status) ?? status?.active)
 }
+
+/** What a rollback drill has put in the place of the active adapter; undefined while it has not. */
+export function drilled({ drill, previous }: Status = {}): Adapter | undefined {
+  if (drill?.state !== 'There' || !previous) return undefined
+  return { ...asProposed(previous), generation: drill.generation ?? 0 }
+}
+
+/** Whether a rollback drill is under way. */
+export const isDrilling = ({ drill }: Status): boolean => drill?.state === 'There' || drill?.state === 'Back'
 
 /** Without the marks of an earlier switch. */
 export function asProposed({

@@ -4,9 +4,11 @@ import type { ChildKind, Controller } from '../controller/controller.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import type { Trust } from '../trust/trust.ts'
 import { ownerOf } from '../workload/names.ts'
+import { modelNameOf } from './adapter.ts'
 import { applyChildren, retireChildren } from './children.ts'
 import { observe } from './observe.ts'
-import { createPodCaller, type PodCaller } from './pod-caller.ts'
+import { baseName, createPodCaller, type PodAddress, type PodCaller } from './pod-caller.ts'
+import { whileAsking } from './probes.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import type { ServingSettings } from './serving.ts'
 
@@ -58,15 +60,16 @@ function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: Pod
     observe: (release, asked) => observe(release, cluster, caller, asked),
     writeStatus: (release, status) => cluster.writeStatus(release, status),
     apply: (release, objects) => applyChildren(cluster, release, objects),
-    async activate(release, pods, desired) {
+    activate(release, pods, desired, underLoad) {
       const ownerUid = ownerOf(release).uid
-      await Promise.all(
-        pods.map(async ({ ip, uid }) => {
-          if (ip) await caller.activate({ ip, uid, ownerUid }, desired)
-        }),
-      )
+      const addressed = (those: typeof pods) => those.flatMap(({ ip, uid }) => (ip ? [{ ip, uid, ownerUid }] : []))
+      const switching = Promise.all(addressed(pods).map((pod) => caller.activate(pod, desired)))
+      const { port } = release.spec.serving
+      const ask = (pod: PodAddress) => caller.ask(pod, port, modelNameOf(release))
+      return whileAsking(addressed(underLoad), ask, desired.digest || baseName, switching)
     },
     retire: (release, objects) => retireChildren(cluster, release, objects),
     event: (release, type, reason, message) => cluster.event(release, type, reason, message),
+    elapsed: () => performance.now(),
   }
 }

@@ -2,7 +2,8 @@ import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { sharingOf } from '../workload/claim.ts'
-import { type Adapter, desiredOf, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
+import { type Adapter, desiredOf, isDrilling, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
+import { drillInterrupted, drillStart, drillStep } from './drill.ts'
 import { goingBack } from './going-back.ts'
 import { callKey, type Observed, type ServingPod } from './observed.ts'
 import { obstacle } from './obstacle.ts'
@@ -35,7 +36,13 @@ import { watchLeft, watchSeconds } from './watch.ts'
 export type Decision =
   | { readonly kind: 'transition'; readonly transition: Transition }
   | { readonly kind: 'apply'; readonly objects: readonly KubeObject[] }
-  | { readonly kind: 'activate'; readonly pods: readonly ServingPod[]; readonly desired: DesiredAdapter }
+  /** underLoad: these pods are asked all the while. */
+  | {
+      readonly kind: 'activate'
+      readonly pods: readonly ServingPod[]
+      readonly desired: DesiredAdapter
+      readonly underLoad: readonly ServingPod[]
+    }
   | { readonly kind: 'retire'; readonly objects: readonly KubeObject[] }
   /** Nothing to do now. state and reason become Ready, Reconciling and Stalled; seconds: look again, at the latest. */
   | { readonly kind: 'rest'; readonly summary: Summary; readonly seconds?: number }
@@ -47,6 +54,13 @@ export interface Summary {
 }
 
 export function decide(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
+  const decision = next(release, observed, settings, now)
+  if (decision.kind !== 'rest' || isDrilling(release.status ?? {})) return decision
+  const drill = drillStart(release, observed.pods, settings.trainerImage, decision.summary, now)
+  return drill ? { kind: 'transition', transition: drill } : decision
+}
+
+function next(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
   const status = release.status ?? {}
   const resolution = resolveSource(release, observed.sources)
   const transition = nextTransition(release, status, resolution, observed, now)
@@ -70,8 +84,10 @@ function nextTransition(
   now: Date,
 ): Transition | undefined {
   const { pods } = observed
-  const first = repair(status, pods) ?? goingBack(release, pods, now)
+  const first = repair(status, pods) ?? drillInterrupted(release, resolution)
   if (first) return first
+  const back = isDrilling(status) ? undefined : goingBack(release, pods, now)
+  if (back) return back
   const isFinal = status.verdict?.state === 'RolledBack' || status.verdict?.state === 'Regressed'
   if (resolution.kind !== 'resolved') return isFinal ? undefined : withdrawal(status)
   const { adapter, pin } = resolution
@@ -135,13 +151,27 @@ function serve(
 
   const theirs = pods.filter((pod) => pod.deployment === target && !pod.terminating)
   const isSettled = status.verdict?.state !== 'Switching' && status.deployment === target
-  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && agreedBefore(pod, desired, status))
+  const drills = isDrilling(status)
+  const has = (pod: ServingPod) => agrees(pod, desired) || (isSettled && !drills && agreedBefore(pod, desired, status))
   const behind = theirs.filter((pod) => pod.ip && !has(pod) && (pod.state?.generation ?? 0) < desired.generation)
   const uncalled = behind.filter(({ uid }) => !asked.called.has(callKey(uid, desired.generation)))
-  if (uncalled.length > 0) return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired) }
+  if (uncalled.length > 0) {
+    const underLoad = drills ? theirs.filter(({ ip }) => ip) : []
+    return { kind: 'activate', pods: uncalled, desired: desiredAdapter(release, desired), underLoad }
+  }
 
   const inTheWay = obstacle(find(children, 'Deployment', target), theirs, desired, has)
-  if (inTheWay) return rest('reconciling', inTheWay.reason, inTheWay.message, inTheWay.seconds)
+  const drill = drillStep(release, theirs, inTheWay, status.deployment !== target, asked.probes, now)
+  if (drill) return { kind: 'transition', transition: drill }
+  if (inTheWay) {
+    const isOnItsWay = drills && inTheWay.reason === ReleaseReason.Switching
+    return rest(
+      'reconciling',
+      isOnItsWay ? ReleaseReason.Drilling : inTheWay.reason,
+      inTheWay.message,
+      inTheWay.seconds,
+    )
+  }
   if (!sameAdapter(desired, status.active) || !isSettled)
     return { kind: 'transition', transition: promotion(status, desired, target, now) }
 

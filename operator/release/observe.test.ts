@@ -4,9 +4,10 @@ import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { observe } from './observe.ts'
 import { ownWords, podTrouble } from './pods.ts'
+import { noProbes } from './probes.ts'
 import { digestOf, release } from './world.ts'
 
-const nothingAsked = { called: new Set<string>(), silent: new Set<string>() }
+const nothingAsked = { called: new Set<string>(), silent: new Set<string>(), probes: noProbes }
 
 /** A cluster with these pods; remembers what was read. */
 function cluster(pods: object[] = []) {
@@ -28,6 +29,7 @@ function cluster(pods: object[] = []) {
       return ServingState.fromPartial({ podUid: 'u' })
     },
     activate: async () => undefined,
+    ask: async () => undefined,
   }
   const look = (of = release(), silent: string[] = []) =>
     observe(of, fake as unknown as Cluster, caller, { ...nothingAsked, silent: new Set(silent) })

@@ -1,6 +1,7 @@
 import type { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import type { ClaimState } from '../workload/claim.ts'
+import type { Probes } from './probes.ts'
 import type { Sources } from './source.ts'
 
 /** A pod of one of the release's Deployments, and what it says of itself. */
@@ -39,6 +40,8 @@ export interface Asked {
   readonly called: ReadonlySet<string>
   /** uids of pods that did not answer: others do not wait for them again. */
   readonly silent: ReadonlySet<string>
+  /** Requests sent beside the switches of a drill and not written down yet. */
+  readonly probes: Probes
 }
 
 export const callKey = (podUid: string, generation: number): string => `${podUid}/${generation}`

@@ -64,7 +64,11 @@ const reasonOf = {
 const missing =
   /^adapters\/[0-9a-f]{64} does not exist\b|\bis missing; the manifest lists it$|: there is no such model\b/
 
-/** Why a pod could not load an adapter: its files are gone, or they are there and no good. */
+/** Why a pod could not load an adapter: its files are gone, they are no good, or what is computed from them is not what was. */
 export function failureReason(failure: string): ReleaseReason {
-  return missing.test(failure) ? ReleaseReason.ArtifactMissing : ReleaseReason.LoadFailed
+  if (missing.test(failure)) return ReleaseReason.ArtifactMissing
+  return canary.test(failure) ? ReleaseReason.CanaryFailed : ReleaseReason.LoadFailed
 }
+
+/** Its words when what it computes is not what was sealed with the adapter; test/wire holds the two together. */
+const canary = /^(?:the base, )?canary text /

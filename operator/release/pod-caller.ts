@@ -21,7 +21,15 @@ export interface PodCaller {
    * read again.
    */
   activate(pod: PodAddress, desired: DesiredAdapter): Promise<void>
+  /**
+   * Asks for two tokens, as a client does. Resolves the digest that answered (baseName for the base), empty when the pod is busy and
+   * says so, undefined when the request was lost.
+   */
+  ask(pod: PodAddress, httpPort: number, modelName: string): Promise<string | undefined>
 }
+
+/** What a pod's answers call the untouched base. */
+export const baseName = 'base'
 
 /** A pod that does not say what it has within this time, in milliseconds, counts as silent. */
 const stateTimeoutMs = 1_000
@@ -29,16 +37,17 @@ const stateTimeoutMs = 1_000
 const activateTimeoutMs = 20_000
 /** Nobody waits longer for a pod to load: meanwhile spec.source may have become another. */
 const activateWaitMs = 2_000
+/** Two tokens of a large model on a busy CPU take seconds. */
+const askTimeoutMs = 20_000
 /** A readiness page is a few hundred bytes; more is not read. */
 const stateBytes = 16_384
 
 export function createPodCaller(trust: Trust): PodCaller {
   return {
     async state({ ip }, httpPort) {
-      const host = ip.includes(':') ? `[${ip}]` : ip
       try {
         // Not ready answers 503 with the same page: it says what failed.
-        const answer = await fetch(`http://${host}:${httpPort}/readyz`, {
+        const answer = await fetch(`${urlOf(ip, httpPort)}/readyz`, {
           signal: AbortSignal.timeout(stateTimeoutMs),
           redirect: 'error',
         })
@@ -60,8 +69,27 @@ export function createPodCaller(trust: Trust): PodCaller {
       await Promise.race([answered, sleep(activateWaitMs, undefined, { signal, ref: false }).catch(() => undefined)])
       timer.abort()
     },
+    async ask({ ip }, httpPort, model) {
+      const signal = AbortSignal.timeout(askTimeoutMs)
+      try {
+        const answer = await fetch(`${urlOf(ip, httpPort)}/v1/completions`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ model, prompt: 'The', max_tokens: 2, temperature: 0 }),
+          signal,
+          redirect: 'error',
+        })
+        await answer.arrayBuffer()
+        if (answer.status === 429) return ''
+        return answer.ok ? (answer.headers.get('x-humanizer-adapter-digest') ?? undefined) : undefined
+      } catch {
+        return undefined
+      }
+    },
   }
 }
+
+const urlOf = (ip: string, port: number): string => `http://${ip.includes(':') ? `[${ip}]` : ip}:${port}`
 
 /** undefined for anything that is not a ServingState as JSON. */
 export function parseState(text: string): ServingState | undefined {

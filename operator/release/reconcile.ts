@@ -7,6 +7,7 @@ import type { Release, Status } from './adapter.ts'
 import type { Refusal } from './children.ts'
 import { decide } from './decide.ts'
 import { type Asked, callKey, type Observed, type ServingPod } from './observed.ts'
+import { noProbes, type Probes, sumOf } from './probes.ts'
 import type { ServingSettings } from './serving.ts'
 import { afterTransition, atRest } from './status.ts'
 import { expanded, stored } from './stored.ts'
@@ -19,10 +20,18 @@ export interface Effects {
   writeStatus(release: AdapterRelease, status: AdapterReleaseStatus): Promise<AdapterRelease>
   /** Applies in order; stops before what cannot be made, and resolves why. */
   apply(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
-  activate(release: Release, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void>
+  /** Resolves what came of the requests that were sent to the pods `underLoad` meanwhile. */
+  activate(
+    release: Release,
+    pods: readonly ServingPod[],
+    desired: DesiredAdapter,
+    underLoad: readonly ServingPod[],
+  ): Promise<Probes>
   retire(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
   /** Never throws. */
   event(release: AdapterRelease, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void>
+  /** Milliseconds on a clock that never goes back. */
+  elapsed(): number
 }
 
 /** More steps than any way from a new spec to rest has; then others get their turn. */
@@ -45,10 +54,12 @@ export async function reconcileRelease(release: AdapterRelease, effects: Effects
 /** One reconcile. */
 class Work {
   readonly #effects: Effects
-  readonly #now: Date
+  readonly #began: Date
+  readonly #beganAt: number
   readonly #called = new Set<string>()
   readonly #silent = new Set<string>()
   readonly #told = new Set<string>()
+  #probes = noProbes
   readonly #events: Promise<void>[] = []
   /** As last written, and the same as decide sees it. */
   #object: AdapterRelease
@@ -58,7 +69,12 @@ class Work {
     this.#object = object
     this.#release = expanded(object)
     this.#effects = effects
-    this.#now = now
+    this.#began = now
+    this.#beganAt = effects.elapsed()
+  }
+
+  get #now(): Date {
+    return new Date(this.#began.getTime() + this.#effects.elapsed() - this.#beganAt)
   }
 
   /** Undefined: there may be more to do. */
@@ -67,8 +83,9 @@ class Work {
     const decision = decide(this.#release, observed, this.#effects.settings, this.#now)
     switch (decision.kind) {
       case 'transition': {
-        const { event } = decision.transition
+        const { event, changes } = decision.transition
         await this.#write(afterTransition(this.#release.status, decision.transition))
+        if (changes.drill) this.#probes = noProbes
         if (event) this.#tell(event.type, event.reason, event.message)
         return undefined
       }
@@ -81,7 +98,8 @@ class Work {
           this.#called.add(callKey(uid, decision.desired.generation))
           this.#silent.delete(uid)
         }
-        await this.#effects.activate(this.#release, decision.pods, decision.desired)
+        const { pods, desired, underLoad } = decision
+        this.#probes = sumOf(this.#probes, await this.#effects.activate(this.#release, pods, desired, underLoad))
         return undefined
       }
       case 'retire': {
@@ -99,7 +117,8 @@ class Work {
   }
 
   async #observe(): Promise<Observed> {
-    const observed = await this.#effects.observe(this.#release, { called: this.#called, silent: this.#silent })
+    const asked = { called: this.#called, silent: this.#silent, probes: this.#probes }
+    const observed = await this.#effects.observe(this.#release, asked)
     for (const { uid, ip, state } of observed.pods) if (ip && !state) this.#silent.add(uid)
     return observed
   }

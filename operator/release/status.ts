@@ -1,6 +1,6 @@
 import { ReleaseReason, ServingCondition } from '../api/release-reasons.ts'
 import { readyFrom, setCondition } from '../kube/conditions.ts'
-import { nameOf, type Release, type Status } from './adapter.ts'
+import { drilled, nameOf, type Release, type Status } from './adapter.ts'
 import type { Summary } from './decide.ts'
 import { policyOf } from './gates.ts'
 import type { Observed } from './observed.ts'
@@ -23,7 +23,8 @@ export function atRest(release: Release, observed: Observed, summary: Summary, i
   const behindService = new Set(
     live.filter((pod) => pod.ready && pod.deployment === status.deployment).map(({ uid }) => uid),
   )
-  const answers = records.some(({ uid, digest }) => behindService.has(uid) && digest === status.active?.digest)
+  const given = drilled(status) ?? status.active
+  const answers = records.some(({ uid, digest }) => behindService.has(uid) && digest === given?.digest)
   const said = { ...summary, message: cut(summary.message, messageLimit) }
   const conditions = readyFrom(status.conditions, said, observedGeneration, now)
   const leadsTo = status.deployment ?? (status.active && deploymentName(release, status.active, image))

@@ -35,6 +35,7 @@ export function repair(status: Status, pods: readonly ServingPod[]): Transition 
       switchGeneration,
       ...(isSwitching && status.candidate && { candidate: { ...status.candidate, generation: switchGeneration } }),
       ...(!isSwitching && status.active && { active: { ...status.active, generation: switchGeneration } }),
+      ...(status.drill?.state === 'There' && { drill: { ...status.drill, generation: switchGeneration } }),
     },
   }
 }

@@ -68,7 +68,7 @@ export function regression(release: Release, pods: readonly ServingPod[]): Regre
   if (status.verdict?.state === 'RolledBack') return unloadable(desired, theirs, () => true)
   if (status.watch?.digest !== desired.digest) return undefined
   return (
-    (isServing ? unloadable(desired, theirs, (reason) => reason === ReleaseReason.LoadFailed) : undefined) ??
+    (isServing ? unloadable(desired, theirs, (reason) => reason !== ReleaseReason.ArtifactMissing) : undefined) ??
     crashLoop(release, status.watch, theirs) ??
     (isServing ? (tooManyErrors(release, desired, theirs) ?? tooSlow(release, desired, theirs)) : undefined)
   )

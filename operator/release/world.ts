@@ -7,6 +7,7 @@ import type { Release, Status } from './adapter.ts'
 import { nameConflict, type Refusal } from './children.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import { ownWords } from './pods.ts'
+import type { Probes } from './probes.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { desiredName, type ServingSettings } from './serving.ts'
 
@@ -86,6 +87,8 @@ interface WorldPod {
   deployment: string
   state: ServingState
   terminating: boolean
+  /** Requests answered since it began. */
+  answered: number
 }
 
 /** In-memory effects. What outlives the operator is here; `dieAt` counts effects and throws Died once, after that effect. */
@@ -121,6 +124,10 @@ export class World implements Effects {
   failure = 'adapter_model.safetensors differs from its manifest'
   /** What Kubernetes says of every pod instead of the truth. */
   podsLook: { readonly ready?: boolean; readonly restarts?: number } = {}
+  /** What the clock of a reconcile says; a switch takes 700. */
+  milliseconds = 0
+  /** Requests of the operator that no pod answers, at each switch. */
+  lostProbes = 0
   /** Calls of Activate, and questions that a silent pod was asked. */
   activated = 0
   questions = 0
@@ -202,13 +209,28 @@ export class World implements Effects {
     return undefined
   }
 
-  async activate(_: Release, pods: readonly ServingPod[], desired: DesiredAdapter): Promise<void> {
+  async activate(
+    _: Release,
+    pods: readonly ServingPod[],
+    desired: DesiredAdapter,
+    underLoad: readonly ServingPod[],
+  ): Promise<Probes> {
+    for (const { uid } of underLoad) {
+      const pod = this.pods.find((each) => each.uid === uid)
+      if (pod) pod.answered += 3
+    }
     for (const { uid } of pods) {
       this.activated++
       const pod = this.pods.find((each) => each.uid === uid)
       if (pod && !this.callsBlocked) this.#load(pod, desired)
     }
+    this.milliseconds += 700
     this.#effect()
+    return { answered: 3 * underLoad.length, lost: this.lostProbes }
+  }
+
+  elapsed(): number {
+    return this.milliseconds
   }
 
   async retire(_: Release, objects: readonly KubeObject[]): Promise<undefined> {
@@ -241,6 +263,7 @@ export class World implements Effects {
         deployment: name,
         state: ServingState.fromPartial({}),
         terminating: false,
+        answered: 0,
       })
   }
 
@@ -256,9 +279,9 @@ export class World implements Effects {
       : ServingState.fromPartial({ digest, generation, loadedTime: start.toISOString(), podUid: pod.uid })
   }
 
-  #seen({ uid, deployment, state, terminating }: WorldPod, { silent }: Asked): ServingPod {
+  #seen({ uid, deployment, state, terminating, answered }: WorldPod, { silent }: Asked): ServingPod {
     const isNew = state.generation === 0
-    const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid })
+    const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid, answeredRequests: answered })
     const said = ownWords(answer, uid, start.toISOString())
     if (!answer && !silent.has(uid)) this.questions++
     return {

@@ -12,6 +12,9 @@ import { ServingPods } from './serving-stand-in.ts'
 import { silent } from './widget.ts'
 
 const { privateKey } = generateKeyPairSync('ed25519')
+/** What the scene's operator signs with; another that takes its place needs the same key, or it rolls the pods. */
+export const signingKey = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+export const trainerImage = 'trainer:1'
 
 export const digestOf = (letter: string): string => `sha256:${letter.repeat(64)}`
 
@@ -54,13 +57,13 @@ export class ReleaseScene {
     const env = {
       POD_NAMESPACE: this.namespace,
       POD_NAME: `operator-${Date.now()}`,
-      TRAINER_IMAGE: 'trainer:1',
+      TRAINER_IMAGE: trainerImage,
       SIGNING_KEY_FILE: 'key.pem',
       WATCH_NAMESPACES: this.namespace,
       METRICS_PORT: '0',
       HEALTH_PORT: '0',
     }
-    const settings = settingsFrom(env, () => privateKey.export({ type: 'pkcs8', format: 'pem' }) as string)
+    const settings = settingsFrom(env, () => signingKey)
     const config = loadKubeConfig({ text: this.#server.kubeConfig() })
     this.#operator = new HumanizerOperator(settings, config, [releaseController], silent)
     await this.#operator.start()

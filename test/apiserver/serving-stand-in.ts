@@ -22,6 +22,8 @@ interface StandIn {
   readonly calls: RunningServer | undefined
   state: ServingState
   ready: boolean
+  /** Requests that it answered. */
+  answered: number
   readonly startedAt: string
 }
 
@@ -118,9 +120,14 @@ export class ServingPods {
     const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
     const uid = item.metadata.uid ?? ''
     const ip = `${this.#subnet}.${this.#nextAddress++}`
-    const http = createServer((_, response) => {
+    const http = createServer((request, response) => {
       if (this.silent) return response.destroy()
-      const state = this.lie(pod.state)
+      if (request.method === 'POST') {
+        pod.answered++
+        response.writeHead(200, { 'x-humanizer-adapter-digest': pod.state.digest || 'base' })
+        return response.end('{}')
+      }
+      const state = this.lie({ ...pod.state, answeredRequests: pod.answered })
       return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(JSON.stringify(ServingState.toJSON(state)))
     })
     http.listen(config.httpPort, ip)
@@ -146,6 +153,7 @@ export class ServingPods {
       http,
       calls,
       ready: false,
+      answered: 0,
       startedAt: new Date().toISOString(),
       state: ServingState.fromPartial({ podUid: uid }),
     }

@@ -2,7 +2,7 @@
 # Installs the Debian packages that the cluster, the images and the native engine are built from. Needs root; does nothing when all are there.
 set -euo pipefail
 PACKAGES=(containerd runc containernetworking-plugins iptables nftables conntrack busybox-static buildah mmdebstrap socat jq openssl iproute2
-  procps curl python3-pip gcc g++ cmake make libdnnl-dev clang-format)
+  procps curl python3-pip gcc g++ cmake make libdnnl-dev clang-format chromium)
 installed=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null | awk '$2 == "installed" { print $1 }' || true)
 missing=$(printf '%s\n' "${PACKAGES[@]}" | grep -vxFf <(printf '%s\n' "$installed") | tr '\n' ' ' || true)
 [ -n "${missing// /}" ] || exit 0

@@ -13,7 +13,8 @@ import { DesiredAdapter, ServeConfig, ServingState } from '#proto/humanizer/trai
 import { ServingServiceClient } from '#proto/humanizer/trainer/v1/serving_service.ts'
 import { sumModel } from '../../trainer-image/model/identity.ts'
 import { openModel } from '../../trainer-image/model/open.ts'
-import { expectedAdapterTensors, writeAdapter } from '../../trainer-image/model/peft.ts'
+import { type AdapterConfig, expectedAdapterTensors, writeAdapter } from '../../trainer-image/model/peft.ts'
+import type { AdapterTensor } from '../../trainer-image/native/index.ts'
 import { type AdapterBase, adapterDigest } from '../../trainer-image/storage/adapter-identity.ts'
 import { hexOf } from '../../trainer-image/storage/digest.ts'
 import { seal } from '../../trainer-image/storage/sealed.ts'
@@ -64,13 +65,21 @@ export class Claim {
     this.desiredFile = join(root, 'desired.json')
   }
 
-  /** An adapter strong enough to change the answers; equal seeds give equal adapters. `facts` go into its manifest. */
+  /**
+   * An adapter strong enough to change the answers; equal seeds give equal adapters. `facts` go into its manifest, among them the
+   * losses that `canary` says were measured.
+   */
   async checkpoint(
     run: string,
     seed: number,
-    made: { base?: AdapterBase; templateDate?: string; chatTemplate?: string } = {},
+    made: {
+      base?: AdapterBase
+      templateDate?: string
+      chatTemplate?: string
+      canary?: (config: AdapterConfig, tensors: readonly AdapterTensor[]) => Promise<unknown>
+    } = {},
   ) {
-    const { chatTemplate, ...facts } = made
+    const { chatTemplate, canary, ...facts } = made
     const { base = this.base } = facts
     const path = `runs/test/${run}/uid/checkpoint-${seed}`
     const directory = join(this.dataDir, path)
@@ -98,7 +107,11 @@ export class Claim {
     await cp(join(fixture, 'tokenizer.json'), join(directory, 'tokenizer.json'))
     if (chatTemplate) await writeFile(join(directory, 'chat_template.jinja'), chatTemplate)
     await writeFile(join(directory, 'optimizer.safetensors'), 'only needed to train on')
-    const { digest } = await seal(directory, (files) => adapterDigest(files, base), { ...facts, base })
+    const { digest } = await seal(directory, (files) => adapterDigest(files, base), {
+      ...facts,
+      base,
+      canary: await canary?.(config, tensors),
+    })
     return { digest, path } satisfies Checkpoint
   }
 

@@ -16,6 +16,12 @@ const otherTexts = [
   'Why did Peter sell both maps?',
   'WARM BREAD: 3.50 each',
   'Clara hums.',
+  'Two boats, one oar; no wind.',
+  'Left at the mill, then 4 miles.',
+  'Mother said: "Never on a Friday."',
+  'Green doors open inwards here.',
+  'He paid in salt (and lied).',
+  'Snow fell on the 3rd of June.',
 ]
 
 const cases: {
@@ -30,7 +36,7 @@ const cases: {
   {
     a_run: 'that learns nothing at a rate of almost zero',
     verdict: 'Underfitting',
-    says: /no real gain over the baseline.*100 % of the best checkpoint's outputs are those of the base/s,
+    says: /no real gain over the baseline.*100 % \(95 % interval .*\) of the best checkpoint's outputs are those of the base/s,
     training: { learningRate: 1e-9, maxSteps: 4 },
   },
   {
@@ -42,14 +48,14 @@ const cases: {
       validationEvery: 6,
     },
     lora: { rank: 16, alpha: 32, dropout: 0 },
-    training: { learningRate: 1e-2, learningRateSchedule: 'Constant', maxSteps: 32 },
-    evaluation: { everySteps: 4 },
+    training: { learningRate: 3e-2, learningRateSchedule: 'Constant', maxSteps: 40 },
+    evaluation: { everySteps: 4, maxExamples: 16, maxTokens: 800 },
   },
   {
     a_run: 'whose every text is the same, so that giving back the input is all there is to learn',
     verdict: 'CopyCollapse',
-    says: /100 % of the outputs are nearly equal to their input/,
-    dataset: { sample: 'Identity', texts: Array.from({ length: 24 }, () => oneText) },
+    says: /100 % \(95 % interval .*\) of the best checkpoint's outputs are nearly equal to their input/,
+    dataset: { sample: 'Identity', texts: Array.from({ length: 36 }, () => oneText), validationEvery: 4 },
     training: { learningRate: 1e-2, maxSteps: 60 },
     evaluation: { everySteps: 30 },
   },
@@ -61,7 +67,7 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation } of case
         ...config,
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
-        evaluation: { ...config.evaluation!, samples: 4, ...evaluation },
+        evaluation: { ...config.evaluation!, samples: 16, ...evaluation },
         checkpoints: { everySteps: 0, keep: 1 },
       }),
       dataset && { dataset },

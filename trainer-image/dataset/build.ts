@@ -7,16 +7,19 @@ import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { type Collected, collect, excerptOf, idOf } from './collect.ts'
-import { type CopyBaseline, CopyBaselines } from './copy-baseline.ts'
+import { codePoints } from './cleaning.ts'
+import { type Collected, collect, idOf } from './collect.ts'
+import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
-import { sentenceOf, sumCounts } from './funnel.ts'
+import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
+import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
+import { makeReport, type Written } from './make-report.ts'
 import { type Example, exampleWriter } from './output.ts'
 import { publish } from './publish.ts'
-import { markdownOf, type Report, reportOf } from './report.ts'
+import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
 import { validationOf } from './split.ts'
@@ -61,18 +64,9 @@ export async function buildDataset(
 
     const output = join(work.attempt, 'output')
     await mkdir(output)
-    const copyBaselines = await writeExamples(
-      settings,
-      located,
-      collected,
-      deduplicated,
-      database,
-      spool,
-      output,
-      around,
-    )
-    const report = await makeReport(settings, located, collected, deduplicated, copyBaselines, spool)
-    await writeDescriptions(settings, report, output)
+    const written = await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
+    await writeDescription(settings, output)
+    const report = await makeReport(settings, located, collected, deduplicated, written, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
     around.log.info({ digest, location }, report.summary)
     return {
@@ -164,6 +158,9 @@ async function deduplicate(
   return { collected, deduplicated }
 }
 
+/** What the other kinds of sample would come to is measured on about so many texts. */
+const COMPARED = 500
+
 async function writeExamples(
   { split, format }: Settings,
   located: readonly LocatedSource[],
@@ -173,7 +170,7 @@ async function writeExamples(
   spool: Spool,
   output: string,
   { signal, report }: Surroundings,
-): Promise<readonly CopyBaseline[]> {
+): Promise<Written> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
   /** Clusters are named by the id of their first text. */
   const clusterOf = (ordinal: number): string => {
@@ -186,6 +183,8 @@ async function writeExamples(
 
   const writer = await exampleWriter(database)
   const baselines = new CopyBaselines()
+  const lengths = located.map(noLengths)
+  const all = counts.reduce((sum, of) => sum + keptOf(of), 0)
   let ordinal = 0
   for await (const texts of spool.read()) {
     signal.throwIfAborted()
@@ -198,6 +197,9 @@ async function writeExamples(
         ;(counts[index] as DataCounts)[side]++
         const pair = pairOf(format.sample, id, text, input, split.seed)
         baselines.add(pair)
+        if (isDrawn(split.seed, id, COMPARED, all))
+          for (const other of otherKinds(pair.kind, input)) baselines.add(pairOf(other, id, text, input, split.seed))
+        ;(lengths[index] as number[])[binOf(codePoints(text))]! += 1
         sides[side].push({
           id,
           source: source.name,
@@ -214,8 +216,12 @@ async function writeExamples(
     report({ stage: 'Writing', source: '', rows: ordinal, percent: 70 + (25 * ordinal) / kept.length })
   }
   await writer.finish(output, machineTexts)
-  return baselines.all
+  return { copyBaselines: baselines.all, lengths }
 }
+
+/** The kinds of sample that a text could be used for beside its own. */
+const otherKinds = (own: Example['kind'], paired: string): readonly Example['kind'][] =>
+  (['Identity', 'Denoise', 'Paired'] as const).filter((kind) => kind !== own && (kind !== 'Paired' || paired !== ''))
 
 /** A row of a Paired dataset without a pair is a Denoise one. */
 function pairOf(sample: Example['kind'], id: string, text: string, paired: string, seed: number) {
@@ -224,43 +230,7 @@ function pairOf(sample: Example['kind'], id: string, text: string, paired: strin
   return { kind, input: inputs[kind](), target: text }
 }
 
-async function makeReport(
-  settings: Settings,
-  located: readonly LocatedSource[],
-  { counts, examples, mojibake }: Collected,
-  { kept, leader, largest }: Deduplicated,
-  copyBaselines: readonly CopyBaseline[],
-  spool: Spool,
-): Promise<Report> {
-  const shown = kept.flatMap((is, ordinal) => (is ? [] : [ordinal])).slice(0, 3)
-  const wanted = [
-    ...largest.map(({ ordinal }) => ordinal),
-    ...shown,
-    ...shown.map((ordinal) => leader[ordinal] as number),
-  ]
-  const texts = await spool.pick(wanted)
-  const nameOf = (ordinal: number): string => texts.get(ordinal)?.id ?? ''
-  const excerpt = (ordinal: number): string => excerptOf(texts.get(ordinal)?.text ?? '')
-  return reportOf(
-    settings,
-    located,
-    counts,
-    largest.map(({ ordinal, size }) => ({ id: nameOf(ordinal), size, excerpt: excerpt(ordinal) })),
-    [
-      ...examples,
-      ...shown.map((ordinal) => ({
-        id: nameOf(ordinal),
-        rule: 'nearDuplicates' as const,
-        excerpt: excerpt(ordinal),
-        duplicateOf: nameOf(leader[ordinal] as number),
-      })),
-    ],
-    copyBaselines,
-    mojibake,
-  )
-}
-
-async function writeDescriptions({ format, split, specHash }: Settings, report: Report, output: string): Promise<void> {
+async function writeDescription({ format, split, specHash }: Settings, output: string): Promise<void> {
   const { sample, systemPrompt, userTemplate, chatTemplate } = format
   const { trainPercent, seed } = split
   const description = {
@@ -270,6 +240,4 @@ async function writeDescriptions({ format, split, specHash }: Settings, report: 
     split: { trainPercent, seed },
   }
   await writeFile(join(output, 'dataset.json'), `${canonicalJson(description)}\n`)
-  await writeFile(join(output, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
-  await writeFile(join(output, 'report.md'), markdownOf(report))
 }

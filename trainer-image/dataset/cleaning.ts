@@ -3,9 +3,12 @@ import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 /** Why a text was removed; the words are those of the dataset's status.counts. */
 export type RemovalRule = 'tooShort' | 'tooLong' | 'tooFewWords'
 
-export type Cleaned =
-  | { readonly kind: 'kept'; readonly text: string }
-  | { readonly kind: 'removed'; readonly rule: RemovalRule; readonly text: string }
+/** A text longer than anybody wants is not cleaned: its beginning stands for it, and its UTF-16 units are counted. */
+export type Cleaned = {
+  readonly text: string
+  /** Code points of what cleaning left. */
+  readonly characters: number
+} & ({ readonly kind: 'kept' } | { readonly kind: 'removed'; readonly rule: RemovalRule })
 
 /** A raw text longer than this many times the longest, and a mebibyte, is too long whatever cleaning would take away. */
 const HOPELESS = 16
@@ -13,16 +16,17 @@ const HOPELESS = 16
 /** Cleans one raw text and judges what is left. Lengths count code points after cleaning, not UTF-16 units. */
 export function clean(raw: string, rules: Cleaning): Cleaned {
   if (raw.length > HOPELESS * rules.maxCharacters + 2 ** 20)
-    return { kind: 'removed', rule: 'tooLong', text: raw.slice(0, rules.maxCharacters) }
+    return { kind: 'removed', rule: 'tooLong', text: raw.slice(0, rules.maxCharacters), characters: raw.length }
   let text = plainCharacters(raw)
   if (rules.removeUrls) text = removeUrls(text)
   if (rules.removeEmails) text = removeEmails(text)
   text = tidyWhitespace(text)
   const characters = codePoints(text)
-  if (characters < rules.minCharacters) return { kind: 'removed', rule: 'tooShort', text }
-  if (characters > rules.maxCharacters) return { kind: 'removed', rule: 'tooLong', text }
-  if (!hasWords(text, rules.minWords)) return { kind: 'removed', rule: 'tooFewWords', text }
-  return { kind: 'kept', text }
+  const removed = (rule: RemovalRule): Cleaned => ({ kind: 'removed', rule, text, characters })
+  if (characters < rules.minCharacters) return removed('tooShort')
+  if (characters > rules.maxCharacters) return removed('tooLong')
+  if (!hasWords(text, rules.minWords)) return removed('tooFewWords')
+  return { kind: 'kept', text, characters }
 }
 
 const LINE_BREAK = /\r\n?|[\u0085\u2028\u2029]/g
@@ -102,6 +106,12 @@ function closeGaps(text: string): string {
     .replace(/[ \t]*\ufdd0[ \t]*(?=[.,;:!?)\]])/g, '')
     .replace(/(?<=[([])\ufdd0[ \t]*/g, '')
     .replace(/\ufdd0/g, '')
+}
+
+/** The first code points of a text, with a mark where it goes on. */
+export function beginning(text: string, codePoints: number): string {
+  const start = [...text.slice(0, 2 * codePoints)].slice(0, codePoints).join('')
+  return start.length < text.length ? `${start}…` : start
 }
 
 export function codePoints(text: string): number {

@@ -2,13 +2,15 @@ import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { NearDuplicateIndex } from '../native/dedup.ts'
-import { clean, hasMojibake, normalForm } from './cleaning.ts'
+import { beginning, clean, hasMojibake, normalForm } from './cleaning.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
+import { binOf, noLengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { type MachineText, MachineTexts } from './machine-texts.ts'
 import { readRows, requireSchema } from './read.ts'
+import { Drawn } from './sampled.ts'
 import type { Spool, SpooledText } from './spool.ts'
 
 /** A removed text as the report shows it. */
@@ -33,13 +35,17 @@ export interface Collected {
   readonly groupOf: readonly number[]
   /** By ordinal: texts that were removed as exact copies of it. */
   readonly copies: readonly number[]
+  /** Some of each rule and source, drawn by their names. */
   readonly examples: readonly Example[]
+  /** By source: how many human-written texts cleaning left of each length (lengths.ts). */
+  readonly lengths: readonly (readonly number[])[]
   readonly machineTexts: readonly MachineText[]
   /** By source: texts that passed cleaning and look wrongly decoded. */
   readonly mojibake: readonly number[]
 }
 
-const EXAMPLES_PER_RULE = 3
+/** Of each source. */
+export const EXAMPLES_PER_RULE = 3
 
 /** How a row is named: by its source and its place there. */
 export const idOf = (source: { readonly name: string }, row: number): string => `${source.name}-${row}`
@@ -63,18 +69,11 @@ export async function collect(
   const groupOf: number[] = []
   const copies: number[] = []
   const mojibake = sources.map(() => 0)
-  const examples: Example[] = []
-  const shown = new Map<Removal, number>()
+  const lengths = sources.map(noLengths)
+  const examples = new Drawn<Example>(rules.seed, EXAMPLES_PER_RULE)
   const texts = new FirstOfEqual()
   const groups = new FirstOfEqual()
   const machine = new MachineTexts(rules.seed, rules.cleaning)
-
-  const example = (rule: Removal, id: string, text: string, duplicateOf?: string): void => {
-    const seen = shown.get(rule) ?? 0
-    if (seen >= EXAMPLES_PER_RULE) return
-    shown.set(rule, seen + 1)
-    examples.push({ id, rule, excerpt: excerptOf(text), ...(duplicateOf !== undefined && { duplicateOf }) })
-  }
 
   // Every schema before the first row: a wrong column of the last source must not cost the reading of all others.
   for (const source of sources)
@@ -87,6 +86,13 @@ export async function collect(
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
+    const example = (rule: Removal, id: string, text: string, duplicateOf?: string): void =>
+      examples.offer(`${rule} ${source.name}`, id, () => ({
+        id,
+        rule,
+        excerpt: excerptOf(text),
+        ...(duplicateOf !== undefined && { duplicateOf }),
+      }))
     for (const file of source.texts) {
       if (count.read >= source.limit) break
       for await (const all of readRows(connection, file, wanted)) {
@@ -101,12 +107,14 @@ export async function collect(
           if (author === 'unknown') throw unknownValue(source, file.path, count.read, filter)
           if (author !== 'human') {
             count.notHuman++
+            example('notHuman', id, row[textAt] ?? '')
             if (author === 'machine') machine.offer(id, source.name, row[textAt] ?? '')
             continue
           }
           const paired = row[inputAt] ?? ''
           if (paired !== '') machine.offer(id, source.name, paired)
           const cleaned = clean(row[textAt] ?? '', rules.cleaning)
+          ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {
             count[cleaned.rule]++
             example(cleaned.rule, id, cleaned.text)
@@ -142,7 +150,18 @@ export async function collect(
     }
     requireHumanRows(source, count, filter)
   }
-  return { counts, sourceOf, rowOf, sameAs, groupOf, copies, examples, machineTexts: await machine.sample(), mojibake }
+  return {
+    counts,
+    sourceOf,
+    rowOf,
+    sameAs,
+    groupOf,
+    copies,
+    examples: examples.all,
+    lengths,
+    machineTexts: await machine.sample(),
+    mojibake,
+  }
 }
 
 /** Those that decide who wrote a row come first, as the human filter wants them. */
@@ -151,11 +170,7 @@ const columnsOf = ({ human, textColumn, inputColumn, groupColumn }: LocatedSourc
   return [...human.map(({ column }) => column), ...others]
 }
 
-export const excerptOf = (text: string): string => {
-  const line = text.replace(/\s+/g, ' ')
-  const start = [...line.slice(0, 400)].slice(0, 120).join('')
-  return start.length < line.length ? `${start}…` : start
-}
+export const excerptOf = (text: string): string => beginning(text.slice(0, 4000).replace(/\s+/g, ' '), 280)
 
 /** A label that is neither that of a human nor a known other one: the source has changed, or is not what we take it for. */
 const unknownValue = ({ name, human }: LocatedSource, path: string, row: number, filter: HumanFilter): JobFailure => {

@@ -11,6 +11,16 @@ export const removals = [
 ] as const satisfies readonly (keyof DataCounts)[]
 export type Removal = (typeof removals)[number]
 
+/** The rules in a person's words. */
+export const ruleNames: Readonly<Record<Removal, string>> = {
+  notHuman: 'not human-written',
+  tooShort: 'too short',
+  tooLong: 'too long',
+  tooFewWords: 'too few words',
+  exactDuplicates: 'exact duplicates',
+  nearDuplicates: 'near duplicates',
+}
+
 export const emptyCounts = (): DataCounts => ({
   read: 0,
   notHuman: 0,

@@ -1,12 +1,18 @@
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { syncDirectory } from '../storage/atomic.ts'
-import { digestOf, hexOf } from '../storage/digest.ts'
+import { digestOf, hexOf, sha256File } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
 
 /** What the digest of a dataset covers: what training and evaluation read. The reports beside it are about how it came to be. */
 const covered = ['ai_inputs.parquet', 'dataset.json', 'train.parquet', 'validation.parquet'] as const
+
+/** The digest of a folder whose covered files are finished. */
+export async function digestOfRows(folder: string): Promise<string> {
+  const sums = await Promise.all(covered.map(async (name) => [name, await sha256File(join(folder, name))] as const))
+  return digestOf(Object.fromEntries(sums))
+}
 
 /**
  * Seals a finished folder and moves it to datasets/<hex of its digest>. Equal content that already lies there whole is left as it is;

@@ -13,6 +13,8 @@ import { type PlannedSource, planSource } from './source.ts'
 export interface Settings {
   /** Of the HumanizerDataset; "local" when nobody owns the work. */
   readonly ownerUid: string
+  /** The HumanizerDataset; absent for a local run. */
+  readonly owner: { readonly namespace: string; readonly name: string } | undefined
   readonly specHash: string
   readonly sources: readonly PlannedSource[]
   readonly cleaning: Cleaning
@@ -68,6 +70,7 @@ export function settingsOf(config: PrepareConfig): Settings {
     throw invalid('format.sample', sample, 'a source with pairs: sources[].inputColumn')
   return {
     ownerUid,
+    owner: config.owner?.name ? config.owner : undefined,
     specHash: config.specHash,
     sources,
     cleaning,

@@ -1,4 +1,4 @@
-import type { HistoryEntry } from './diagnosis.ts'
+import type { HistoryEntry } from './findings.ts'
 
 const WIDTH = 720
 const HEIGHT = 240

@@ -4,6 +4,7 @@ import { lengthRatio, namesKept, numbersKept, rougeL, wordOverlap } from './cont
 import { isCopy } from './copying.ts'
 import { type MetricName, metricOf } from './metrics.ts'
 import { distinct, repeatedStarts, sequenceRepetition } from './repetition.ts'
+import { share } from './share.ts'
 import { type MarkerValues, markersOf, styleDistance } from './style.ts'
 
 /** A text that was written for an input. */
@@ -30,11 +31,15 @@ const ofOneText: Readonly<Partial<Record<MetricName, (written: Written) => numbe
   namesKept: ({ input, output }) => namesKept(input, output),
   lengthRatio: ({ input, output }) => lengthRatio(input, output),
   longestSharedRun: ({ sharedRun }) => sharedRun,
-  memorised: ({ sharedRun }) => (sharedRun === undefined ? undefined : Number(sharedRun >= memorisedTokens)),
-  copyRate: ({ input, output }) => Number(isCopy(input, output)),
 }
 
-/** Every metric of what was written, each a mean over texts with its interval by bootstrap over them. */
+/** What is asked of one text and answered with yes or no; undefined where there is nothing to ask. */
+const askedOfOneText: Readonly<Partial<Record<MetricName, (written: Written) => boolean | undefined>>> = {
+  memorised: ({ sharedRun }) => (sharedRun === undefined ? undefined : sharedRun >= memorisedTokens),
+  copyRate: ({ input, output }) => isCopy(input, output),
+}
+
+/** Every metric of what was written, each a mean over texts with its interval: by bootstrap over them, of shares Wilson's. */
 export function outputMetrics(written: readonly Written[], seed: number): Metric[] {
   const means = Object.entries(ofOneText).flatMap(([name, of]) => {
     const parts = written.flatMap((each) => {
@@ -43,8 +48,12 @@ export function outputMetrics(written: readonly Written[], seed: number): Metric
     })
     return metricOf(name as MetricName, ratio(parts, seed))
   })
+  const shares = Object.entries(askedOfOneText).flatMap(([name, ask]) =>
+    metricOf(name as MetricName, share(written.flatMap((each) => ask(each) ?? []))),
+  )
   return [
     ...means,
+    ...shares,
     ...metricOf('lengthRatioP95', longRatio(written, seed)),
     ...metricOf('styleDistance', distanceFromHuman(written, seed)),
   ]

@@ -1,8 +1,8 @@
 import type { Diagnosis, EvaluationResult, Metric } from '#proto/humanizer/trainer/v1/run.ts'
-import type { HistoryEntry } from './diagnosis.ts'
-import { difference } from './difference.ts'
+import type { HistoryEntry } from './findings.ts'
 import { lossCurves } from './loss-curves.ts'
 import { type MetricKind, type MetricName, metricKinds } from './metrics.ts'
+import { escaped, list, marked, pageOf } from './page.ts'
 
 /** One line of the table of metrics. */
 export interface Row {
@@ -44,22 +44,12 @@ export interface RunFacts {
 /** Samples shown; all of them are in samples.jsonl. */
 const SHOWN = 40
 
-/** The report for people: one file without scripts, fonts or addresses, to be read in a browser in five minutes. */
+/** The report of a run, to be read in five minutes. */
 export function htmlOf(facts: RunFacts): string {
   const { title, about, diagnosis, rows, samples, checklist, warnings } = facts
-  return `<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>${escaped(title)}</title>
-<style>${style}</style>
-<h1>${escaped(title)}</h1>
-<dl>${Object.entries(about)
-    .map(([name, value]) => `<dt>${escaped(name)}</dt><dd>${escaped(value)}</dd>`)
-    .join('')}</dl>
-<section class="verdict ${escaped(diagnosis.verdict)}"><h2>${escaped(diagnosis.verdict)}</h2>
+  const body = `<section class="verdict ${escaped(diagnosis.verdict)}"><h2>${escaped(diagnosis.verdict)}</h2>
 ${list(diagnosis.findings.map(({ verdict, evidence }) => `${verdict === diagnosis.verdict ? '' : `${verdict}: `}${evidence}`))}
-${diagnosis.advice.length > 0 ? `<p>What helps:</p>${list(diagnosis.advice)}` : ''}</section>
+${diagnosis.advice.length > 0 ? `<p>To try in the next run:</p>${list(diagnosis.advice)}` : ''}</section>
 ${warnings.length > 0 ? `<h2>Warnings</h2>${list(warnings)}` : ''}
 <h2>Loss</h2>
 <p class="key"><span class="training">training</span> <span class="held-out">held-out</span> <span class="baseline">the untouched base (dashed)</span>; nats per label token. The ring is the best checkpoint.</p>
@@ -71,16 +61,9 @@ ${samples.length > 0 ? samplesOf(samples) : '<p>No samples were written (evaluat
 <h2>Checklist</h2>
 <table><tr><th>item</th><th>done</th><th>evidence</th></tr>
 ${checklist.map(({ item, done, evidence }) => `<tr><td>${escaped(item)}</td><td class="${done ? 'done' : 'open'}">${done ? 'yes' : 'no'}</td><td>${escaped(evidence)}</td></tr>`).join('\n')}
-</table>
-</html>
-`
+</table>`
+  return pageOf({ title, about, body, style })
 }
-
-const escaped = (text: string): string =>
-  text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;').replaceAll('"', '&quot;')
-
-const list = (lines: readonly string[]): string =>
-  `<ul>${lines.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul>`
 
 function metricsTable(rows: readonly Row[]): string {
   const names = (Object.keys(metricKinds) as MetricName[]).filter((name) => rows.some((row) => find(row, name)))
@@ -108,39 +91,22 @@ const short = (value: number): string => Number(value.toPrecision(3)).toString()
 
 function samplesOf(samples: readonly ReviewedSample[]): string {
   const shown = samples.slice(0, SHOWN)
-  const marked = (input: string, output: string | undefined): string =>
-    output === undefined
-      ? '–'
-      : difference(input, output)
-          .map(({ kind, text }) =>
-            kind === 'same' ? escaped(text) : `<${tags[kind]}>${escaped(text)}</${tags[kind]}>`,
-          )
-          .join('')
+  const against = (input: string, output: string | undefined): string =>
+    output === undefined ? '–' : marked(input, output)
   const body = shown.map(
     ({ id, input, human, base, best }) =>
-      `<tr><td class="text"><small>${escaped(id)}</small>${escaped(input)}</td><td class="text">${marked(input, base)}</td>` +
-      `<td class="text">${marked(input, best)}</td><td class="text">${human === undefined ? '– (a machine wrote the input)' : escaped(human)}</td></tr>`,
+      `<tr><td class="text"><small>${escaped(id)}</small>${escaped(input)}</td><td class="text">${against(input, base)}</td>` +
+      `<td class="text">${against(input, best)}</td><td class="text">${human === undefined ? '– (a machine wrote the input)' : escaped(human)}</td></tr>`,
   )
   const rest = samples.length > SHOWN ? `<p>The first ${SHOWN} of ${samples.length}; samples.jsonl has all.</p>` : ''
   return `<p><ins>Added</ins> and <del>left out</del> against the input.</p>
 <table class="samples"><tr><th>input</th><th>base</th><th>best checkpoint</th><th>human</th></tr>\n${body.join('\n')}\n</table>${rest}`
 }
 
-const tags = { added: 'ins', removed: 'del' } as const
-
 const style = `
-:root { color-scheme: light; --ink: #1b1f24; --soft: #5b6570; --line: #d8dde3; --blue: #1f6feb; --orange: #c2410c }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1180px; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; margin-top: 2rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem } dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 .verdict { border-left: 6px solid #b42318; background: #fdf3f2; padding: .1rem 1rem .6rem; margin: 1.2rem 0 } .verdict h2 { margin: .6rem 0 0 }
 .verdict.Healthy { border-color: #1a7f37; background: #f0f8f2 } .verdict.Unknown { border-color: #8a6d00; background: #fdf9ec }
-table { border-collapse: collapse; width: 100% } th, td { border: 1px solid var(--line); padding: .35rem .55rem; text-align: left; vertical-align: top }
-th { background: #f6f8fa; font-weight: 600 } small { display: block; color: var(--soft); font-weight: 400; font-size: 12px }
-.metrics td { white-space: nowrap; font-variant-numeric: tabular-nums } .samples { table-layout: fixed } .text { white-space: pre-wrap; overflow-wrap: anywhere }
-ins { background: #d6f5dd; text-decoration: none } del { background: #fbdcd9; color: #7a271a }
-.done { color: #1a7f37; font-weight: 600 } .open { color: #8a6d00 }
-svg { width: 100%; max-width: 760px; font-size: 11px } svg text { fill: var(--soft) } .grid { stroke: var(--line) }
+.metrics td { white-space: nowrap; font-variant-numeric: tabular-nums } .done { color: #1a7f37; font-weight: 600 } .open { color: #8a6d00 }
 polyline { fill: none; stroke-width: 2 } g.training { stroke: var(--blue); fill: var(--blue) } g.held-out { stroke: var(--orange); fill: var(--orange) }
 line.baseline { stroke: var(--soft); stroke-dasharray: 5 4 } circle.best { fill: none; stroke: #1a7f37; stroke-width: 2 }
 .key .training { color: var(--blue); font-weight: 600 } .key .held-out { color: var(--orange); font-weight: 600 } .key .baseline { color: var(--soft) }

@@ -6,12 +6,12 @@ import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import type { Codec, Example } from '../train/example.ts'
 import type { Work } from '../train/work.ts'
-import { ratio } from './bootstrap.ts'
 import { SharedRuns } from './memorisation.ts'
 import { metricOf } from './metrics.ts'
 import { outputMetrics } from './output-metrics.ts'
 import { extract, type Output, writeOutputs } from './outputs.ts'
 import { answerTokens, type Continuation, type Sample } from './samples.ts'
+import { share } from './share.ts'
 
 /** What all subjects of a run are asked, and measured against. */
 export interface Questions {
@@ -98,17 +98,8 @@ export async function metricsOfAnswers(
     output: outputs[index]!.text,
     sharedRun: shared[index],
   }))
-  const extracted = continuations.map(({ next }, index) => Number(matched[index] === next.length))
-  return [
-    ...outputMetrics(written, seed),
-    ...metricOf(
-      'extracted',
-      ratio(
-        extracted.map((value) => ({ value, weight: 1 })),
-        seed,
-      ),
-    ),
-  ]
+  const extracted = continuations.map(({ next }, index) => matched[index] === next.length)
+  return [...outputMetrics(written, seed), ...metricOf('extracted', share(extracted))]
 }
 
 /** The same metrics of the two texts that no model wrote: the input itself, and the human's words. */

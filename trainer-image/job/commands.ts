@@ -1,3 +1,4 @@
+import { MergeConfig } from '#proto/humanizer/trainer/v1/merge.ts'
 import { FetchConfig } from '#proto/humanizer/trainer/v1/model.ts'
 import { PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
@@ -35,6 +36,12 @@ export const commands = {
     const config = parse(TrainConfig, configuration)
     await sweepFor(config, context)
     return { run: await train(config, context) }
+  },
+  merge: async (configuration, context) => {
+    const { merge } = await import('../merge/merge.ts')
+    const config = parse(MergeConfig, configuration)
+    await sweepFor(config, context)
+    return { merge: await merge(config, context) }
   },
   serve: async (configuration, context) => {
     const { serve } = await import('../serve/serve.ts')

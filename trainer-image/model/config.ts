@@ -7,6 +7,8 @@ import { checkArchitecture } from './llama.ts'
 
 /** What one class of transformers makes of the same layers: its defaults, its biases, and what it has that the engine has not. */
 interface Family {
+  /** general.architecture of its GGUF files. */
+  readonly ggml: string
   readonly maxPositions: number
   /** Key-value heads where config.json does not name them; absent: as many as heads. */
   readonly keyValueHeads?: number
@@ -20,6 +22,7 @@ interface Family {
 
 const families: Readonly<Record<string, Family>> = {
   LlamaForCausalLM: {
+    ggml: 'llama',
     maxPositions: 2048,
     biases: (fields) => {
       const attention = fields.boolean('attention_bias', false)
@@ -30,17 +33,20 @@ const families: Readonly<Record<string, Family>> = {
     },
   },
   MistralForCausalLM: {
+    ggml: 'llama',
     maxPositions: 131_072,
     keyValueHeads: 8,
     window: (fields) => fields.numberOrNull('sliding_window', 4096, Number.MAX_VALUE),
   },
   Phi3ForCausalLM: {
+    ggml: 'phi3',
     maxPositions: 4096,
     rmsNormEpsilon: 1e-5,
     fusedProjections: true,
     window: (fields) => fields.number('sliding_window', Number.MAX_VALUE),
   },
   Qwen2ForCausalLM: {
+    ggml: 'qwen2',
     maxPositions: 32_768,
     keyValueHeads: 32,
     biases: () => ({ qkvBias: true, outputBias: false }),
@@ -91,6 +97,10 @@ export function architectureOf(path: string, config: JsonObject): Architecture {
     path,
   )
 }
+
+/** What llama.cpp calls the architecture. */
+export const ggmlArchitectureOf = (path: string, config: JsonObject): string =>
+  familyOf(path, config, fieldsOf(path, config)).ggml
 
 function familyOf(path: string, config: JsonObject, fields: Fields): Family {
   const names = fields.strings('architectures', [])

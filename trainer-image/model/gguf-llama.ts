@@ -3,7 +3,7 @@ import { open } from 'node:fs/promises'
 import { JobFailure } from '../job/failure.ts'
 import type { Architecture, TensorSource } from '../native/index.ts'
 import type { GgufFile, GgufTensor, GgufValue } from './gguf.ts'
-import { checkArchitecture } from './llama.ts'
+import { checkArchitecture, type LinearModule, modulePath } from './llama.ts'
 import { readFully } from './safetensors.ts'
 
 /** Reads metadata by key; an error names the file, the key, its value and what was expected. */
@@ -57,6 +57,15 @@ const IN_LAYER: Readonly<Record<string, string>> = {
   ffn_down: 'mlp.down_proj',
 }
 
+/** What llama.cpp calls a Phi-3's fused modules; no such file is read here. */
+const FUSED: Readonly<Record<string, string>> = { qkv_proj: 'attn_qkv', gate_up_proj: 'ffn_up' }
+
+/** llama.cpp's name of a linear module within a layer, such as attn_q. */
+export function ggmlModule(module: LinearModule): string {
+  const path = modulePath(0, module).replace('model.layers.0.', '')
+  return FUSED[module] ?? Object.keys(IN_LAYER).find((name) => IN_LAYER[name] === path)!
+}
+
 /** Factors by which llama.cpp divides the rotary frequencies of a Llama 3; stands for rope_scaling of config.json. */
 const ROPE_FACTORS = 'rope_freqs.weight'
 
@@ -74,6 +83,9 @@ const families: Readonly<Record<string, { readonly interleaved: boolean }>> = {
   llama: { interleaved: true },
   qwen2: { interleaved: false },
 }
+
+/** Whether llama.cpp has the rows of q and k in its own order in models of this general.architecture. */
+export const interleavesHeads = (architecture: string): boolean => families[architecture]?.interleaved ?? false
 
 /** Reads the architecture; refuses what merely calls itself by a family's name, such as a mixture of experts. */
 export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
@@ -121,7 +133,7 @@ export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
 /** The file's tensors with Hugging Face's names; a tensor that a plain Llama does not have is refused. */
 export function ggufTensors(file: GgufFile, { heads, keyValueHeads }: Architecture): TensorSource[] {
   const { path, tensors } = file
-  const { interleaved } = families[metadataOf(file).string('general.architecture')]!
+  const interleaved = interleavesHeads(metadataOf(file).string('general.architecture'))
   const sources: TensorSource[] = []
   for (const tensor of tensors.values()) {
     if (tensor.name === ROPE_FACTORS) continue

@@ -5,7 +5,7 @@ import { JobFailure } from '../job/failure.ts'
 import type { Architecture, Quantization, TensorSource } from '../native/index.ts'
 import { bnb4bitSources, isBnb4bit } from './bnb-4bit.ts'
 import { type ChatTemplate, createChatTemplate, type TemplateTokens } from './chat-template.ts'
-import { architectureOf } from './config.ts'
+import { architectureOf, ggmlArchitectureOf } from './config.ts'
 import { type GgufFile, readGguf } from './gguf.ts'
 import { ggufArchitecture, ggufTensors, metadataOf } from './gguf-llama.ts'
 import { ggufTokenizerJson } from './gguf-tokenizer.ts'
@@ -25,6 +25,8 @@ export interface Generation {
 
 export interface OpenedModel {
   readonly architecture: Architecture
+  /** general.architecture of llama.cpp. */
+  readonly ggmlArchitecture: string
   /** Exactly the tensors that the architecture needs, each with the right shape. */
   readonly tensors: readonly TensorSource[]
   /** Of a base that was saved in 4 bits: the only form in which it can be used. */
@@ -97,6 +99,7 @@ async function openFolder(path: string, config: JsonObject, template: string | u
   const present = await readdir(path)
   return proven(path, {
     architecture,
+    ggmlArchitecture: ggmlArchitectureOf(join(path, 'config.json'), config),
     ...saved,
     tokenizer,
     ...templates(path, template, await templateSource(path, tokenizerConfig), tokens),
@@ -121,6 +124,7 @@ async function openGguf(path: string, template: string | undefined): Promise<Ope
   const own = metadata.has('tokenizer.chat_template') ? metadata.string('tokenizer.chat_template') : undefined
   return proven(path, {
     architecture,
+    ggmlArchitecture: metadata.string('general.architecture'),
     tensors: ggufTensors(file, architecture),
     tokenizer,
     ...templates(

@@ -3,12 +3,13 @@ import { basename, dirname, join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
+import { type Arithmetic, type Canary, disagreement, lossesOf, readCanary } from '../evaluate/canary.ts'
 import { JobFailure } from '../job/failure.ts'
 import { readAdapter } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
 import { type AdapterBase, adapterDigest, adapterFiles, chatTemplateName } from '../storage/adapter-identity.ts'
-import { isTemporary, syncDirectory, temporaryName } from '../storage/atomic.ts'
+import { isTemporary, renameUnlessThere, syncDirectory, temporaryName } from '../storage/atomic.ts'
 import { hexOf } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { type Manifest, readManifest, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
@@ -31,7 +32,7 @@ export async function provide(
 ): Promise<LoadedAdapter> {
   await promote(dataDir, desired, owner)
   try {
-    return await loadAdapter(dataDir, desired.digest, base)
+    return await loadAdapter(dataDir, desired.digest, base, log)
   } catch (damage) {
     if (!(damage instanceof SealBroken)) throw damage
     await promoteAgain(dataDir, desired, owner).catch((error) => {
@@ -39,7 +40,7 @@ export async function provide(
       throw damage
     })
     log.warn({ digest: desired.digest, damage: damage.message }, 'a damaged adapter was promoted again')
-    return loadAdapter(dataDir, desired.digest, base)
+    return loadAdapter(dataDir, desired.digest, base, log)
   }
 }
 
@@ -106,8 +107,8 @@ async function copyCheckpoint(dataDir: string, { digest, sourcePath }: DesiredAd
   await mkdir(temporary, { recursive: true })
   try {
     for (const name of adapterFiles(sealed.files)) await linkOrCopy(join(source, name), join(temporary, name))
-    const { templateDate } = sealed
-    const facts = { base: baseOf(sealed, sourcePath), ...(templateDate !== undefined && { templateDate }) }
+    const { templateDate, canary } = sealed
+    const facts = { base: baseOf(sealed, sourcePath), ...(templateDate !== undefined && { templateDate }), canary }
     checkIdentity(await seal(temporary, digest, facts), digest, sourcePath)
     return temporary
   } catch (error) {
@@ -137,29 +138,74 @@ export interface ServingBase {
   readonly identity: AdapterBase
   /** A token to prove with. */
   readonly probe: number
+  readonly arithmetic: Arithmetic
 }
 
 /**
  * Reads adapters/<hex> again byte by byte, loads it and proves one token. DATA_LOSS for changed bytes,
- * FAILED_PRECONDITION for an adapter of another base or quantisation or one whose logits are not finite.
+ * FAILED_PRECONDITION for an adapter of another base or quantisation, one whose logits are not finite, or one that computes
+ * another loss on its canary set than when it was sealed.
  */
-async function loadAdapter(dataDir: string, digest: string, base: ServingBase): Promise<LoadedAdapter> {
+async function loadAdapter(dataDir: string, digest: string, base: ServingBase, log: Logger): Promise<LoadedAdapter> {
   const folder = adapterFolder(dataDir, digest)
   const manifest = await verifySealed(folder)
   checkIdentity(manifest, digest, folder)
   checkBase(baseOf(manifest, folder), base.identity)
+  const canary = readCanary(manifest.canary, folder)
   const { config, tensors } = await readAdapter(folder, base.model.architecture)
   // The seed only matters to dropout, which serving has none of.
   const adapter = await base.model.loadAdapter({ ...config, seed: 0 }, tensors)
   try {
     await prove(base.model, adapter, base.probe)
+    if (canary) await proveCanary(base, adapter, canary)
+    else log.warn({ digest }, 'sealed without a canary set: what it computes is not compared')
   } catch (error) {
     adapter.close()
     throw error
   }
   const { templateDate } = manifest
   const chatTemplate = manifest.files[chatTemplateName] && (await readFile(join(folder, chatTemplateName), 'utf8'))
-  return { adapter, ...(typeof templateDate === 'string' && { templateDate }), ...(chatTemplate && { chatTemplate }) }
+  return {
+    adapter,
+    ...(typeof templateDate === 'string' && { templateDate }),
+    ...(chatTemplate && { chatTemplate }),
+  }
+}
+
+/** The losses of the set must be those that were sealed; of the untouched base where there is no adapter. */
+export async function proveCanary(
+  { model, arithmetic }: ServingBase,
+  adapter: Adapter | undefined,
+  canary: Canary,
+): Promise<void> {
+  const { texts } = canary
+  const found = adapter && disagreement(canary, 'loss', await lossesOf(model, adapter, texts), arithmetic)
+  if (adapter && !found) return
+  const ofBase = disagreement(canary, 'baseLoss', await lossesOf(model, undefined, texts), arithmetic)
+  if (adapter === undefined && !ofBase) return
+  const base = ofBase ? `the untouched base differs as well: ${ofBase}` : 'the untouched base agrees'
+  throw new CallRefused(status.FAILED_PRECONDITION, found ? `${found}; ${base}` : `the base, ${ofBase}`)
+}
+
+/** The canary set of any adapter of this base on the claim: what the untouched base must measure. */
+export async function canaryOfBase(
+  dataDir: string,
+  { digest, quantization }: AdapterBase,
+): Promise<Canary | undefined> {
+  const names = await readdir(join(dataDir, 'adapters')).catch(() => [])
+  for (const name of names.filter((each) => !isTemporary(each)).sort()) {
+    const folder = join(dataDir, 'adapters', name)
+    try {
+      const manifest = await readManifest(folder)
+      const base = manifest && baseOf(manifest, folder)
+      if (base?.digest !== digest || describe(base.quantization) !== describe(quantization)) continue
+      const canary = readCanary(manifest?.canary, folder)
+      if (canary) return canary
+    } catch (error) {
+      if (!(error instanceof SealBroken)) throw error // a damaged folder is for who loads it to refuse
+    }
+  }
+  return undefined
 }
 
 /** One token through the whole model: every logit must be finite. */
@@ -225,15 +271,5 @@ async function linkOrCopy(from: string, to: string): Promise<void> {
     if (code === 'ENOENT') throw new SealBroken(`${from} is missing; the manifest lists it`, { cause: error })
     if (!noLinks.has(code)) throw error
     await copyFile(from, to, constants.COPYFILE_EXCL)
-  }
-}
-
-/** A folder is renamed onto another only when that is empty, so the pod that comes second finds the first one's. */
-async function renameUnlessThere(from: string, to: string): Promise<void> {
-  try {
-    await rename(from, to)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
   }
 }

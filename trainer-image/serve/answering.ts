@@ -35,6 +35,8 @@ export interface Answering {
   engine(): Engine | undefined
   readonly release: Release
   readonly modelName: string
+  /** Whether the untouched base can be asked for: not when an adapter is merged into the weights. */
+  readonly hasBase: boolean
   readonly metrics: Metrics
   readonly health: Health
 }
@@ -93,16 +95,19 @@ interface About {
 
 /** Holds the adapter that serves now until the whole request is answered, and names it in the answer's header. */
 async function withLease(
-  { engine, release, modelName, health }: Answering,
+  { engine, release, modelName, hasBase, health }: Answering,
   exchange: Exchange,
   requested: string | undefined,
   use: (engine: Engine, lease: Lease, model: string) => Promise<void>,
 ): Promise<void> {
   const model = requested ?? modelName
-  if (model !== modelName && model !== baseName(modelName)) throw modelNotFound(model)
+  if (model !== modelName && !(hasBase && model === baseName(modelName))) throw modelNotFound(model)
   const ready = engine()
   const lease = ready && release.lease()
-  if (!lease) throw notReady('The model is being loaded; try again shortly.')
+  if (!lease) {
+    health.turnedAway()
+    throw notReady('The model is being loaded; try again shortly.')
+  }
   const used = model === modelName ? lease : { ...lease, digest: '', adapter: undefined }
   exchange.response.setHeader(DIGEST_HEADER, nameDigest(used.digest))
   try {

@@ -66,7 +66,7 @@ interface ModelObject {
 }
 
 /** The release under its own name, which follows switches, and the untouched base; nothing while nothing serves. */
-function models({ engine, release, modelName }: Answering): ModelObject[] {
+function models({ engine, release, modelName, hasBase }: Answering): ModelObject[] {
   const base = engine()?.base
   if (!base || !release.serving) return []
   const { digest, loadedTime } = release.state()
@@ -77,8 +77,10 @@ function models({ engine, release, modelName }: Answering): ModelObject[] {
     max_model_len: base.contextTokens,
   }
   const root = digest === '' ? base.name : digest
+  const named = { id: modelName, ...common, root, digest: nameDigest(digest) }
+  if (!hasBase) return [{ ...named, parent: null }]
   return [
-    { id: modelName, ...common, root, parent: baseName(modelName), digest: nameDigest(digest) },
+    { ...named, parent: baseName(modelName) },
     { id: baseName(modelName), ...common, root: base.name, parent: null, digest: nameDigest('') },
   ]
 }

@@ -13,9 +13,12 @@ test('health counts what ran on one adapter within the last minute', () => {
   assert.deepEqual(health.of('a'), { windowSeconds: 60, requests: 100, errors: 10, firstTokenP95Seconds: 0.95 })
   assert.deepEqual(health.of('b'), { windowSeconds: 60, requests: 1, errors: 1, firstTokenP95Seconds: 0 })
   assert.deepEqual(health.of(''), { windowSeconds: 60, requests: 0, errors: 0, firstTokenP95Seconds: 0 })
+  health.turnedAway()
+  assert.deepEqual(health.totals, { answered: 90, lost: 12 })
   now = 59_000
   health.ended('a', false)
   assert.equal(health.of('a').requests, 101)
   now = 60_000
   assert.deepEqual(health.of('a'), { windowSeconds: 60, requests: 1, errors: 0, firstTokenP95Seconds: 0 })
+  assert.deepEqual(health.totals, { answered: 91, lost: 12 }, 'all since the process began')
 })

@@ -10,11 +10,20 @@ interface Note {
   readonly digest: string
 }
 
+/** Requests answered, and those that the server failed. */
+export interface Totals {
+  readonly answered: number
+  readonly lost: number
+}
+
 /** The requests of the last minute, by the adapter that they ran on. */
 export class Health {
   readonly #now: () => number
   readonly #ended: (Note & { readonly failed: boolean })[] = []
   readonly #firstTokens: (Note & { readonly seconds: number })[] = []
+
+  #answered = 0
+  #lost = 0
 
   /** `now`: milliseconds, never going back. */
   constructor(now: () => number = () => performance.now()) {
@@ -23,8 +32,20 @@ export class Health {
 
   /** A request has ended; `failed` by the server's fault. A client that left is not told of. */
   ended(digest: string, failed: boolean): void {
+    if (failed) this.#lost++
+    else this.#answered++
     this.#ended.push({ at: this.#now(), digest, failed })
     this.#forget(this.#ended)
+  }
+
+  /** A request came while nothing served. */
+  turnedAway(): void {
+    this.#lost++
+  }
+
+  /** Since the process began, whatever the digest. */
+  get totals(): Totals {
+    return { answered: this.#answered, lost: this.#lost }
   }
 
   firstToken(digest: string, seconds: number): void {

@@ -29,6 +29,7 @@ class World {
     now: () => new Date(0),
     switched: () => undefined,
     health: () => ({ windowSeconds: 60, requests: 0, errors: 0, firstTokenP95Seconds: 0 }),
+    totals: () => ({ answered: 0, lost: 0 }),
     remember: async (state) => {
       this.remembered = state
     },

@@ -4,6 +4,7 @@ import type { DesiredAdapter, ServingHealth, ServingState } from '#proto/humaniz
 import type { Adapter } from '../native/index.ts'
 import { CallRefused } from '../service/errors.ts'
 import { checkDesired, type Remembered } from './desired.ts'
+import type { Totals } from './health.ts'
 import { accept, converged, decide, fail, flip, initialSwitchState, nameDigest, servingState } from './switch.ts'
 
 /** What a digest became in memory. */
@@ -35,6 +36,8 @@ export interface ReleaseEffects {
   switched(seconds: number, ok: boolean): void
   /** How a digest has done lately. */
   health(digest: string): ServingHealth
+  /** Requests since the process began. */
+  totals(): Totals
   readonly log: Logger
   now(): Date
 }
@@ -89,7 +92,8 @@ export class Release {
   state(): ServingState {
     const draining = [...this.#draining].reduce((sum, loaded) => sum + loaded.requests, 0)
     const requests = { active: this.#loaded?.requests ?? 0, draining }
-    return servingState(this.#state, this.#podUid, requests, this.#loaded && this.#effects.health(this.#loaded.digest))
+    const health = this.#loaded && this.#effects.health(this.#loaded.digest)
+    return servingState(this.#state, this.#podUid, requests, health, this.#effects.totals())
   }
 
   /** undefined until something serves. */

@@ -5,9 +5,10 @@ import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
 import { JobFailure } from '../job/failure.ts'
+import { engineInfo } from '../native/index.ts'
 import { startServer } from '../service/server.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
-import { prove, provide, sweepPromotions } from './adapters.ts'
+import { canaryOfBase, prove, proveCanary, provide, sweepPromotions } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
 import { type Base, openBase } from './base.ts'
 import { baseOpener } from './base-opener.ts'
@@ -15,6 +16,7 @@ import { readRemembered, writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
 import { follow } from './follow.ts'
 import { Health } from './health.ts'
+import { loadMerged } from './merged.ts'
 import { createMetrics } from './metrics.ts'
 import { Release, type ReleaseEffects } from './release.ts'
 import { Scheduler, type SchedulerLimits } from './scheduler.ts'
@@ -55,8 +57,15 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
   openingBase().catch(() => undefined) // whoever needs it hears of a failure
   const owner = ownerRecord(config.owner, config.reclaim)
   const health = new Health()
-  const release = new Release(context.podUid, effects(context, owner, openingBase, metrics, health))
-  const answering: Answering = { engine: () => engine, release, modelName: modelNameOf(config), metrics, health }
+  const release = new Release(context.podUid, effects(config, context, owner, openingBase, metrics, health))
+  const answering: Answering = {
+    engine: () => engine,
+    release,
+    modelName: modelNameOf(config),
+    hasBase: config.mergedDigest === '',
+    metrics,
+    health,
+  }
 
   const calls = await startServer({
     trust: config.trust,
@@ -86,6 +95,7 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
 }
 
 function effects(
+  config: ServeConfig,
   { dataDir, stateDir, log }: JobContext,
   owner: OwnerRecord | undefined,
   openingBase: () => Promise<Base>,
@@ -95,19 +105,26 @@ function effects(
   return {
     log,
     health: (digest) => health.of(digest),
+    totals: () => health.totals,
     now: () => new Date(),
     remember: (state) => writeRemembered(stateDir, state),
     switched(seconds, ok) {
       metrics.switches.observe({ outcome: ok ? 'ok' : 'failed' }, seconds)
     },
     async load(desired) {
-      const base = await openingBase()
-      const probe = base.endIds.values().next().value ?? 0
+      const opened = await openingBase()
+      const probe = opened.endIds.values().next().value ?? 0
+      if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
+      const { model, identity } = opened
+      const { instructionPath } = engineInfo()
+      const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
       if (desired.digest === '') {
-        await prove(base.model, undefined, probe)
+        await prove(model, undefined, probe)
+        const canary = await canaryOfBase(dataDir, identity)
+        if (canary) await proveCanary(base, undefined, canary)
         return { adapter: undefined }
       }
-      return provide(dataDir, desired, { model: base.model, identity: base.identity, probe }, log, owner)
+      return provide(dataDir, desired, base, log, owner)
     },
   }
 }

@@ -98,7 +98,7 @@ for (const { a_pod, state, wanted, want } of cases) {
 test('a failed load keeps what serves and says which generation failed and why', () => {
   const state = fail(loading(serving(4, 'a'), 5, 'b'), 'bytes differ')
   assert.equal(converged(state), false)
-  assert.deepEqual(servingState(state, 'pod-1', { active: 2, draining: 1 }, undefined), {
+  assert.deepEqual(servingState(state, 'pod-1', { active: 2, draining: 1 }, undefined, { answered: 9, lost: 3 }), {
     digest: 'a',
     generation: 4,
     loadedTime: '2026-01-02T03:04:05.678Z',
@@ -108,6 +108,8 @@ test('a failed load keeps what serves and says which generation failed and why',
     failure: 'bytes differ',
     failedGeneration: 5,
     health: undefined,
+    answeredRequests: 9,
+    lostRequests: 3,
   })
 })
 
@@ -115,7 +117,7 @@ test('a later success clears the failure', () => {
   const failed = fail(loading(serving(4, 'a'), 5, 'b'), 'bytes differ')
   const state = flip(accept(failed, desired(6, 'c')), { desired: desired(6, 'c'), loadedTime })
   assert.equal(converged(state), true)
-  assert.equal(servingState(state, '', { active: 0, draining: 0 }, undefined).failure, '')
+  assert.equal(servingState(state, '', { active: 0, draining: 0 }, undefined, { answered: 0, lost: 0 }).failure, '')
 })
 
 test('what failed says so while it is tried again', () => {

@@ -1,4 +1,5 @@
 import type { DesiredAdapter, ServingHealth, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { Totals } from './health.ts'
 
 /**
  *   desired n ── want n, same digest ──────────────▶ nothing          (or load again, if it failed)
@@ -74,12 +75,13 @@ export function converged(state: SwitchState): boolean {
   return state.served !== undefined && state.served.desired.generation === state.desired?.generation
 }
 
-/** The wire form; `requests` counts those running on the served digest and on earlier ones, `health` is the served one's. */
+/** The wire form; `requests` counts those running on the served digest and on earlier ones, `health` is the served one's, `totals` everybody's. */
 export function servingState(
   state: SwitchState,
   podUid: string,
   requests: { readonly active: number; readonly draining: number },
   health: ServingHealth | undefined,
+  totals: Totals,
 ): ServingState {
   return {
     digest: state.served?.desired.digest ?? '',
@@ -91,6 +93,8 @@ export function servingState(
     failure: state.failure?.message ?? '',
     failedGeneration: state.failure?.generation ?? 0,
     health,
+    answeredRequests: totals.answered,
+    lostRequests: totals.lost,
   }
 }
 

@@ -20,6 +20,7 @@ export interface CallStatus {
 const statusOf: Readonly<Record<FailureReason, status>> = {
   ConfigurationInvalid: status.INVALID_ARGUMENT,
   SourceInvalid: status.DATA_LOSS,
+  VerificationFailed: status.DATA_LOSS,
   NotFound: status.NOT_FOUND,
   NothingFits: status.FAILED_PRECONDITION,
   NoValidation: status.FAILED_PRECONDITION,

@@ -8,6 +8,16 @@ export const isTemporary = (name: string): boolean => /^\..+\.tmp$/.test(name)
 export const isTemporaryOf = (temporary: string, name: string): boolean =>
   isTemporary(temporary) && temporary.startsWith(`.${name}.`)
 
+/** A folder is renamed onto another only when that is empty, so whoever comes second finds the first one's. */
+export async function renameUnlessThere(from: string, to: string): Promise<void> {
+  try {
+    await rename(from, to)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOTEMPTY' && code !== 'EEXIST') throw error
+  }
+}
+
 /** Makes the entries of a directory (a rename, a new file) survive a power loss. */
 export async function syncDirectory(directory: string): Promise<void> {
   const handle = await open(directory, 'r')

@@ -71,11 +71,11 @@ export async function sweepFor(
   }
 }
 
-/** Folders that hold swept folders: of all datasets, all adapters, and the runs of the Job's own namespace. */
+/** Folders that hold swept folders: of all datasets, all adapters, all merged models, and the runs of the Job's own namespace. */
 async function parentsIn(dataDir: string, namespace: string): Promise<string[]> {
   const runs = join('runs', namespace)
   const ofRuns = namespace === '' ? [] : (await namesIn(join(dataDir, runs))).map((name) => join(runs, name))
-  return ['datasets', 'adapters', ...ofRuns]
+  return ['datasets', 'adapters', 'merged', ...ofRuns]
 }
 
 async function namesIn(folder: string): Promise<string[]> {
@@ -166,6 +166,7 @@ async function sweepLeftovers(dataDir: string, now: number, signal?: AbortSignal
   for (const [parent, isLeftover] of [
     ['datasets', unsealed],
     ['adapters', unsealed],
+    ['merged', unsealed],
     ['models', download],
   ] as const)
     for (const name of await namesIn(join(dataDir, parent))) {

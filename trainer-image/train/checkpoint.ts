@@ -1,6 +1,7 @@
 import { mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Canary } from '../evaluate/canary.ts'
 import { type AdapterBase, adapterDigest } from '../storage/adapter-identity.ts'
 import { isTemporary, isTemporaryOf, syncDirectory, temporaryName, writeFileAtomic } from '../storage/atomic.ts'
 import { lockName } from '../storage/lock.ts'
@@ -19,6 +20,8 @@ export interface CheckpointFacts {
   readonly exact: boolean
   /** The date that the chat template was given; serving must give the same. */
   readonly templateDate: string
+  /** What a serving pod must measure; absent when it was sealed in the seconds of a stop. */
+  readonly canary?: Canary | undefined
 }
 
 /** A checkpoint folder whose manifest was written last and whose sums were checked. */

@@ -1,8 +1,11 @@
 import { join } from 'node:path'
 import type { EvaluationResult, Metric } from '#proto/humanizer/trainer/v1/run.ts'
+import type { Settings } from '../evaluate/advice.ts'
 import { isCopy } from '../evaluate/copying.ts'
 import { diagnose } from '../evaluate/diagnosis.ts'
+import type { Figure } from '../evaluate/judgement.ts'
 import { htmlOf } from '../evaluate/report.ts'
+import { share } from '../evaluate/share.ts'
 import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subject } from '../evaluate/subject.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
@@ -91,14 +94,22 @@ export async function concludeRun(
   const concluded = await evaluateCheckpoints(attempt, session, bestStep)
   const references = await referenceMetrics(plan.questions, { signal, beat: live.beat })
   const best = bestStep === undefined ? undefined : checkpoints.at(bestStep)
-  const diagnosis = diagnose({
-    history,
-    baseline: baseline?.result,
-    best: best?.evaluation,
-    newest: checkpoints.newest?.evaluation,
-    human: { metrics: references.human },
-    sameAsBase: best && sameShare(base?.answers, concluded.get(best.step)?.answers),
-  })
+  const diagnosis = diagnose(
+    {
+      history,
+      baseline: baseline?.result,
+      best: best?.evaluation,
+      newest: checkpoints.newest?.evaluation,
+      human: { metrics: references.human },
+      sameAsBase: best && sameShare(base?.answers, concluded.get(best.step)?.answers),
+      texts: {
+        written: plan.questions.samples.length,
+        begun: plan.questions.continuations.length,
+        heldOut: plan.evaluation?.own.examples.length ?? 0,
+      },
+    },
+    settingsOf(session, bestStep),
+  )
   live.update({ diagnosis })
   context.log.info({ ...diagnosis }, 'diagnosed')
   const wrote = best && concluded.get(best.step)
@@ -151,8 +162,26 @@ export async function concludeRun(
 }
 
 /** Share of the samples for which two subjects wrote the same, but for what makes no copy of a copy. */
-function sameShare(a: Answers | undefined, b: Answers | undefined): number | undefined {
-  if (a === undefined || b === undefined || a.outputs.length === 0) return undefined
-  const same = a.outputs.filter(({ text }, index) => isCopy(text, b.outputs[index]?.text ?? ''))
-  return same.length / a.outputs.length
+function sameShare(a: Answers | undefined, b: Answers | undefined): Figure | undefined {
+  if (a === undefined || b === undefined) return undefined
+  const found = share(a.outputs.map(({ text }, index) => isCopy(text, b.outputs[index]?.text ?? '')))
+  return found?.interval && { value: found.value, ...found.interval }
+}
+
+function settingsOf({ config, plan, checkpoints }: Session, bestStep: number | undefined): Settings {
+  const { training, lora, earlyStopping, evaluation } = config
+  return {
+    ...plan.asked,
+    epochs: training.epochs,
+    maxSteps: training.maxSteps,
+    stepsPerEpoch: plan.schedule.stepsPerEpoch,
+    rank: lora.rank,
+    dropout: lora.dropout,
+    learningRate: training.learningRate,
+    patience: earlyStopping.patience,
+    trainExamples: plan.questions.train.length,
+    maxExamples: evaluation.maxExamples,
+    best: bestStep,
+    newest: checkpoints.newest?.step,
+  }
 }

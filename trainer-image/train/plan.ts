@@ -1,5 +1,6 @@
 import type { DataUse } from '#proto/humanizer/trainer/v1/run.ts'
 import { corrupt } from '../dataset/denoise.ts'
+import type { Settings } from '../evaluate/advice.ts'
 import type { EvaluationSet } from '../evaluate/evaluate.ts'
 import { chooseContinuations, chooseSamples, defaultSamples } from '../evaluate/samples.ts'
 import type { Questions } from '../evaluate/subject.ts'
@@ -26,6 +27,8 @@ export interface Plan {
   readonly evaluation: EvaluationSets | undefined
   /** What the base and the finished adapters are asked to write. */
   readonly questions: Questions
+  /** What the settings came to, for advice. */
+  readonly asked: Pick<Settings, 'sample' | 'samples' | 'maxTokens' | 'trainPercent'>
   /** Of training and evaluation, for the plan of memory. */
   readonly lengths: Lengths
   readonly data: DataUse
@@ -112,6 +115,12 @@ export async function planRun(
     examplesPerStep: examples.length / steps.stepsPerEpoch,
     evaluation: own && { own, human },
     questions,
+    asked: {
+      sample: dataset.format.sample,
+      samples: count,
+      maxTokens: maxLabelTokens,
+      trainPercent: dataset.trainPercent,
+    },
     lengths: lengthsOf(examples, bins, [own, human]),
     data: {
       examples: examples.length,

@@ -21,6 +21,7 @@ import { type Session, trainSession } from './session.ts'
 
 const opened = await openModel(fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url)))
 const config = TrainConfig.fromPartial({
+  lora: { rank: 1, alpha: 1 },
   owner: { namespace: 'writers', name: 'first', uid: 'u' },
   model: { digest: `sha256:${'b'.repeat(64)}` },
   quantization: { type: 'NF4', blockSize: 64 },
@@ -106,6 +107,7 @@ async function begin(
       batches: () => batches,
       examplesPerStep: 1,
       evaluation,
+      asked: { sample: 'Denoise', samples: 0, maxTokens: 5000, trainPercent: 95 },
       questions: {
         samples: [],
         continuations: [],

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import { type Canary, canaryOf, chooseCanary, lossesOf } from '../evaluate/canary.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { AdapterConfig } from '../model/peft.ts'
@@ -19,7 +20,7 @@ import { writeCheckpointFiles } from './resume-files.ts'
 import type { Environment } from './run-config.ts'
 import { noScalarLog, openScalarLog } from './tensorboard.ts'
 import { formatTrainerState, type TrainerState } from './trainer-state.ts'
-import type { Work } from './work.ts'
+import { leavingOn, type Work } from './work.ts'
 
 /** Everything opened for the loop. */
 export interface Session {
@@ -60,8 +61,11 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     peakMemoryBytes: () => model.memory().peakBytes,
     now: () => performance.now(),
   })
+  const { arithmetic, canary, idle } = arithmeticOf(session, { signal, beat: live.beat })
   const seal = async (step: number, standing: Standing): Promise<SealedCheckpoint> => {
-    const checkpoint = await sealCheckpoint(attempt, session, recorder, step, standing)
+    // A stop leaves no time for it.
+    const measured = signal.aborted ? undefined : await leavingOn(signal, canary())
+    const checkpoint = await sealCheckpoint(attempt, session, recorder, step, standing, measured)
     await checkpoints.add(checkpoint, standing.best?.step)
     const reported = checkpoints.report(standing.best?.step)
     live.update({ checkpoints: reported })
@@ -81,7 +85,6 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
     checkpointAsked: () => requests.wantsCheckpoint,
     from: { step, standing, evaluated: plan.evaluation === undefined || resumed.evaluatedStep === step },
   }
-  const { arithmetic, idle } = arithmeticOf(session, { signal, beat: live.beat })
   requests.betweenSteps.open(deskOf(session, live.beat))
   try {
     for await (const fact of trainLoop(arithmetic, options, signal)) {
@@ -112,10 +115,19 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
 }
 
 /**
- * The arithmetic of the loop, and `idle`: resolves when what an abort left behind has ended. The process must not exit
+ * The arithmetic of the loop, the canary set measured on the adapter as it is, and `idle`: resolves when what an abort left behind has ended. The process must not exit
  * before, or the engine's threads would run on memory that the exit has torn down.
  */
-function arithmeticOf({ config, plan, model, adapter, baseline }: Session, work: Work) {
+function arithmeticOf({ config, plan, model, adapter, baseline, opened, environment }: Session, work: Work) {
+  const { instructionPath } = environment
+  const examples = plan.evaluation?.own.examples ?? plan.questions.train
+  const texts = chooseCanary(examples, (tokens) => opened.tokenizer.decode(tokens))
+  let baseLosses: readonly number[] | undefined
+  const measureCanary = async (): Promise<Canary | undefined> => {
+    baseLosses ??= await lossesOf(model, undefined, texts)
+    const losses = await lossesOf(model, adapter, texts)
+    return canaryOf({ backend: 'CPU', instructionPath }, texts, losses, baseLosses)
+  }
   let newest: Promise<unknown> = Promise.resolve()
   const tracked = <T>(operation: Promise<T>): Promise<T> => {
     newest = operation.then(work.beat, () => {})
@@ -137,7 +149,7 @@ function arithmeticOf({ config, plan, model, adapter, baseline }: Session, work:
     evaluate: async (step) =>
       plan.evaluation && (await tracked(measure(model, adapter, plan.evaluation, step, baseline, work))).result,
   }
-  return { arithmetic, idle: () => newest }
+  return { arithmetic, canary: () => tracked(measureCanary()), idle: () => newest }
 }
 
 function sealCheckpoint(
@@ -146,6 +158,7 @@ function sealCheckpoint(
   recorder: Recorder,
   step: number,
   standing: Standing,
+  canary: Canary | undefined,
 ): Promise<SealedCheckpoint> {
   const { training, logging, evaluation, checkpoints, earlyStopping, quantization } = config
   const { evaluatedStep, history, tokensSeen } = recorder
@@ -162,7 +175,7 @@ function sealCheckpoint(
     },
   )
   const base = { digest: config.model.digest, quantization }
-  const facts = { step, base, evaluation: recorder.evaluationAt(step), environment, exact, templateDate }
+  const facts = { step, base, evaluation: recorder.evaluationAt(step), environment, exact, templateDate, canary }
   return writeCheckpoint(runDirectory, facts, (directory) =>
     writeCheckpointFiles(directory, adapter, adapterConfig, opened, state),
   )

@@ -1244,6 +1244,78 @@ export interface AdapterReleaseStatus {
     }[]
   }
   /**
+   * The newest rollback drill. A new value of the annotation humanizer.dev/drillRequestedAt asks for one; what serves then gives way to what served before and comes back, while requests go on.
+   */
+  drill?: {
+    /**
+     * Value of the annotation that asked for it.
+     */
+    requestedAt: string
+    /**
+     * There while pods load what served before, Back while they return; Passed, or Failed when a request was lost or a pod could not follow; Refused when there was nothing to drill.
+     */
+    state: 'There' | 'Back' | 'Passed' | 'Failed' | 'Refused'
+    /**
+     * How it went, or why it did not.
+     */
+    message?: string
+    /**
+     * Digest of what serves; empty is the base.
+     */
+    from?: string
+    /**
+     * Digest of what served before; empty is the base.
+     */
+    to?: string
+    /**
+     * Number of the switch to what served before
+     */
+    generation?: number
+    /**
+     * When it began.
+     */
+    startedTime: string
+    /**
+     * When the way there or back began
+     */
+    legTime?: string
+    /**
+     * Seconds until every pod answered with what served before.
+     */
+    secondsThere?: string
+    /**
+     * Seconds until every pod answered again with what serves.
+     */
+    secondsBack?: string
+    /**
+     * Requests of everybody that the pods answered meanwhile; the operator sends some too.
+     */
+    answered?: number
+    /**
+     * Requests that the pods failed
+     */
+    lost?: number
+    /**
+     * Requests that the pods had counted when it began, while the drill lasts.
+     *
+     * Items: One pod.
+     */
+    pods?: {
+      /**
+       * uid of the pod.
+       */
+      uid: string
+      /**
+       * Requests answered.
+       */
+      answered: number
+      /**
+       * Requests lost.
+       */
+      lost: number
+    }[]
+  }
+  /**
    * Highest number of a switch that was ever given out.
    */
   switchGeneration?: number

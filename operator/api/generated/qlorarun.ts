@@ -733,11 +733,11 @@ export interface QLoRARunStatus {
     packingEfficiency?: string
   }
   /**
-   * What became of the run: the verdict of its gravest finding, and what helps.
+   * What became of the run: the gravest failure that the evidence shows, and what helps.
    */
   diagnosis?: {
     /**
-     * Healthy; Overfitting: held-out loss rises while training loss falls, or outputs repeat, swell or are memorised; Underfitting: no real gain over the base; CopyCollapse: outputs are their inputs; Unknown: evidence is missing.
+     * Healthy; Overfitting: held-out loss rises while training loss falls, or outputs repeat, swell or are memorised; Underfitting: no real gain over the base; CopyCollapse: outputs are their inputs; Unknown: evidence is missing, or too little to tell: an interval holds the limit. A gate on that figure is then inconclusive.
      */
     verdict: 'Healthy' | 'Overfitting' | 'Underfitting' | 'CopyCollapse' | 'Unknown'
     /**
@@ -754,7 +754,7 @@ export interface QLoRARunStatus {
       evidence: string
     }[]
     /**
-     * The documented mitigations.
+     * What to try in the next run: the setting, its value now and the next one.
      */
     advice?: string[]
   }

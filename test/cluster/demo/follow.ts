@@ -47,7 +47,11 @@ export type Run = Observed<
     readonly progress?: Readonly<Record<string, string | number>>
     readonly baseline?: { readonly loss?: string; readonly lossInterval?: string; readonly unquantizedLoss?: string }
     readonly checkpoints?: readonly Checkpoint[]
-    readonly diagnosis?: { readonly verdict: string; readonly findings?: readonly { readonly evidence: string }[] }
+    readonly diagnosis?: {
+      readonly verdict: string
+      readonly findings?: readonly { readonly evidence: string }[]
+      readonly advice?: readonly string[]
+    }
   }
 >
 export type Release = Observed<

@@ -29,10 +29,15 @@ function improvement({ metrics }: Checkpoint): string {
   return low === undefined || high === undefined ? value : `${value}, 95 % interval ${low} to ${high} (paired)`
 }
 
-const diagnosed = ({ status }: Run): string =>
-  status?.diagnosis
-    ? `${status.diagnosis.verdict}: ${status.diagnosis.findings?.map(({ evidence }) => evidence).join('; ')}`
-    : 'none'
+/** The verdict with a row for each finding, and what to try in the next run. */
+function diagnosed({ status }: Run): (readonly string[])[] {
+  const { verdict = 'none', findings = [], advice = [] } = status?.diagnosis ?? {}
+  return [
+    ['diagnosis', verdict],
+    ...findings.map(({ evidence }) => ['', evidence]),
+    ...advice.map((words) => ['  to try in the next run', words]),
+  ]
+}
 
 const took = ({ lastOfEarlier, firstOfNew }: Switched): string =>
   `${firstOfNew.toFixed(2)} s from the change to the first answer of the new; ` +
@@ -59,7 +64,7 @@ export function summary({ dataset, run, best, copies, secondsBeforeTraining, swi
         measured(evalLoss, evalLossInterval),
       ]),
       ['  baseline minus best', improvement(best)],
-      ['diagnosis', diagnosed(run)],
+      ...diagnosed(run),
       ['copies, AI-written paragraph', copies],
       ['speed of training', `${measured(run.status?.progress?.['tokensPerSecond'] as string | undefined)} tokens/s`],
       ['until training started', `${secondsBeforeTraining.toFixed(0)} s`],

@@ -6,6 +6,7 @@
 
 /* eslint-disable */
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { MergeResult } from "./merge.ts";
 import { FetchResult } from "./model.ts";
 import { PreparationResult } from "./preparation.ts";
 import { RunReport } from "./run.ts";
@@ -36,6 +37,7 @@ export interface JobResult {
    *   DeviceOutOfMemory    exit 71  the plan and the setting that would fit are in the message
    *   NonFinite            exit 70  three non-finite steps in a row
    *   Locked               exit 75  another living pod writes this folder
+   *   VerificationFailed   exit 76  what was made does not compute what it should
    *   DriverUnusable       exit 72  a GPU was asked for and its driver cannot be used
    *   Stopped              exit 143 SIGTERM or Stop: a checkpoint is sealed
    *   Internal             exit 1   a bug; the log has the stack
@@ -46,6 +48,7 @@ export interface JobResult {
   preparation?: PreparationResult | undefined;
   fetch?: FetchResult | undefined;
   run?: RunReport | undefined;
+  merge?: MergeResult | undefined;
 }
 
 function createBaseJobResult(): JobResult {
@@ -57,6 +60,7 @@ function createBaseJobResult(): JobResult {
     preparation: undefined,
     fetch: undefined,
     run: undefined,
+    merge: undefined,
   };
 }
 
@@ -82,6 +86,9 @@ export const JobResult: MessageFns<JobResult> = {
     }
     if (message.run !== undefined) {
       RunReport.encode(message.run, writer.uint32(58).fork()).join();
+    }
+    if (message.merge !== undefined) {
+      MergeResult.encode(message.merge, writer.uint32(66).fork()).join();
     }
     return writer;
   },
@@ -155,6 +162,14 @@ export const JobResult: MessageFns<JobResult> = {
             message.run = RunReport.decode(reader, reader.uint32());
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.merge = MergeResult.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -180,6 +195,7 @@ export const JobResult: MessageFns<JobResult> = {
       preparation: isSet(object.preparation) ? PreparationResult.fromJSON(object.preparation) : undefined,
       fetch: isSet(object.fetch) ? FetchResult.fromJSON(object.fetch) : undefined,
       run: isSet(object.run) ? RunReport.fromJSON(object.run) : undefined,
+      merge: isSet(object.merge) ? MergeResult.fromJSON(object.merge) : undefined,
     };
   },
 
@@ -206,6 +222,9 @@ export const JobResult: MessageFns<JobResult> = {
     if (message.run !== undefined) {
       obj.run = RunReport.toJSON(message.run);
     }
+    if (message.merge !== undefined) {
+      obj.merge = MergeResult.toJSON(message.merge);
+    }
     return obj;
   },
 
@@ -225,6 +244,9 @@ export const JobResult: MessageFns<JobResult> = {
       ? FetchResult.fromPartial(object.fetch)
       : undefined;
     message.run = (object.run !== undefined && object.run !== null) ? RunReport.fromPartial(object.run) : undefined;
+    message.merge = (object.merge !== undefined && object.merge !== null)
+      ? MergeResult.fromPartial(object.merge)
+      : undefined;
     return message;
   },
 };

@@ -242,7 +242,7 @@ export interface Progress {
 export interface Metric {
   name: string;
   value: number;
-  /** 95 % interval by bootstrap over texts; absent where there are fewer than two. */
+  /** 95 % interval by bootstrap over texts, of shares Wilson's; absent where there are fewer than two texts to draw. */
   low?: number | undefined;
   high?: number | undefined;
 }
@@ -292,10 +292,10 @@ export interface DataUse {
 
 /** What became of a run. Verdicts: "Healthy", "Overfitting", "Underfitting", "CopyCollapse" or "Unknown". */
 export interface Diagnosis {
-  /** The gravest finding's. */
+  /** The gravest failure that is shown; "Unknown" where none is and one is left open. */
   verdict: string;
   findings: Finding[];
-  /** The documented mitigations, in words. */
+  /** What to try in the next run, in words. */
   advice: string[];
 }
 

@@ -32,7 +32,11 @@ export interface ServeConfig {
   /** Tokens of prompt and answer together; 0 means the model's own limit. */
   maxContextTokens: number;
   /** Recorded beside the adapters that this pod promotes; without sweep. */
-  reclaim: Reclaim | undefined;
+  reclaim:
+    | Reclaim
+    | undefined;
+  /** Adapter that is written into the weights of `model`: the only digest that may be asked for. Empty for a base. */
+  mergedDigest: string;
 }
 
 /** What should serve. Mounted as desired.json beside config.json and sent by Activate; the higher generation wins. */
@@ -77,7 +81,15 @@ export interface ServingState {
   failure: string;
   /** Generation that `failure` speaks of; 0 without failure. */
   failedGeneration: number;
-  health: ServingHealth | undefined;
+  health:
+    | ServingHealth
+    | undefined;
+  /**
+   * Requests since this process began that were answered, a client's own mistakes among them, and those that the server
+   * failed: 5xx, or cut off in the middle of a stream. A client that left is none of them.
+   */
+  answeredRequests: number;
+  lostRequests: number;
 }
 
 function createBaseServeConfig(): ServeConfig {
@@ -91,6 +103,7 @@ function createBaseServeConfig(): ServeConfig {
     backend: "",
     maxContextTokens: 0,
     reclaim: undefined,
+    mergedDigest: "",
   };
 }
 
@@ -122,6 +135,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     }
     if (message.reclaim !== undefined) {
       Reclaim.encode(message.reclaim, writer.uint32(74).fork()).join();
+    }
+    if (message.mergedDigest !== "") {
+      writer.uint32(82).string(message.mergedDigest);
     }
     return writer;
   },
@@ -211,6 +227,14 @@ export const ServeConfig: MessageFns<ServeConfig> = {
             message.reclaim = Reclaim.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.mergedDigest = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -246,6 +270,11 @@ export const ServeConfig: MessageFns<ServeConfig> = {
         ? globalThis.Number(object.max_context_tokens)
         : 0,
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
+      mergedDigest: isSet(object.mergedDigest)
+        ? globalThis.String(object.mergedDigest)
+        : isSet(object.merged_digest)
+        ? globalThis.String(object.merged_digest)
+        : "",
     };
   },
 
@@ -278,6 +307,9 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     if (message.reclaim !== undefined) {
       obj.reclaim = Reclaim.toJSON(message.reclaim);
     }
+    if (message.mergedDigest !== "") {
+      obj.mergedDigest = message.mergedDigest;
+    }
     return obj;
   },
 
@@ -301,6 +333,7 @@ export const ServeConfig: MessageFns<ServeConfig> = {
     message.reclaim = (object.reclaim !== undefined && object.reclaim !== null)
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
+    message.mergedDigest = object.mergedDigest ?? "";
     return message;
   },
 };
@@ -584,6 +617,8 @@ function createBaseServingState(): ServingState {
     failure: "",
     failedGeneration: 0,
     health: undefined,
+    answeredRequests: 0,
+    lostRequests: 0,
   };
 }
 
@@ -615,6 +650,12 @@ export const ServingState: MessageFns<ServingState> = {
     }
     if (message.health !== undefined) {
       ServingHealth.encode(message.health, writer.uint32(74).fork()).join();
+    }
+    if (message.answeredRequests !== 0) {
+      writer.uint32(80).int64(message.answeredRequests);
+    }
+    if (message.lostRequests !== 0) {
+      writer.uint32(88).int64(message.lostRequests);
     }
     return writer;
   },
@@ -704,6 +745,22 @@ export const ServingState: MessageFns<ServingState> = {
             message.health = ServingHealth.decode(reader, reader.uint32());
             continue;
           }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.answeredRequests = longToNumber(reader.int64());
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.lostRequests = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -747,6 +804,16 @@ export const ServingState: MessageFns<ServingState> = {
         ? globalThis.Number(object.failed_generation)
         : 0,
       health: isSet(object.health) ? ServingHealth.fromJSON(object.health) : undefined,
+      answeredRequests: isSet(object.answeredRequests)
+        ? globalThis.Number(object.answeredRequests)
+        : isSet(object.answered_requests)
+        ? globalThis.Number(object.answered_requests)
+        : 0,
+      lostRequests: isSet(object.lostRequests)
+        ? globalThis.Number(object.lostRequests)
+        : isSet(object.lost_requests)
+        ? globalThis.Number(object.lost_requests)
+        : 0,
     };
   },
 
@@ -779,6 +846,12 @@ export const ServingState: MessageFns<ServingState> = {
     if (message.health !== undefined) {
       obj.health = ServingHealth.toJSON(message.health);
     }
+    if (message.answeredRequests !== 0) {
+      obj.answeredRequests = Math.round(message.answeredRequests);
+    }
+    if (message.lostRequests !== 0) {
+      obj.lostRequests = Math.round(message.lostRequests);
+    }
     return obj;
   },
 
@@ -798,6 +871,8 @@ export const ServingState: MessageFns<ServingState> = {
     message.health = (object.health !== undefined && object.health !== null)
       ? ServingHealth.fromPartial(object.health)
       : undefined;
+    message.answeredRequests = object.answeredRequests ?? 0;
+    message.lostRequests = object.lostRequests ?? 0;
     return message;
   },
 };

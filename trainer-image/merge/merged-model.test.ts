@@ -1,64 +1,46 @@
 import assert from 'node:assert/strict'
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, suite, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { loadModel } from '../native/index.ts'
+import { copyTinyLlama, loadPlain, sealAdapter } from '../../test/fixtures/adapter.ts'
+import { sumModel } from '../model/identity.ts'
+import { openModel } from '../model/open.ts'
+import { readAdapter } from '../model/peft.ts'
+import { encodeSafetensors, readBytes, readSafetensorsHeader } from '../model/safetensors.ts'
 import { chatTemplateName } from '../storage/adapter-identity.ts'
-import { digestOf } from '../storage/digest.ts'
-import { seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
-import { sumModel } from './identity.ts'
-import { writeMergedModel } from './merge.ts'
-import { openModel } from './open.ts'
-import { readAdapter, writeAdapter } from './peft.ts'
-import { encodeSafetensors, readBytes, readSafetensorsHeader } from './safetensors.ts'
+import { hexOf } from '../storage/digest.ts'
+import { verifySealed } from '../storage/sealed.ts'
+import { writeMergedModel } from './merged-model.ts'
 
-const fixture = fileURLToPath(new URL('../../test/fixtures/tiny-llama', import.meta.url))
 const targets = ['q_proj', 'down_proj'] as const
-const lora = { rank: 4, alpha: 8, dropout: 0, targetModules: targets, rankStabilized: false } as const
+const lora = { rank: 4, alpha: 8, targetModules: targets }
 
 suite('a merged model', () => {
   let root: string
   let base: string
   let adapter: string
   let merged: string
+  let parent: string
 
   beforeEach(async () => {
     root = mkdtempSync(join(tmpdir(), 'merge-'))
-    ;[base, adapter, merged] = ['base', 'adapter', 'merged'].map((name) => join(root, name)) as [string, string, string]
-    cpSync(fixture, base, { recursive: true, filter: (path) => !path.endsWith('.ts') })
+    ;[base, adapter, parent] = ['base', 'adapter', 'merged'].map((name) => join(root, name)) as [string, string, string]
+    copyTinyLlama(base)
     await shard(base)
-    await sealAdapter((await sumModel(await openModel(base))).digest)
+    await sealAdapter(base, adapter, lora)
   })
   afterEach(() => rmSync(root, { recursive: true }))
 
-  async function sealAdapter(baseDigest: string): Promise<void> {
-    const model = await load(base)
-    const fresh = await model.createAdapter({ ...lora, seed: 1 })
-    // B is zero in a fresh adapter, and would change nothing.
-    const tensors = fresh.tensors().map((t) => ({ ...t, data: t.data.map((x, i) => x || ((i % 7) - 3) / 3) }))
-    model.close()
-    rmSync(adapter, { recursive: true, force: true })
-    cpSync(join(fixture, 'tokenizer.json'), join(adapter, 'tokenizer.json'))
-    writeFileSync(join(adapter, chatTemplateName), '{{ messages[0].content }}')
-    await writeAdapter(adapter, { config: { ...lora, baseModel: 'tiny' }, tensors })
-    await seal(adapter, (files) => digestOf(sumsOnly(files)), { base: { digest: baseDigest } })
-  }
-
-  const load = async (path: string) => {
-    const { architecture, tensors } = await openModel(path)
-    const quantization = { type: 'None', blockSize: 64, doubleQuantization: false } as const
-    return loadModel(architecture, tensors, { quantization, threads: 1 })
-  }
-
   test('is the base’s folder, shard by shard, with other bytes in the targets alone, and says what it is made of', async () => {
-    const manifest = await writeMergedModel(base, adapter, merged)
+    const manifest = await writeMergedModel(base, adapter, parent)
+    merged = join(parent, hexOf(manifest.digest))
     assert.deepEqual(await verifySealed(merged), manifest)
     assert.equal(manifest.base, (await sumModel(await openModel(base))).digest)
     assert.equal(manifest.adapter, (await verifySealed(adapter)).digest)
     assert.equal(readFileSync(join(merged, chatTemplateName), 'utf8'), '{{ messages[0].content }}')
-    assert.deepEqual(readdirSync(root).sort(), ['adapter', 'base', 'merged'])
+    assert.deepEqual(readdirSync(parent), [hexOf(manifest.digest)])
+    assert.equal(manifest.digest, (await sumModel(await openModel(merged))).digest, 'its own digest is that of a base')
     const shards = readdirSync(base).filter((name) => name.endsWith('.safetensors'))
     assert.equal(shards.length, 2)
     for (const name of shards) {
@@ -75,12 +57,12 @@ suite('a merged model', () => {
   })
 
   test('computes what the base with the adapter does, within the rounding of bfloat16', async () => {
-    await writeMergedModel(base, adapter, merged)
+    merged = join(parent, hexOf((await writeMergedModel(base, adapter, parent)).digest))
     const tokens = Int32Array.from({ length: 40 }, (_, i) => 3 + ((i * 37) % 590))
     const labels = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? -100)
     const offsets = Int32Array.of(0, 40)
     const batch = { tokens, labels, documents: offsets, sequences: offsets, sequenceOrdinals: Int32Array.of(0) }
-    const [plain, whole] = [await load(base), await load(merged)]
+    const [plain, whole] = [await loadPlain(base), await loadPlain(merged)]
     const { config, tensors } = await readAdapter(adapter, plain.architecture)
     const beside = await plain.evaluate(await plain.loadAdapter({ ...config, seed: 0 }, tensors), batch)
     const without = await plain.evaluate(undefined, batch)
@@ -93,13 +75,12 @@ suite('a merged model', () => {
   })
 
   test('is refused for another base than the adapter’s, and nothing is left behind', async () => {
-    await sealAdapter(`sha256:${'0'.repeat(64)}`)
-    await assert.rejects(writeMergedModel(base, adapter, merged), {
+    await sealAdapter(base, adapter, lora, `sha256:${'0'.repeat(64)}`)
+    await assert.rejects(writeMergedModel(base, adapter, parent), {
       reason: 'SourceInvalid',
       message: /base is sha256:[0-9a-f]{64}; expected sha256:0{64}, which .*adapter was trained on/,
     })
-    assert.ok(!existsSync(merged))
-    assert.deepEqual(readdirSync(root).sort(), ['adapter', 'base'])
+    assert.deepEqual(existsSync(parent) ? readdirSync(parent) : [], [])
   })
 })
 

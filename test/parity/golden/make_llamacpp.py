@@ -1,0 +1,38 @@
+"""make_llamacpp.py FOLDER TOKENS: logits after TOKENS (JSON list) by llama.cpp, in f32, of FOLDER/base.gguf alone and with FOLDER/adapter.gguf.
+
+Called by make_llamacpp.ts with the Python of ../../bench/peer/environment.sh requirements-llamacpp.txt.
+"""
+
+import ctypes
+import json
+import sys
+
+import llama_cpp
+import numpy
+
+folder, tokens = sys.argv[1], json.loads(sys.argv[2])
+llama_cpp.llama_backend_init()
+model = llama_cpp.llama_model_load_from_file(f"{folder}/base.gguf".encode(), llama_cpp.llama_model_default_params())
+assert model, "llama.cpp does not load base.gguf"
+adapter = llama_cpp.llama_adapter_lora_init(model, f"{folder}/adapter.gguf".encode())
+assert adapter, "llama.cpp does not load adapter.gguf"
+size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+
+
+def logits(adapters):
+    settings = llama_cpp.llama_context_default_params()
+    settings.n_ctx = settings.n_batch = settings.n_ubatch = 256
+    settings.n_threads = settings.n_threads_batch = 1
+    settings.type_k = settings.type_v = llama_cpp.GGML_TYPE_F32
+    settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    context = llama_cpp.llama_init_from_model(model, settings)
+    handles = (llama_cpp.llama_adapter_lora_p_ctypes * len(adapters))(*adapters)
+    scales = (ctypes.c_float * len(adapters))(*[1.0] * len(adapters))
+    assert llama_cpp.llama_set_adapters_lora(context, handles, len(adapters), scales) == 0
+    prompt = (ctypes.c_int32 * len(tokens))(*tokens)  # the batch only points to it
+    batch = llama_cpp.llama_batch_get_one(prompt, len(tokens))
+    assert llama_cpp.llama_decode(context, batch) == 0
+    return [float(x) for x in numpy.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, -1), (size,))]
+
+
+print(json.dumps({"base": logits([]), "adapted": logits([adapter])}))

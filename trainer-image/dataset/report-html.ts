@@ -1,0 +1,115 @@
+import { escaped, list, marked, pageOf } from '../evaluate/page.ts'
+import { removals, ruleNames } from './funnel.ts'
+import { type Report, rulesInWords } from './report.ts'
+import { funnelPicture, lengthPicture } from './report-pictures.ts'
+
+/** The report for people: what came in, what was taken out and why, and how it is approved. */
+export function htmlOf(report: Report): string {
+  const { counts, sources, warnings, rules } = report
+  return pageOf({
+    title: `Dataset ${report.dataset || 'without a name'}`,
+    about: {
+      digest: report.digest,
+      rows: `${counts.train} to train on, ${counts.validation} to validate on, of ${counts.read} read`,
+      sample: rules.format.sample,
+    },
+    style,
+    body: [
+      `<p>${escaped(report.summary)}</p>`,
+      section(
+        'Warnings',
+        warnings.length > 0
+          ? `<div class="warnings">${list(warnings)}</div>`
+          : '<p>None; look at the samples all the same.</p>',
+      ),
+      section(
+        'From read to kept',
+        funnelPicture([...(sources.length > 1 ? [{ name: 'all sources', counts }] : []), ...sources]),
+      ),
+      section(
+        'Lengths',
+        `<p>In characters; each column is for texts 1.4 times as long as the one before. Pale what humans wrote, as cleaning left it; dark what was kept of it.</p>
+${report.lengths.map(lengthPicture).join('\n')}`,
+      ),
+      section('Sources and licences', licenses(report)),
+      section('What copying the input would score', copyBaselines(report)),
+      section('Largest duplicate clusters', clusters(report)),
+      section('What each rule removed', removed(report)),
+      section('Rules', list(rulesInWords(report))),
+      section('Approve', approval(report)),
+    ].join('\n'),
+  })
+}
+
+const section = (title: string, body: string): string => `<h2>${title}</h2>\n${body}`
+
+const table = (head: readonly string[], rows: readonly (readonly string[])[], kind = ''): string =>
+  `<table${kind && ` class="${kind}"`}><tr>${head.map((cell) => `<th>${escaped(cell)}</th>`).join('')}</tr>
+${rows.map((row) => `<tr>${row.join('')}</tr>`).join('\n')}</table>`
+const cell = (text: string | number): string => `<td>${escaped(String(text))}</td>`
+const textCell = (id: string, markup: string): string => `<td class="text"><small>${escaped(id)}</small>${markup}</td>`
+
+const licenses = ({ sources }: Report): string =>
+  table(
+    ['source', 'revision', 'licence', 'declared by', 'text column', 'human-written rows', 'files'],
+    sources.map((source) => [
+      cell(source.name),
+      `<td class="text">${escaped(source.revision || '–')}</td>`,
+      source.license === '' ? '<td class="missing">undeclared</td>' : cell(source.license),
+      cell(source.licenseEvidence),
+      cell(source.textColumn),
+      cell(source.human.join(' and ') || 'all'),
+      cell(source.files),
+    ]),
+  )
+
+const copyBaselines = ({ copyBaselines, rules }: Report): string =>
+  `<p>F1 of the words of the input against those of the text that is asked for. At 100 % a model that copies has nothing to learn.</p>
+${table(
+  ['sample', 'copying scores', 'measured on'],
+  copyBaselines.map(({ kind, examples, wordF1 }) => [
+    cell(kind === rules.format.sample ? `${kind} (this dataset)` : kind),
+    cell(`${(100 * wordF1).toFixed(1)} %`),
+    cell(`${examples} texts`),
+  ]),
+)}`
+
+function clusters({ largestClusters }: Report): string {
+  if (largestClusters.length === 0) return '<p>No text has a copy.</p>'
+  const shown = largestClusters.map(({ id, text, size, nearCopies, near }) => {
+    const columns = [
+      textCell(`kept: ${id}`, escaped(text)),
+      ...near.map((copy) => textCell(`dropped: ${copy.id}`, marked(text, copy.text))),
+    ]
+    return `<h3>${size} texts: one kept, ${nearCopies} near copies, ${size - 1 - nearCopies} that read the same</h3>\n<table class="samples"><tr>${columns.join('')}</tr></table>`
+  })
+  return `<p><ins>Only in the copy</ins>, <del>only in the text that was kept</del>.</p>\n${shown.join('\n')}`
+}
+
+function removed({ counts, examples }: Report): string {
+  const rules = removals.filter((rule) => counts[rule] > 0)
+  if (rules.length === 0) return '<p>Nothing was removed.</p>'
+  return rules
+    .map((rule) => {
+      const rows = examples
+        .filter((example) => example.rule === rule)
+        .map(({ id, excerpt, duplicateOf }) => [
+          cell(id),
+          textCell(duplicateOf ? `kept: ${duplicateOf}` : '', escaped(excerpt) || '(empty)'),
+        ])
+      return `<h3>${ruleNames[rule]}: ${counts[rule]}</h3>\n${table(['row', 'text, a few drawn by lot'], rows, 'removed')}`
+    })
+    .join('\n')
+}
+
+const approval = ({ digest, approve }: Report): string =>
+  approve === ''
+    ? '<p>Prepared without an operator: there is no object to approve.</p>'
+    : `<p>With <code>spec.review.required</code> a run waits until the dataset's <code>spec.review.approvedDigest</code> is <code>${escaped(digest)}</code>:</p>
+<pre>${escaped(approve)}</pre>`
+
+const style = `
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem } .warnings { border-left: 6px solid #8a6d00; background: #fdf9ec; padding: .1rem 1rem } .missing { color: #b42318; font-weight: 600 }
+.removed th:first-child { width: 12rem } pre { background: #f6f8fa; padding: .7rem 1rem; overflow-x: auto; user-select: all }
+svg .name { fill: var(--ink); font-weight: 600 } .funnel .read, .lengths .human { fill: #c9d4e0 } .funnel .rest { fill: #8fb2e5 } .funnel .train, .lengths .kept { fill: var(--blue) } .funnel .validation { fill: var(--orange) }
+`

@@ -1,0 +1,53 @@
+import { createWriteStream } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { DesiredAdapter, ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
+import { hexOf } from '../storage/digest.ts'
+import { JobFailure } from './failure.ts'
+
+/** The options of the command line that a tool reads. */
+export interface ToolOptions {
+  readonly data: string
+  readonly config: string
+  readonly desired: string
+  /** Folder or .gguf file of the base model. */
+  readonly base?: string | undefined
+  /** Folder of a sealed adapter or checkpoint. */
+  readonly adapter?: string | undefined
+  /** File to write; the standard output when absent. */
+  readonly output?: string | undefined
+}
+
+/** What a person types, in a serving pod or at a desk: it has no configuration of its own and tells no operator. */
+export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf }
+
+/** Writes an adapter as llama.cpp's file: the one named, or what this pod was told to serve. */
+async function gguf(options: ToolOptions): Promise<void> {
+  const { base, adapter, output } = options
+  if ((base === undefined) !== (adapter === undefined))
+    throw new JobFailure(
+      'ConfigurationInvalid',
+      '--base and --adapter go together; expected both, or neither in a serving pod',
+    )
+  const { readAsGguf } = await import('../model/gguf-adapter.ts')
+  const pieces =
+    base !== undefined && adapter !== undefined
+      ? await readAsGguf(base, adapter)
+      : await readAsGguf(...(await served(options)))
+  if (output !== undefined) return pipeline(Readable.from(pieces), createWriteStream(output))
+  for (const piece of pieces)
+    await new Promise<void>((resolve, reject) =>
+      process.stdout.write(piece, (error) => (error ? reject(error) : resolve())),
+    )
+}
+
+/** Base and adapter of the pod that this runs in. */
+async function served({ data, config, desired }: ToolOptions): Promise<[string, string]> {
+  const json = async (path: string): Promise<unknown> => JSON.parse(await readFile(path, 'utf8'))
+  const { model } = ServeConfig.fromJSON(await json(config))
+  const { digest } = DesiredAdapter.fromJSON(await json(desired))
+  if (digest === '') throw new JobFailure('NotFound', `${desired} names no adapter: the untouched base serves`)
+  return [resolve(data, model?.path ?? ''), join(data, 'adapters', hexOf(digest))]
+}
