@@ -1,6 +1,7 @@
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { Controller } from '../controller/controller.ts'
 import type { Cluster } from '../kube/cluster.ts'
+import type { Trust } from '../trust/trust.ts'
 import { deleteJobs, makeChildren, makeClaim, type Refusal } from '../workload/children.ts'
 import type { StorageSettings } from '../workload/claim.ts'
 import type { WorkloadSettings } from '../workload/pod.ts'
@@ -8,6 +9,7 @@ import { reclaimWithSweep } from '../workload/reclaim.ts'
 import { record } from '../workload/record.ts'
 import type { Decision } from './decide.ts'
 import { observe } from './observe.ts'
+import { type AskPreparation, preparationClient } from './preparation-client.ts'
 import { prepareChildren } from './prepare-job.ts'
 import { type DatasetEffects, reconcileDataset } from './reconcile.ts'
 
@@ -17,9 +19,9 @@ interface DatasetSettings extends WorkloadSettings {
   readonly storage: StorageSettings
 }
 
-function datasetEffects(cluster: Cluster, settings: DatasetSettings): DatasetEffects {
+function datasetEffects(cluster: Cluster, ask: AskPreparation, settings: DatasetSettings): DatasetEffects {
   return {
-    observe: (dataset, now) => observe(cluster, dataset, now),
+    observe: (dataset, now) => observe(cluster, ask, dataset, now),
     record: (dataset, status) => record(cluster, dataset, status),
     act: (dataset, decision) => act(cluster, settings, dataset, decision),
   }
@@ -47,6 +49,7 @@ async function act(
     case 'ready':
     case 'hold':
     case 'wait':
+    case 'follow':
     case 'stall':
     case 'endAttempt':
     case 'publish':
@@ -55,8 +58,12 @@ async function act(
 }
 
 /** The controller of HumanizerDatasets. */
-export function datasetController(cluster: Cluster, settings: DatasetSettings): Controller<HumanizerDataset> {
-  const effects = datasetEffects(cluster, settings)
+export function datasetController(
+  cluster: Cluster,
+  settings: DatasetSettings,
+  trust: Trust,
+): Controller<HumanizerDataset> {
+  const effects = datasetEffects(cluster, preparationClient(trust), settings)
   const ownerLabel = 'humanizer.dev/dataset'
   return {
     name: 'dataset',

@@ -93,7 +93,7 @@ const cases: { a_dataset: string; given: HumanizerDataset; sees?: Observed; does
     a_dataset: 'whose pod runs',
     given: open,
     sees: observed({ kind: 'running', pod: { name: 'p', uid: 'u', ready: true, since: start } }),
-    does: 'wait Preparing',
+    does: 'follow',
   },
   {
     a_dataset: 'whose Job was deleted by hand',

@@ -1,4 +1,4 @@
-import type { PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
+import type { PreparationProgress, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { DatasetReason } from '../api/dataset-reasons.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { AttemptState, Remains } from '../workload/attempt-state.ts'
@@ -16,6 +16,8 @@ export interface Observed {
   readonly missing: string | undefined
   /** The newest attempt of status.attempts; absent when there is none. */
   readonly attempt: AttemptState
+  /** What the pod of a running attempt says of its work; absent when it does not answer. */
+  readonly progress?: PreparationProgress | undefined
   /** Jobs and pods that the next attempt must not meet. */
   readonly remains: Remains
 }
@@ -28,6 +30,8 @@ export type Decision =
   /** The failure stands in the status; the next attempt is due in `seconds`. */
   | { readonly kind: 'hold'; readonly seconds: number }
   | { readonly kind: 'wait'; readonly reason: DatasetReason; readonly message: string; readonly seconds: number }
+  /** The pod works; what it told of it goes into the status. */
+  | { readonly kind: 'follow'; readonly podName: string; readonly progress: PreparationProgress | undefined }
   | { readonly kind: 'stall'; readonly reason: DatasetReason; readonly message: string }
   | { readonly kind: 'makeClaim' }
   /** Open the attempt if it is not open yet, then make its Job. */
@@ -51,7 +55,6 @@ export const MAX_FAILURES = 3
 const PENDING_SECONDS = 15
 /** What the pod seems to lack when one of its volumes is not mounted: it does not say which. */
 const unmounted: readonly string[] = [DatasetReason.VolumeNotMounted, DatasetReason.SecretMissing]
-const RUNNING_SECONDS = 60
 
 export type Status = NonNullable<HumanizerDataset['status']>
 export type Attempt = NonNullable<Status['attempts']>[number]
@@ -100,7 +103,7 @@ const waitForConfigMap = (message: string): Decision => ({
 function follow(
   dataset: HumanizerDataset,
   last: Attempt,
-  { attempt: state, missing }: Observed,
+  { attempt: state, missing, progress }: Observed,
   claim: ClaimUse,
 ): Decision {
   switch (state.kind) {
@@ -118,12 +121,7 @@ function follow(
       if (missing && unmounted.includes(state.reason)) return waitForConfigMap(missing)
       return { kind: 'wait', reason: state.reason, message: state.message, seconds: PENDING_SECONDS }
     case 'running':
-      return {
-        kind: 'wait',
-        reason: DatasetReason.Preparing,
-        message: `pod ${state.pod.name} prepares the dataset`,
-        seconds: RUNNING_SECONDS,
-      }
+      return { kind: 'follow', podName: state.pod.name, progress }
     case 'ended':
       return judge(dataset, last, state)
   }

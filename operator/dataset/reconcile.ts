@@ -26,7 +26,7 @@ export async function reconcileDataset(
   return outcomeOf(refusal ?? decision)
 }
 
-/** Seconds until a step that a watch should tell of is looked at all the same. */
+/** Seconds until a step that a watch should tell of is looked at all the same; also the pace of progress. */
 const LOOK_AGAIN = 10
 
 export function outcomeOf(decision: Decision): Outcome {
@@ -43,6 +43,7 @@ export function outcomeOf(decision: Decision): Outcome {
     case 'endAttempt':
       return waiting(1)
     case 'prepare':
+    case 'follow':
     case 'clear':
       return waiting(LOOK_AGAIN)
   }

@@ -3,6 +3,7 @@ import { DatasetReason } from '../api/dataset-reasons.ts'
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import { kubeTime, readyFrom, type Summary } from '../kube/conditions.ts'
 import { type Attempt, type Decision, MAX_FAILURES, type Status } from './decide.ts'
+import { progressAfter } from './progress.ts'
 
 const MAX_ATTEMPTS = 10
 const MESSAGE_CHARACTERS = 4096
@@ -26,6 +27,11 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
     case 'wait':
     case 'stall':
       return said(dataset, status, summaryOf(decision), now)
+    case 'follow': {
+      const { podName, progress } = decision
+      const next = progress ? { ...status, progress: progressAfter(status.progress, progress, now) } : status
+      return progressing(dataset, next, DatasetReason.Preparing, `pod ${podName} prepares the dataset`, now)
+    }
     case 'clear':
       if (decision.quietly) return same(dataset)
       return progressing(dataset, status, DatasetReason.Stopping, leaving(decision.remains.pods), now)
@@ -113,7 +119,7 @@ function opened(
   { attempt, specHash }: Decision & { kind: 'prepare' },
   now: Date,
 ): Status {
-  const { retryToken: _, ...rest } = status
+  const { retryToken: _, progress: __, ...rest } = status
   const fresh = status.specHash !== specHash || (spec.retryToken ?? '') !== (status.retryToken ?? '')
   const next: Attempt = { number: attempt, specHash, startTime: kubeTime(now) }
   return {
@@ -125,7 +131,11 @@ function opened(
   }
 }
 
-function ended(status: Status, { reason, podUid }: { reason: string; podUid?: string | undefined }, now: Date): Status {
+function ended(
+  { progress: _, ...status }: Status,
+  { reason, podUid }: { reason: string; podUid?: string | undefined },
+  now: Date,
+): Status {
   const attempts = status.attempts ?? []
   const last = attempts.at(-1)
   if (!last || last.finishTime) return status
@@ -174,10 +184,12 @@ function duplicatesPercent({
   return clean > 0 ? (((exactDuplicates + nearDuplicates) / clean) * 100).toFixed(1) : '0.0'
 }
 
-function preparedMessage({ spec: { review } }: HumanizerDataset, { counts, digest }: Status): string {
+function preparedMessage({ spec: { review, storage } }: HumanizerDataset, status: Status): string {
+  const { counts, digest, location } = status
   const waits = review.required && review.approvedDigest !== digest
   const rows = `${counts?.train ?? 0} rows to train on, ${counts?.validation ?? 0} to validate on, ${digest}`
-  return waits ? `${rows}; runs wait until spec.review.approvedDigest is this digest` : rows
+  const report = `report: ${location}/report.html on claim ${storage.claimName}`
+  return `${rows}; ${report}${waits ? '; runs wait until spec.review.approvedDigest is this digest' : ''}`
 }
 
 const leaving = (pods: readonly string[]): string =>

@@ -20,8 +20,8 @@ export interface PodEnd {
 
 /** What the pod's container does. */
 export type PodScript =
-  /** Runs on until the test does something. */
-  | { readonly kind: 'run' }
+  /** Runs on until the test does something, at 127.0.0.1 or another address. */
+  | { readonly kind: 'run'; readonly ip?: string }
   /** Runs and never listens. */
   | { readonly kind: 'hang' }
   | PodEnd
@@ -161,7 +161,7 @@ export class Kubelet implements AsyncDisposable {
     const startedAt = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
     await this.#patch(seen.name, {
       phase: 'Running',
-      podIP: '127.0.0.1',
+      podIP: (script.kind === 'run' && script.ip) || '127.0.0.1',
       containerStatuses: [containerStatus({ running: { startedAt } }, script.kind !== 'hang')],
     })
     if (script.kind === 'end' || script.kind === 'evict') await this.end(seen.name, script)

@@ -172,6 +172,21 @@ const steps: Readonly<Record<string, readonly Step[]>> = {
       },
     },
   ],
+  'docs/datasets.md': [
+    {
+      begins: 'kubectl apply',
+      after: async (output) => assert.match(output, /Prepared[\s\S]*report: datasets\/[0-9a-f]{64}\/report\.html/),
+    },
+    {
+      begins: 'folder=',
+      after: async () => {
+        const page = join(root, 'report.html')
+        assert.match(readFileSync(page, 'utf8'), /^<!doctype html>[\s\S]*approvedDigest[\s\S]*<\/html>/)
+        rmSync(page)
+        await kubectl(cluster, ['delete', '-f', join(root, 'docs', 'demo', '1-dataset.yaml')])
+      },
+    },
+  ],
   'charts/humanizer/README.md': [
     { begins: 'make images', after: async (output) => assert.match(output, /Phase: +Succeeded/) },
     {

@@ -50,9 +50,17 @@ const get = (datasetUid: string, metadata: Metadata) =>
   )
 
 test('GetPreparation tells where the preparation stands', async () => {
-  board.report({ stage: 'Cleaning', source: 'prose', rows: 1200, percent: 31.5 })
+  const progress = {
+    stage: 'Cleaning',
+    source: 'prose',
+    rows: 1200,
+    percent: 31.5,
+    bytes: 5e9,
+    totalBytes: 8e9,
+  } as const
+  board.report(progress)
   assert.deepEqual(await get('dataset-1', await tokenFor('GetPreparation')), {
-    progress: { stage: 'Cleaning', source: 'prose', rows: 1200, percent: 31.5 },
+    progress: { ...progress, remainingSeconds: undefined },
     sequence: 1,
   })
 })

@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import type { DataCounts, PreparationProgress, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
+import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
@@ -18,7 +18,9 @@ import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
 import { makeReport, type Written } from './make-report.ts'
 import { type Example, exampleWriter } from './output.ts'
+import type { Progress } from './progress.ts'
 import { publish } from './publish.ts'
+import { readingOf } from './reading.ts'
 import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
@@ -37,7 +39,7 @@ export interface Surroundings {
   readonly owner?: OwnerRecord | undefined
   readonly signal: AbortSignal
   readonly log: Logger
-  readonly report: (progress: PreparationProgress) => void
+  readonly report: (progress: Progress) => void
 }
 
 /** From sources to a sealed folder. Everything written before the seal lies in the work folder. */
@@ -91,20 +93,37 @@ export async function buildDataset(
 
 async function locateAll(settings: Settings, work: WorkFolder, around: Surroundings): Promise<LocatedSource[]> {
   const located: LocatedSource[] = []
-  for (const source of settings.sources) {
+  let before = 0
+  for (const [index, source] of settings.sources.entries()) {
     around.signal.throwIfAborted()
-    around.report({ stage: 'Reading', source: source.name, rows: 0, percent: 0 })
+    let bytes = 0
+    const tell = (total = 0): void => {
+      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / settings.sources.length
+      const totalBytes = index + 1 < settings.sources.length || total === 0 ? 0 : before + total
+      around.report({
+        stage: 'Reading',
+        source: source.name,
+        rows: 0,
+        percent: 20 * done,
+        bytes: before + bytes,
+        totalBytes,
+      })
+    }
+    tell()
     const downloads = {
       folder: work.downloads,
       specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,
-      onBytes: (bytes: number, total: number | undefined) =>
-        around.report({ stage: 'Reading', source: source.name, rows: 0, percent: total ? (20 * bytes) / total : 0 }),
+      onBytes: (held: number, total: number | undefined) => {
+        bytes = held
+        tell(total)
+      },
     }
     located.push(
       await locate(source, downloads, (license) => requireLicense(source.name, license, settings.licensePolicy)),
     )
+    before += bytes
   }
   return located
 }
@@ -127,6 +146,7 @@ async function deduplicate(
           memory: { bytes: settings.memoryBytes * NEAR_SHARE, folder: work.attempt },
         })
       : undefined
+  const readingAt = await readingOf(located)
   const collected = await collect(
     await database.connect(),
     located,
@@ -135,13 +155,16 @@ async function deduplicate(
     near,
     {
       signal: around.signal,
-      onRows: (index, rows) =>
+      onRows: (index, rows, file, share) => {
+        const { done, ...bytes } = readingAt(index, rows, file, share)
         around.report({
           stage: 'Cleaning',
           source: located[index]?.name ?? '',
           rows,
-          percent: 20 + (40 * index) / located.length,
-        }),
+          percent: 20 + 40 * done,
+          ...bytes,
+        })
+      },
     },
   )
   around.signal.throwIfAborted()

@@ -10,6 +10,7 @@ import { binOf, noLengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { type MachineText, MachineTexts } from './machine-texts.ts'
 import { readRows, requireSchema } from './read.ts'
+import type { Place } from './reading.ts'
 import { Drawn } from './sampled.ts'
 import type { Spool, SpooledText } from './spool.ts'
 
@@ -60,7 +61,7 @@ export async function collect(
   rules: { readonly cleaning: Cleaning; readonly exact: boolean; readonly seed: number },
   spool: Spool,
   near: NearDuplicateIndex | undefined,
-  watch: { readonly signal: AbortSignal; readonly onRows: (source: number, rows: number) => void },
+  watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
 ): Promise<Collected> {
   const counts = sources.map(emptyCounts)
   const sourceOf: number[] = []
@@ -93,9 +94,13 @@ export async function collect(
         excerpt: excerptOf(text),
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
-    for (const file of source.texts) {
+    for (const [number, file] of source.texts.entries()) {
       if (count.read >= source.limit) break
-      for await (const all of readRows(connection, file, wanted)) {
+      let share = 0
+      const onShare = (read: number): void => {
+        share = read
+      }
+      for await (const all of readRows(connection, file, wanted, onShare)) {
         watch.signal.throwIfAborted()
         const rows = all.slice(0, source.limit - count.read)
         const kept: SpooledText[] = []
@@ -144,7 +149,7 @@ export async function collect(
         }
         await spool.append(kept)
         await near?.add(normalForms)
-        watch.onRows(index, count.read)
+        watch.onRows(index, count.read, number, share)
         if (count.read >= source.limit) break
       }
     }

@@ -84,12 +84,24 @@ async function locateInRepository(
     (source.files.length > 0 ? matching(source.files)(files) : files).filter(
       ({ path }) => source.format !== undefined || formatOf(path) !== undefined,
     )
+  const held = new Map<string, number>()
+  let total = 0
   const done = await downloadHubFiles({
     ...repository,
     revision: commit,
     directory: join(downloads.folder, source.name, commit),
-    select: wanted,
-    onProgress: (_path, bytes, total) => downloads.onBytes(bytes, total),
+    select: (files) => {
+      const chosen = wanted(files)
+      total = chosen.reduce((sum, { bytes }) => sum + bytes, 0)
+      return chosen
+    },
+    onProgress: (path, bytes) => {
+      held.set(path, bytes)
+      downloads.onBytes(
+        [...held.values()].reduce((sum, each) => sum + each, 0),
+        total,
+      )
+    },
   })
   const differs = onCard && onCard.toLowerCase() !== license.expression.toLowerCase()
   return {

@@ -33,6 +33,7 @@ export async function prepare(config: PrepareConfig, context: JobContext): Promi
           ownerUid: settings.ownerUid,
           attempt: config.attempt,
           services: [preparationService(settings.ownerUid, board)],
+          ...(context.host !== undefined && { host: context.host }),
         })
   try {
     const prepared = await findPrepared(context.dataDir, settings.specHash, context.log, owner)

@@ -5,6 +5,8 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { pino } from 'pino'
 import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { JobContext } from '../job/context.ts'
+import type { Surroundings } from './build.ts'
+import type { WorkFolder } from './work-folder.ts'
 
 /** Surroundings of a Job whose claim is `dataDir`. */
 export const contextOf = (dataDir: string, signal = new AbortController().signal): JobContext => ({
@@ -59,4 +61,15 @@ export async function parquetOf(path: string, rows: readonly Readonly<Record<str
   await mkdir(dirname(path), { recursive: true })
   await connection.run(`COPY made TO '${path}' (FORMAT parquet)`)
   connection.closeSync()
+}
+
+/** What `buildDataset` works in, its folders made. */
+export async function surroundingsOf(
+  dataDir: string,
+  work: WorkFolder,
+  report: Surroundings['report'],
+): Promise<Surroundings> {
+  await mkdir(work.attempt, { recursive: true })
+  const { signal, log, hubEndpoint } = contextOf(dataDir)
+  return { dataDir, signal, log, hubEndpoint, report }
 }

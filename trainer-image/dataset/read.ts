@@ -31,24 +31,33 @@ export const formatOf = (path: string): Format | undefined => endings.find(([end
 
 /**
  * Yields the wanted columns of a file in its own order, some hundreds or thousands of rows at a time. A column that is not there, and
- * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected.
+ * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected. `onShare` hears
+ * how much of the file has been read, about, from 0 to 1.
  */
 export async function* readRows(
   connection: DuckDBConnection,
   file: TextFile,
   wanted: readonly string[],
+  onShare: (read: number) => void = () => {},
 ): AsyncGenerator<readonly Row[]> {
-  if ((await stat(file.path)).size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
+  const { size } = await stat(file.path)
+  if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
-    if (file.format === 'CSV') return yield* readCsv(file.path, wanted)
+    if (file.format === 'CSV') return yield* readCsv(file.path, wanted, (bytes) => onShare(bytes / size))
     const table = await tableOf(connection, file, wanted)
+    const rows = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
+    let units = 0
     const result = await connection.stream(
       `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
     )
     for (;;) {
       const chunk = await result.fetchChunk()
       if (!chunk || chunk.rowCount === 0) return
-      yield chunk.getRows().map((row) => row.map((value) => (typeof value === 'string' ? value : undefined)))
+      const values = chunk.getRows().map((row) => row.map((value) => (typeof value === 'string' ? value : undefined)))
+      // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
+      units += rows === undefined ? lengthOf(values) : values.length
+      onShare(Math.min(units / (rows ?? size), 1))
+      yield values
     }
   } catch (error) {
     throw readFailure(error, file)
@@ -113,9 +122,21 @@ function requireColumns(path: string, wanted: readonly string[], found: readonly
       )
 }
 
-async function* readCsv(path: string, wanted: readonly string[]): AsyncGenerator<readonly Row[]> {
+async function parquetRows(connection: DuckDBConnection, path: string): Promise<number> {
+  const reader = await connection.runAndReadAll(`SELECT num_rows FROM parquet_file_metadata(${fileLiteral(path)})`)
+  return Number(reader.getRows()[0]?.[0])
+}
+
+const lengthOf = (rows: readonly Row[]): number =>
+  rows.reduce((sum, row) => row.reduce((units, value) => units + (value?.length ?? 0), sum), 0)
+
+async function* readCsv(
+  path: string,
+  wanted: readonly string[],
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<readonly Row[]> {
   let places: readonly number[] | undefined
-  for await (const { columns, records } of parseCsv(decoded(path), MAX_RECORD_BYTES)) {
+  for await (const { columns, records } of parseCsv(decoded(path, onBytes), MAX_RECORD_BYTES)) {
     if (places === undefined && columns.length > 0) {
       requireColumns(path, wanted, columns)
       places = wanted.map((name) => columns.indexOf(name))
@@ -126,13 +147,16 @@ async function* readCsv(path: string, wanted: readonly string[]): AsyncGenerator
 }
 
 /** The text of a file, unpacked when its name ends in .gz; bytes that are not UTF-8 are an error. */
-async function* decoded(path: string): AsyncGenerator<string> {
+async function* decoded(path: string, onBytes: (bytes: number) => void = () => {}): AsyncGenerator<string> {
   const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   const file = createReadStream(path, { highWaterMark: 1 << 20 })
   const unpacked = /\.gz$/i.test(path) ? createGunzip({ chunkSize: 1 << 20 }) : undefined
   // The failure of the pipeline also destroys `unpacked`, whose reader throws it.
   if (unpacked) pipeline(file, unpacked).catch(() => undefined)
-  for await (const piece of (unpacked ?? file) as AsyncIterable<Buffer>) yield decoder.decode(piece, { stream: true })
+  for await (const piece of (unpacked ?? file) as AsyncIterable<Buffer>) {
+    onBytes(file.bytesRead)
+    yield decoder.decode(piece, { stream: true })
+  }
   yield decoder.decode()
 }
 

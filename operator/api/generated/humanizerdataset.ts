@@ -432,6 +432,43 @@ export interface HumanizerDatasetStatus {
     podUID?: string
   }[]
   /**
+   * How far the open attempt is, as last heard; absent while none works. Written at most every 10 seconds and at each new stage.
+   */
+  progress?: {
+    /**
+     * Reading (the sources are brought here), Cleaning, Deduplicating, Splitting or Writing.
+     */
+    stage: string
+    /**
+     * Source that is read. Absent when it is about all of them.
+     */
+    source?: string
+    /**
+     * Rows of the source that were read, or of all of them that were compared or written.
+     */
+    rows: number
+    /**
+     * Bytes of the sources that were downloaded or read, about.
+     */
+    bytes: number
+    /**
+     * Bytes that the sources have. Absent while it is not known.
+     */
+    totalBytes?: number
+    /**
+     * Share of the whole preparation, such as 42%.
+     */
+    percent: string
+    /**
+     * Time to the end at the pace of this stage, such as 1h32m.
+     */
+    remaining?: string
+    /**
+     * When this was heard.
+     */
+    updateTime: string
+  }
+  /**
    * sha256 over the newest prepared outputs. Stands until a newer preparation is finished.
    */
   digest?: string

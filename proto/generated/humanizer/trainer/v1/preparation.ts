@@ -148,10 +148,18 @@ export interface PreparationResult {
 export interface PreparationProgress {
   /** "Reading", "Cleaning", "Deduplicating", "Splitting", "Writing". */
   stage: string;
+  /** The one that is read; empty when it is about all of them. */
   source: string;
+  /** Read while Reading and Cleaning, compared while Deduplicating, written afterwards. */
   rows: number;
-  /** 0 to 100. */
+  /** 0 to 100, of the whole preparation. */
   percent: number;
+  /** Of the sources' files: downloaded while Reading, read while Cleaning. Of those that are compressed, as they lie there. */
+  bytes: number;
+  /** Of all of them, as far as it is known; 0 when it is not. */
+  totalBytes: number;
+  /** Until the end at the pace of the stage; absent while it cannot be told. */
+  remainingSeconds?: number | undefined;
 }
 
 function createBasePrepareConfig(): PrepareConfig {
@@ -1919,7 +1927,7 @@ export const PreparationResult: MessageFns<PreparationResult> = {
 };
 
 function createBasePreparationProgress(): PreparationProgress {
-  return { stage: "", source: "", rows: 0, percent: 0 };
+  return { stage: "", source: "", rows: 0, percent: 0, bytes: 0, totalBytes: 0, remainingSeconds: undefined };
 }
 
 export const PreparationProgress: MessageFns<PreparationProgress> = {
@@ -1935,6 +1943,15 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     }
     if (message.percent !== 0) {
       writer.uint32(33).double(message.percent);
+    }
+    if (message.bytes !== 0) {
+      writer.uint32(40).int64(message.bytes);
+    }
+    if (message.totalBytes !== 0) {
+      writer.uint32(48).int64(message.totalBytes);
+    }
+    if (message.remainingSeconds !== undefined) {
+      writer.uint32(57).double(message.remainingSeconds);
     }
     return writer;
   },
@@ -1984,6 +2001,30 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
             message.percent = reader.double();
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.bytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.totalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.remainingSeconds = reader.double();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2002,6 +2043,17 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
       source: isSet(object.source) ? globalThis.String(object.source) : "",
       rows: isSet(object.rows) ? globalThis.Number(object.rows) : 0,
       percent: isSet(object.percent) ? globalThis.Number(object.percent) : 0,
+      bytes: isSet(object.bytes) ? globalThis.Number(object.bytes) : 0,
+      totalBytes: isSet(object.totalBytes)
+        ? globalThis.Number(object.totalBytes)
+        : isSet(object.total_bytes)
+        ? globalThis.Number(object.total_bytes)
+        : 0,
+      remainingSeconds: isSet(object.remainingSeconds)
+        ? globalThis.Number(object.remainingSeconds)
+        : isSet(object.remaining_seconds)
+        ? globalThis.Number(object.remaining_seconds)
+        : undefined,
     };
   },
 
@@ -2019,6 +2071,15 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     if (message.percent !== 0) {
       obj.percent = floatToJson(message.percent);
     }
+    if (message.bytes !== 0) {
+      obj.bytes = Math.round(message.bytes);
+    }
+    if (message.totalBytes !== 0) {
+      obj.totalBytes = Math.round(message.totalBytes);
+    }
+    if (message.remainingSeconds !== undefined) {
+      obj.remainingSeconds = floatToJson(message.remainingSeconds);
+    }
     return obj;
   },
 
@@ -2031,6 +2092,9 @@ export const PreparationProgress: MessageFns<PreparationProgress> = {
     message.source = object.source ?? "";
     message.rows = object.rows ?? 0;
     message.percent = object.percent ?? 0;
+    message.bytes = object.bytes ?? 0;
+    message.totalBytes = object.totalBytes ?? 0;
+    message.remainingSeconds = object.remainingSeconds ?? undefined;
     return message;
   },
 };
