@@ -6,6 +6,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { dedupBesidePeers, dedupScaling } from './data/dedup-rows.ts'
+import { preparation } from './data/prepare-rows.ts'
+import { cleanBesideDatasets, readBesideDuckDb } from './data/read-rows.ts'
+import { tokenizing } from './data/tokenize-rows.ts'
 import { type Bench, measureAll } from './report.ts'
 import { chosen, documents, megabytes, withPeers } from './settings.ts'
 
@@ -14,8 +17,12 @@ const claim = mkdtempSync(join(tmpdir(), 'humanizer-data-'))
 
 /** All of the suite; `withPeers` false leaves out what needs Python. */
 export const benches = (withPeers: boolean): Bench[] => [
-  ...(withPeers ? dedupBesidePeers(claim, threads) : []),
+  ...(withPeers
+    ? [...dedupBesidePeers(claim, threads), ...cleanBesideDatasets(claim, threads), tokenizing(claim, threads)]
+    : []),
+  ...readBesideDuckDb(claim, threads),
   dedupScaling(claim, threads),
+  preparation(claim),
 ]
 
 try {

@@ -1,5 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { mkdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
@@ -7,8 +6,9 @@ import { JobFailure } from '../job/failure.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { codePoints } from './cleaning.ts'
+import { codePoints, normalForm } from './cleaning.ts'
 import { type Collected, collect, idOf } from './collect.ts'
+import { readCollected, readNumbers, writeCollected } from './collected-file.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
@@ -25,7 +25,8 @@ import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
 import { validationOf } from './split.ts'
-import { openSpool, type Spool } from './spool.ts'
+import { createSpool, openSpool, type Spool } from './spool.ts'
+import { openStages, stagesKey } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
 
 /** Shares of the memory setting: the near-duplicate index, and the database. The rest is for the process itself. */
@@ -35,6 +36,7 @@ const DATABASE_SHARE = 0.2
 export interface Surroundings {
   readonly dataDir: string
   readonly hubEndpoint: string
+  readonly threads: number
   /** Recorded beside the dataset; absent for a local run. */
   readonly owner?: OwnerRecord | undefined
   readonly signal: AbortSignal
@@ -42,31 +44,33 @@ export interface Surroundings {
   readonly report: (progress: Progress) => void
 }
 
-/** From sources to a sealed folder. Everything written before the seal lies in the work folder. */
+/**
+ * From sources to a sealed folder, in stages: the cleaned texts, the clusters of near duplicates, the rows. What an attempt finishes stays
+ * for the next; everything else written before the seal lies in the attempt's folder.
+ */
 export async function buildDataset(
   settings: Settings,
   work: WorkFolder,
   around: Surroundings,
 ): Promise<PreparationResult> {
   const located = await locateAll(settings, work, around)
-  const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
-  const database = await openDatabase(
-    work.attempt,
-    availableParallelism(),
-    settings.memoryBytes * DATABASE_SHARE,
-  ).catch((error: unknown) => {
-    throw ofDatabase(error)
-  })
-  try {
-    const spool = await openSpool(database)
-    const { collected, deduplicated } = await deduplicate(settings, located, database, spool, work, around)
-    const counts = sumCounts(collected.counts)
-    if (!deduplicated.kept.includes(true))
-      throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(counts)}`)
-
+  const stages = await openStages(work, await stagesKey(settings, located, around.signal), around.log)
+  const texts = await stages.once('texts', (folder) => collectTexts(settings, located, folder, around))
+  const collected = await readCollected(texts)
+  const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
+  return usingDatabase(texts, { ...opened, access: 'READ_ONLY', spill: work.attempt }, async (database) => {
+    const spool = openSpool(database)
+    const near = await stages.once('clusters', (folder) =>
+      findClusters(settings, collected, spool, folder, work, around),
+    )
+    const deduplicated = await dropDuplicates(settings, collected, near)
+    if (!deduplicated.kept.includes(1))
+      throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(sumCounts(collected.counts))}`)
     const output = join(work.attempt, 'output')
     await mkdir(output)
-    const written = await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
+    const written = await usingDatabase(work.attempt, opened, (rows) =>
+      writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
+    )
     await writeDescription(settings, output)
     const report = await makeReport(settings, located, collected, deduplicated, written, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
@@ -84,10 +88,23 @@ export async function buildDataset(
       })),
       summary: report.summary,
     }
+  })
+}
+
+/** Closes the database whatever happens; its own errors become those of storage. */
+async function usingDatabase<T>(
+  folder: string,
+  options: Parameters<typeof openDatabase>[1],
+  body: (database: Database) => Promise<T>,
+): Promise<T> {
+  let database: Database | undefined
+  try {
+    database = await openDatabase(folder, options)
+    return await body(database)
   } catch (error) {
-    throw ofDatabase(error)
+    throw databaseFailure(error, `the database in ${folder}`, 'StorageFailed')
   } finally {
-    database.close()
+    database?.close()
   }
 }
 
@@ -128,57 +145,90 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
   return located
 }
 
-async function deduplicate(
+/** Reads and cleans all sources into the spool of a stage's folder. */
+async function collectTexts(
   settings: Settings,
   located: readonly LocatedSource[],
-  database: Database,
+  folder: string,
+  around: Surroundings,
+): Promise<void> {
+  const readingAt = await readingOf(located)
+  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
+  const collected = await usingDatabase(folder, opened, async (database) =>
+    collect(
+      await database.connect(),
+      located,
+      { cleaning: settings.cleaning, exact: settings.deduplication.exact, seed: settings.split.seed },
+      await createSpool(database),
+      {
+        signal: around.signal,
+        onRows: (index, rows, file, share) => {
+          const { done, ...bytes } = readingAt(index, rows, file, share)
+          around.report({
+            stage: 'Cleaning',
+            source: located[index]?.name ?? '',
+            rows,
+            percent: 20 + 40 * done,
+            ...bytes,
+          })
+        },
+      },
+    ),
+  )
+  await rm(join(folder, 'spill'), { recursive: true, force: true })
+  await writeCollected(folder, collected)
+}
+
+const clustersFile = 'clusters.u32'
+
+/** Writes the first text of each text's cluster; without a threshold nothing. */
+async function findClusters(
+  { deduplication: { nearThreshold, shingleWords }, memoryBytes }: Settings,
+  { sourceOf }: Collected,
   spool: Spool,
+  folder: string,
   work: WorkFolder,
   around: Surroundings,
-): Promise<{ collected: Collected; deduplicated: Deduplicated }> {
-  const { exact, nearThreshold, shingleWords } = settings.deduplication
-  const near =
-    nearThreshold > 0
-      ? nearDuplicateIndex({
-          threshold: nearThreshold,
-          shingleWords,
-          threads: availableParallelism(),
-          memory: { bytes: settings.memoryBytes * NEAR_SHARE, folder: work.attempt },
-        })
-      : undefined
-  const readingAt = await readingOf(located)
-  const collected = await collect(
-    await database.connect(),
-    located,
-    { cleaning: settings.cleaning, exact, seed: settings.split.seed },
-    spool,
-    near,
-    {
-      signal: around.signal,
-      onRows: (index, rows, file, share) => {
-        const { done, ...bytes } = readingAt(index, rows, file, share)
-        around.report({
-          stage: 'Cleaning',
-          source: located[index]?.name ?? '',
-          rows,
-          percent: 20 + 40 * done,
-          ...bytes,
-        })
-      },
-    },
-  )
-  around.signal.throwIfAborted()
-  const texts = collected.sourceOf.length
-  around.report({ stage: 'Deduplicating', source: '', rows: texts, percent: 60 })
-  const deduplicated = dropNearDuplicates(collected.sameAs, collected.groupOf, collected.copies, await near?.clusters())
-  deduplicated.kept.forEach((kept, ordinal) => {
-    const counts = collected.counts[collected.sourceOf[ordinal] ?? -1]
-    if (kept || !counts) return
-    counts.nearDuplicates++
-    const original = deduplicated.leader[ordinal] as number
-    if (collected.sourceOf[original] !== collected.sourceOf[ordinal]) counts.crossSourceDuplicates++
+): Promise<void> {
+  if (nearThreshold === 0) return
+  const near = nearDuplicateIndex({
+    threshold: nearThreshold,
+    shingleWords,
+    threads: around.threads,
+    memory: { bytes: memoryBytes * NEAR_SHARE, folder: work.attempt },
   })
-  return { collected, deduplicated }
+  // The next texts are read while the index takes the ones before.
+  let taken = Promise.resolve()
+  let rows = 0
+  for await (const texts of spool.read()) {
+    around.signal.throwIfAborted()
+    const normalForms = texts.map(({ text }) => normalForm(text))
+    await taken
+    taken = near.add(normalForms)
+    taken.catch(() => {}) // thrown by the next await
+    rows += texts.length
+    around.report({ stage: 'Deduplicating', source: '', rows, percent: 60 + (8 * rows) / sourceOf.length })
+  }
+  await taken
+  await writeFile(join(folder, clustersFile), await near.clusters())
+  around.signal.throwIfAborted()
+}
+
+/** What is kept; the counts of each source learn what is not. */
+async function dropDuplicates(
+  { deduplication: { nearThreshold } }: Settings,
+  { sameAs, groupOf, copies, counts, sourceOf }: Collected,
+  clusters: string,
+): Promise<Deduplicated> {
+  const firsts = nearThreshold === 0 ? undefined : await readNumbers(join(clusters, clustersFile))
+  const deduplicated = dropNearDuplicates(sameAs, groupOf, copies, firsts)
+  for (const [ordinal, kept] of deduplicated.kept.entries()) {
+    const own = counts[sourceOf[ordinal] as number]
+    if (kept || !own) continue
+    own.nearDuplicates++
+    if (sourceOf[deduplicated.leader[ordinal] as number] !== sourceOf[ordinal]) own.crossSourceDuplicates++
+  }
+  return deduplicated
 }
 
 /** What the other kinds of sample would come to is measured on about so many texts. */

@@ -1,7 +1,9 @@
+import { isUtf8 } from 'node:buffer'
+
 /*
  * CSV as RFC 4180 has it, strictly: a header, the same number of fields in every record, and quotes that close. Not DuckDB's reader:
  * 1.5.6 parses the inside of quoted texts as records where its parallel buffers meet, and on one thread it drops everything
- * after a quote that is never closed, both without an error.
+ * after a quote that is never closed, both without an error. Works on bytes: only fields that are asked for become strings.
  */
 
 /** The text is not CSV; the message names the line. */
@@ -9,80 +11,215 @@ export class CsvInvalid extends Error {
   override readonly name = 'CsvInvalid'
 }
 
+/** The bytes are not UTF-8. */
+export class NotUtf8 extends Error {
+  override readonly name = 'NotUtf8'
+}
+
 export interface CsvRecords {
   /** Names of the header; an empty one, as pandas writes above its row numbers, is named after its place. */
   readonly columns: readonly string[]
-  /** Fields of one record each, as many as there are columns; blank lines are left out. */
-  readonly records: readonly (readonly string[])[]
+  /** Blank lines are left out. */
+  readonly count: number
+  /** Each record has as many as there are columns. */
+  field(record: number, column: number): string
 }
 
-/** Parses pieces of a text, divided anywhere. Yields the records that each piece completes, the first time with the header. */
-export async function* parseCsv(pieces: AsyncIterable<string>, maxRecord: number): AsyncGenerator<CsvRecords> {
-  let pending = ''
-  let line = 1
-  let delimiter = ''
-  let columns: readonly string[] = []
-  const requireShort = (record: string): void => {
-    if (record.length > maxRecord)
+const LF = 10
+const CR = 13
+const QUOTE = 34
+const delimiters = [',', ';', '\t'].map((each) => each.charCodeAt(0))
+
+/** Parses pieces of a file, divided anywhere. Yields the records that each piece completes, the first time with the header. */
+export async function* parseCsv(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvRecords> {
+  const parser = new Parser(maxRecord)
+  for await (const piece of pieces) yield parser.take(piece, false)
+  yield parser.take(new Uint8Array(), true)
+}
+
+class Parser {
+  readonly #maxRecord: number
+  /** What no record has taken yet, and the piece that came last. */
+  #bytes = Buffer.alloc(0)
+  /** How many of them are known to be UTF-8. */
+  #valid = 0
+  #linesBefore = 0
+  #ended = false
+  #delimiter = 0
+  #columns: readonly string[] = []
+  /** Of each field begin and end; the complement of the begin where quotes inside are doubled. */
+  #bounds: number[] = []
+  #isQuoted = false
+
+  constructor(maxRecord: number) {
+    this.#maxRecord = maxRecord
+  }
+
+  take(piece: Uint8Array, ended: boolean): CsvRecords {
+    this.#bytes = Buffer.concat([this.#bytes, piece])
+    this.#ended = ended
+    this.#requireUtf8()
+    const begin = this.#delimiter === 0 ? this.#takeHeader() : 0
+    if (begin === undefined) {
+      this.#requireShort(0)
+      return recordsOf(this.#bytes, [], this.#columns)
+    }
+    const bounds: number[] = []
+    let position = begin
+    for (;;) {
+      const next = this.#scan(position)
+      if (next === undefined) break
+      const fields = this.#bounds.length / 2
+      if (!this.#isBlank()) {
+        if (fields !== this.#columns.length)
+          throw new CsvInvalid(
+            `line ${this.#lineAt(position)} has ${fields} fields; expected ${this.#columns.length}: ${this.#columns.slice(0, 40).join(', ')}`,
+          )
+        for (const bound of this.#bounds) bounds.push(bound)
+      }
+      position = next
+    }
+    const records = recordsOf(this.#bytes, bounds, this.#columns)
+    this.#requireShort(position)
+    this.#linesBefore += breaksIn(this.#bytes, position)
+    this.#bytes = this.#bytes.subarray(position)
+    this.#valid -= position
+    return records
+  }
+
+  /** Where the records begin; undefined while the header goes on. */
+  #takeHeader(): number | undefined {
+    const begin = this.#bytes.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
+    const found = delimiterOf(this.#bytes, this.#ended)
+    if (found === undefined) return undefined
+    this.#delimiter = found
+    const next = this.#scan(begin)
+    if (next === undefined) {
+      this.#delimiter = 0
+      return undefined
+    }
+    const header = recordsOf(this.#bytes, this.#bounds, new Array(this.#bounds.length / 2))
+    this.#columns = namesOf(this.#bounds.flatMap((_, i) => (i % 2 ? [] : [header.field(0, i / 2)])))
+    return next
+  }
+
+  /** Reads the record at `start` into #bounds. Where the next one begins; undefined when it goes on beyond the bytes, or nothing is left. */
+  #scan(start: number): number | undefined {
+    const bytes = this.#bytes
+    const { length } = bytes
+    if (start >= length) return undefined
+    const delimiter = this.#delimiter
+    const bounds = this.#bounds
+    bounds.length = 0
+    this.#isQuoted = false
+    let position = start
+    for (;;) {
+      if (bytes[position] === QUOTE) {
+        this.#isQuoted = true
+        let isDoubled = false
+        let close = bytes.indexOf(QUOTE, position + 1)
+        while (close >= 0 && bytes[close + 1] === QUOTE) {
+          isDoubled = true
+          close = bytes.indexOf(QUOTE, close + 2)
+        }
+        if (close < 0 && this.#ended)
+          throw new CsvInvalid(`line ${this.#lineAt(position)} opens a quote that is never closed`)
+        // A quote at the end of the bytes so far may be the first of two.
+        if (close < 0 || (close + 1 === length && !this.#ended)) return undefined
+        bounds.push(isDoubled ? ~(position + 1) : position + 1, close)
+        position = close + 1
+        const after = bytes[position]
+        if (position < length && after !== delimiter && after !== LF && after !== CR)
+          throw new CsvInvalid(
+            `line ${this.#lineAt(position)} goes on after a closing quote: ${JSON.stringify(bytes.toString('utf8', position, position + 30))}`,
+          )
+      } else {
+        const begin = position
+        for (; position < length; position++) {
+          const byte = bytes[position]
+          if (byte === delimiter || byte === LF || byte === CR) break
+        }
+        bounds.push(begin, position)
+      }
+      if (position >= length) return this.#ended ? position : undefined
+      const end = bytes[position++]
+      if (end === delimiter) continue
+      if (end === CR && position === length && !this.#ended) return undefined
+      return end === CR && bytes[position] === LF ? position + 1 : position
+    }
+  }
+
+  #isBlank(): boolean {
+    const [begin = 0, end] = this.#bounds
+    return this.#bounds.length === 2 && !this.#isQuoted && this.#bytes.toString('utf8', begin, end).trim() === ''
+  }
+
+  #lineAt(position: number): number {
+    return 1 + this.#linesBefore + breaksIn(this.#bytes, position)
+  }
+
+  #requireShort(position: number): void {
+    if (this.#bytes.length - position > this.#maxRecord)
       throw new CsvInvalid(
-        `the record at line ${line} is longer than ${maxRecord} characters; is a quote never closed?`,
+        `the record at line ${this.#lineAt(position)} is longer than ${this.#maxRecord} bytes; is a quote never closed?`,
       )
   }
-  const take = (ended: boolean): CsvRecords => {
-    const records: string[][] = []
-    let position = 0
-    if (delimiter === '') {
-      pending = pending.replace(/^\ufeff/, '')
-      requireShort(pending)
-      const found = delimiterOf(pending, ended)
-      const head = found === undefined ? undefined : recordAt(pending, 0, found, ended, line)
-      if (found === undefined || head === undefined) return { columns, records }
-      delimiter = found
-      columns = namesOf(head.fields)
-      position = head.next
-      line += head.lines
-    }
-    for (;;) {
-      const record = recordAt(pending, position, delimiter, ended, line)
-      if (record === undefined) break
-      const { fields } = record
-      const blank = fields.length === 1 && record.quoted === false && (fields[0] as string).trim() === ''
-      if (!blank) {
-        if (fields.length !== columns.length)
-          throw new CsvInvalid(
-            `line ${line} has ${fields.length} fields; expected ${columns.length}: ${columns.slice(0, 40).join(', ')}`,
-          )
-        records.push(fields)
-      }
-      position = record.next
-      line += record.lines
-    }
-    pending = pending.slice(position)
-    requireShort(pending)
-    return { columns, records }
+
+  #requireUtf8(): void {
+    const end = this.#ended ? this.#bytes.length : wholeCharacters(this.#bytes)
+    if (!isUtf8(this.#bytes.subarray(this.#valid, end))) throw new NotUtf8('its bytes are not UTF-8')
+    this.#valid = end
   }
-  for await (const piece of pieces) {
-    pending += piece
-    yield take(false)
+}
+
+function recordsOf(bytes: Buffer, bounds: readonly number[], columns: readonly string[]): CsvRecords {
+  return {
+    columns,
+    count: columns.length === 0 ? 0 : bounds.length / 2 / columns.length,
+    field(record, column) {
+      const at = 2 * (record * columns.length + column)
+      const begin = bounds[at] as number
+      const text = bytes.toString('utf8', begin < 0 ? ~begin : begin, bounds[at + 1])
+      return begin < 0 ? text.replaceAll('""', '"') : text
+    },
   }
-  yield take(true)
+}
+
+/** Where the last character begins if it is not whole yet, else the end. */
+function wholeCharacters(bytes: Uint8Array): number {
+  for (let back = 1; back <= Math.min(3, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] as number
+    if (byte < 0x80) return bytes.length
+    if (byte >= 0xc0) return byte >= (back < 2 ? 0xc0 : back < 3 ? 0xe0 : 0xf0) ? bytes.length - back : bytes.length
+  }
+  return bytes.length
+}
+
+/** Line breaks before `end`: LF, CRLF and a CR alone. */
+function breaksIn(bytes: Buffer, end: number): number {
+  let breaks = 0
+  for (let at = bytes.indexOf(LF); at >= 0 && at < end; at = bytes.indexOf(LF, at + 1)) breaks++
+  for (let at = bytes.indexOf(CR); at >= 0 && at < end; at = bytes.indexOf(CR, at + 1))
+    if (bytes[at + 1] !== LF) breaks++
+  return breaks
 }
 
 /** The comma, semicolon or tab that is most frequent in the first record; undefined while that record goes on. */
-function delimiterOf(text: string, ended: boolean): string | undefined {
-  const counts = new Map([',', ';', '\t'].map((each) => [each, 0]))
-  let quoted = false
-  let whole = ended
-  for (const character of text) {
-    if (character === '"') quoted = !quoted
-    if (quoted) continue
-    whole ||= character === '\n' || character === '\r'
-    if (character === '\n' || character === '\r') break
-    const count = counts.get(character)
-    if (count !== undefined) counts.set(character, count + 1)
+function delimiterOf(bytes: Uint8Array, ended: boolean): number | undefined {
+  const counts = delimiters.map(() => 0)
+  let isQuoted = false
+  let isWhole = ended
+  for (const byte of bytes) {
+    if (byte === QUOTE) isQuoted = !isQuoted
+    if (isQuoted) continue
+    if (byte === LF || byte === CR) {
+      isWhole = true
+      break
+    }
+    const which = delimiters.indexOf(byte)
+    if (which >= 0) counts[which]!++
   }
-  if (!whole) return undefined
-  return [...counts].reduce((a, b) => (b[1] > a[1] ? b : a))[0]
+  return isWhole ? delimiters[counts.indexOf(Math.max(...counts))] : undefined
 }
 
 function namesOf(fields: readonly string[]): readonly string[] {
@@ -92,66 +229,4 @@ function namesOf(fields: readonly string[]): readonly string[] {
     throw new CsvInvalid(`the header has column "${repeated}" twice; expected different names`)
   if (fields.every((name) => name.trim() === '')) throw new CsvInvalid('line 1 is blank; expected a header')
   return names
-}
-
-interface CsvRecord {
-  readonly fields: string[]
-  readonly quoted: boolean
-  /** Where the next record begins. */
-  readonly next: number
-  /** Line breaks that the record spans, its own end included. */
-  readonly lines: number
-}
-
-const LF = 10
-const CR = 13
-const QUOTE = 34
-
-/** The record that begins at `start`; undefined when it goes on beyond the text, or nothing is left. */
-function recordAt(text: string, start: number, delimiter: string, ended: boolean, line: number): CsvRecord | undefined {
-  if (start >= text.length) return undefined
-  const separator = delimiter.charCodeAt(0)
-  const fields: string[] = []
-  let position = start
-  let quoted = false
-  let lines = 0
-  for (;;) {
-    if (text.charCodeAt(position) === QUOTE) {
-      quoted = true
-      let from = position + 1
-      let doubled = false
-      let close = text.indexOf('"', from)
-      while (close >= 0 && text.charCodeAt(close + 1) === QUOTE) {
-        doubled = true
-        from = close + 2
-        close = text.indexOf('"', from)
-      }
-      if (close < 0 && ended) throw new CsvInvalid(`line ${line + lines} opens a quote that is never closed`)
-      // A quote at the end of the text so far may be the first of two.
-      if (close < 0 || (close + 1 === text.length && !ended)) return undefined
-      const field = text.slice(position + 1, close)
-      for (let at = field.indexOf('\n'); at >= 0; at = field.indexOf('\n', at + 1)) lines++
-      fields.push(doubled ? field.replaceAll('""', '"') : field)
-      position = close + 1
-      const after = text.charCodeAt(position)
-      if (position < text.length && after !== separator && after !== LF && after !== CR)
-        throw new CsvInvalid(
-          `line ${line + lines} goes on after a closing quote: ${JSON.stringify(text.slice(position, position + 30))}`,
-        )
-    } else {
-      const begin = position
-      for (; position < text.length; position++) {
-        const code = text.charCodeAt(position)
-        if (code === separator || code === LF || code === CR) break
-      }
-      fields.push(text.slice(begin, position))
-    }
-    if (position >= text.length) return ended ? { fields, quoted, next: position, lines } : undefined
-    const end = text.charCodeAt(position)
-    position++
-    if (end === separator) continue
-    if (end === CR && position === text.length && !ended) return undefined
-    if (end === CR && text.charCodeAt(position) === LF) position++
-    return { fields, quoted, next: position, lines: lines + 1 }
-  }
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { clean, normalForm } from './cleaning.ts'
@@ -27,7 +27,7 @@ export class MachineTexts {
   }
 
   offer(id: string, source: string, raw: string): void {
-    const rank = createHash('md5').update(`${this.#seed}\0${raw}`).digest('hex')
+    const rank = hash('md5', `${this.#seed}\0${raw}`, 'hex')
     if (rank >= this.#limit || this.#drawn.has(rank)) return
     const cleaned = clean(raw, this.#rules)
     if (cleaned.kind === 'removed') return

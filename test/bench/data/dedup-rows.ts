@@ -11,7 +11,7 @@ import { judge } from './judge.ts'
 const here = (path: string): string => join(import.meta.dirname, path)
 
 /** A folder of documents beside `claim`, made once. */
-async function corpus(claim: string, count: number): Promise<string> {
+export async function corpus(claim: string, count: number): Promise<string> {
   const folder = join(claim, `documents-${count}`)
   if (made.has(folder)) return folder
   await writeDocuments(folder, count)
@@ -59,9 +59,9 @@ export function dedupBesidePeers(claim: string, threads: number): Bench[] {
 const MIB = 2 ** 20
 /** What four times the documents must fit into. */
 const LIMIT = 2 * 2 ** 30
-const speedWork = 'scaling, near dedup, four times the documents'
-const memoryWork = 'scaling, memory of near dedup, spilling'
-const residentWork = 'scaling, bytes a document of near dedup, in memory'
+const speedWork = 'scaling-dedup-speed'
+const memoryWork = 'scaling-dedup-memory'
+const residentWork = 'scaling-dedup-bytes'
 
 /** The search alone, with and without a limit of memory that makes it spill; the same clusters must come out. */
 export function dedupScaling(claim: string, threads: number): Bench {

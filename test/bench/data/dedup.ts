@@ -17,9 +17,17 @@ await answerRounds(async () => {
   const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: Number(threads), ...memory })
   const instance = await DuckDBInstance.create(':memory:', { threads, memory_limit: '400MB' })
   const connection = await instance.connect()
+  // The next texts are read while the index takes the ones before.
+  let taken = Promise.resolve()
   for (const name of readdirSync(folder).sort())
-    for await (const rows of readRows(connection, { path: join(folder, name), format: 'Parquet' }, ['text']))
-      await index.add(rows.map(([text]) => normalForm(text ?? '')))
+    for await (const { count, value } of readRows(connection, { path: join(folder, name), format: 'Parquet' }, [
+      'text',
+    ])) {
+      const texts = Array.from({ length: count }, (_, row) => normalForm(value(row, 0) ?? ''))
+      await taken
+      taken = index.add(texts)
+    }
+  await taken
   connection.closeSync()
   instance.closeSync()
   writeFileSync(result, await index.clusters())
