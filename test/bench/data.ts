@@ -5,29 +5,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { dedupBesidePeers, dedupScaling } from './data/dedup-rows.ts'
-import { preparation } from './data/prepare-rows.ts'
-import { cleanBesideDatasets, readBesideDuckDb } from './data/read-rows.ts'
-import { tokenizing } from './data/tokenize-rows.ts'
-import { type Bench, measureAll } from './report.ts'
+import { dataAlone, dataBesidePeers } from './data/benches.ts'
+import { measureAll } from './report.ts'
 import { chosen, documents, megabytes, withPeers } from './settings.ts'
 
 const threads = availableParallelism()
 const claim = mkdtempSync(join(tmpdir(), 'humanizer-data-'))
-
-/** All of the suite; `withPeers` false leaves out what needs Python. */
-export const benches = (withPeers: boolean): Bench[] => [
-  ...(withPeers
-    ? [...dedupBesidePeers(claim, threads), ...cleanBesideDatasets(claim, threads), tokenizing(claim, threads)]
-    : []),
-  ...readBesideDuckDb(claim, threads),
-  dedupScaling(claim, threads),
-  preparation(claim),
-]
-
 try {
+  const benches = chosen([...(withPeers ? dataBesidePeers(claim, threads) : []), ...dataAlone(claim, threads)])
   console.log(`${cpus()[0]!.model}, ${threads} threads; ${documents} documents, files of ${megabytes} MB\n`)
-  writeFileSync('bench.json', `${JSON.stringify(await measureAll(chosen(benches(withPeers))), null, 2)}\n`)
+  writeFileSync('bench.json', `${JSON.stringify(await measureAll(benches), null, 2)}\n`)
 } finally {
   rmSync(claim, { recursive: true, force: true })
 }

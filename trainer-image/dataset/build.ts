@@ -3,20 +3,20 @@ import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
-import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { codePoints, normalForm } from './cleaning.ts'
+import { codePoints } from './cleaning.ts'
 import { type Collected, collect, idOf } from './collect.ts'
-import { readCollected, readNumbers, writeCollected } from './collected-file.ts'
+import { readCollected, writeCollected } from './collected-file.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
-import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
+import type { Deduplicated } from './duplicates.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
 import { makeReport, type Written } from './make-report.ts'
+import { dropDuplicates, findClusters } from './near-duplicates.ts'
 import { type Example, exampleWriter } from './output.ts'
 import type { Progress } from './progress.ts'
 import { publish } from './publish.ts'
@@ -29,8 +29,7 @@ import { createSpool, openSpool, type Spool } from './spool.ts'
 import { openStages, stagesKey } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
 
-/** Shares of the memory setting: the near-duplicate index, and the database. The rest is for the process itself. */
-const NEAR_SHARE = 0.4
+/** Share of the memory setting. That of the near-duplicate index is in near-duplicates.ts; the rest is for the process itself. */
 const DATABASE_SHARE = 0.2
 
 export interface Surroundings {
@@ -61,7 +60,7 @@ export async function buildDataset(
   return usingDatabase(texts, { ...opened, access: 'READ_ONLY', spill: work.attempt }, async (database) => {
     const spool = openSpool(database)
     const near = await stages.once('clusters', (folder) =>
-      findClusters(settings, collected, spool, folder, work, around),
+      findClusters(settings, collected.sourceOf.length, spool, { folder, spill: work.attempt }, around),
     )
     const deduplicated = await dropDuplicates(settings, collected, near)
     if (!deduplicated.kept.includes(1))
@@ -177,58 +176,6 @@ async function collectTexts(
   )
   await rm(join(folder, 'spill'), { recursive: true, force: true })
   await writeCollected(folder, collected)
-}
-
-const clustersFile = 'clusters.u32'
-
-/** Writes the first text of each text's cluster; without a threshold nothing. */
-async function findClusters(
-  { deduplication: { nearThreshold, shingleWords }, memoryBytes }: Settings,
-  { sourceOf }: Collected,
-  spool: Spool,
-  folder: string,
-  work: WorkFolder,
-  around: Surroundings,
-): Promise<void> {
-  if (nearThreshold === 0) return
-  const near = nearDuplicateIndex({
-    threshold: nearThreshold,
-    shingleWords,
-    threads: around.threads,
-    memory: { bytes: memoryBytes * NEAR_SHARE, folder: work.attempt },
-  })
-  // The next texts are read while the index takes the ones before.
-  let taken = Promise.resolve()
-  let rows = 0
-  for await (const texts of spool.read()) {
-    around.signal.throwIfAborted()
-    const normalForms = texts.map(({ text }) => normalForm(text))
-    await taken
-    taken = near.add(normalForms)
-    taken.catch(() => {}) // thrown by the next await
-    rows += texts.length
-    around.report({ stage: 'Deduplicating', source: '', rows, percent: 60 + (8 * rows) / sourceOf.length })
-  }
-  await taken
-  await writeFile(join(folder, clustersFile), await near.clusters())
-  around.signal.throwIfAborted()
-}
-
-/** What is kept; the counts of each source learn what is not. */
-async function dropDuplicates(
-  { deduplication: { nearThreshold } }: Settings,
-  { sameAs, groupOf, copies, counts, sourceOf }: Collected,
-  clusters: string,
-): Promise<Deduplicated> {
-  const firsts = nearThreshold === 0 ? undefined : await readNumbers(join(clusters, clustersFile))
-  const deduplicated = dropNearDuplicates(sameAs, groupOf, copies, firsts)
-  for (const [ordinal, kept] of deduplicated.kept.entries()) {
-    const own = counts[sourceOf[ordinal] as number]
-    if (kept || !own) continue
-    own.nearDuplicates++
-    if (sourceOf[deduplicated.leader[ordinal] as number] !== sourceOf[ordinal]) own.crossSourceDuplicates++
-  }
-  return deduplicated
 }
 
 /** What the other kinds of sample would come to is measured on about so many texts. */

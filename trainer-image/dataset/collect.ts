@@ -3,7 +3,7 @@ import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparati
 import { JobFailure } from '../job/failure.ts'
 import { beginning, clean, hasMojibake, normalForm } from './cleaning.ts'
 import { FirstOfEqual } from './exact.ts'
-import { emptyCounts, type Removal } from './funnel.ts'
+import { emptyCounts, type Removal, removals } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
 import { binOf, noLengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
@@ -86,8 +86,9 @@ export async function collect(
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
+    const keys = Object.fromEntries(removals.map((rule) => [rule, `${rule} ${source.name}`])) as Record<Removal, string>
     const example = (rule: Removal, id: string, text: () => string, duplicateOf?: string): void =>
-      examples.offer(`${rule} ${source.name}`, id, () => ({
+      examples.offer(keys[rule], id, () => ({
         id,
         rule,
         excerpt: excerptOf(text()),

@@ -16,6 +16,14 @@ export class NotUtf8 extends Error {
   override readonly name = 'NotUtf8'
 }
 
+/** What one piece completed, in a form that passes from thread to thread. */
+export interface CsvPiece {
+  readonly columns: readonly string[]
+  readonly bytes: Uint8Array
+  /** Of each field begin and end in bytes; the complement of the begin where quotes inside are doubled. */
+  readonly bounds: Int32Array
+}
+
 export interface CsvRecords {
   /** Names of the header; an empty one, as pandas writes above its row numbers, is named after its place. */
   readonly columns: readonly string[]
@@ -32,9 +40,52 @@ const delimiters = [',', ';', '\t'].map((each) => each.charCodeAt(0))
 
 /** Parses pieces of a file, divided anywhere. Yields the records that each piece completes, the first time with the header. */
 export async function* parseCsv(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvRecords> {
+  for await (const piece of parsePieces(pieces, maxRecord)) yield recordsOf(piece)
+}
+
+/** As parseCsv; the bytes and bounds are the caller's. */
+export async function* parsePieces(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvPiece> {
   const parser = new Parser(maxRecord)
   for await (const piece of pieces) yield parser.take(piece, false)
   yield parser.take(new Uint8Array(), true)
+}
+
+export function recordsOf({ bytes: all, bounds, columns }: CsvPiece): CsvRecords {
+  const bytes = Buffer.from(all.buffer, all.byteOffset, all.byteLength)
+  return {
+    columns,
+    count: columns.length === 0 ? 0 : bounds.length / 2 / columns.length,
+    field(record, column) {
+      const at = 2 * (record * columns.length + column)
+      const begin = bounds[at] as number
+      const text = bytes.toString('utf8', begin < 0 ? ~begin : begin, bounds[at + 1])
+      return begin < 0 ? text.replaceAll('""', '"') : text
+    },
+  }
+}
+
+/** A list of whole numbers that is filled again and again. */
+class Bounds {
+  #values = new Int32Array(1 << 16)
+  length = 0
+
+  push(begin: number, end: number): void {
+    if (this.length + 2 > this.#values.length) {
+      const grown = new Int32Array(2 * this.#values.length)
+      grown.set(this.#values)
+      this.#values = grown
+    }
+    this.#values[this.length++] = begin
+    this.#values[this.length++] = end
+  }
+
+  at(place: number): number {
+    return this.#values[place] as number
+  }
+
+  from(begin: number): Int32Array {
+    return this.#values.slice(begin, this.length)
+  }
 }
 
 class Parser {
@@ -47,44 +98,43 @@ class Parser {
   #ended = false
   #delimiter = 0
   #columns: readonly string[] = []
-  /** Of each field begin and end; the complement of the begin where quotes inside are doubled. */
-  #bounds: number[] = []
+  readonly #bounds = new Bounds()
   #isQuoted = false
 
   constructor(maxRecord: number) {
     this.#maxRecord = maxRecord
   }
 
-  take(piece: Uint8Array, ended: boolean): CsvRecords {
+  take(piece: Uint8Array, ended: boolean): CsvPiece {
     this.#bytes = Buffer.concat([this.#bytes, piece])
     this.#ended = ended
     this.#requireUtf8()
-    const begin = this.#delimiter === 0 ? this.#takeHeader() : 0
-    if (begin === undefined) {
+    this.#bounds.length = 0
+    let position = this.#delimiter === 0 ? this.#takeHeader() : 0
+    if (position === undefined) {
       this.#requireShort(0)
-      return recordsOf(this.#bytes, [], this.#columns)
+      return { columns: this.#columns, bytes: new Uint8Array(), bounds: new Int32Array() }
     }
-    const bounds: number[] = []
-    let position = begin
+    this.#bounds.length = 0
     for (;;) {
+      const before = this.#bounds.length
       const next = this.#scan(position)
       if (next === undefined) break
-      const fields = this.#bounds.length / 2
-      if (!this.#isBlank()) {
-        if (fields !== this.#columns.length)
-          throw new CsvInvalid(
-            `line ${this.#lineAt(position)} has ${fields} fields; expected ${this.#columns.length}: ${this.#columns.slice(0, 40).join(', ')}`,
-          )
-        for (const bound of this.#bounds) bounds.push(bound)
-      }
+      const fields = (this.#bounds.length - before) / 2
+      if (this.#isBlank(before)) this.#bounds.length = before
+      else if (fields !== this.#columns.length)
+        throw new CsvInvalid(
+          `line ${this.#lineAt(position)} has ${fields} fields; expected ${this.#columns.length}: ${this.#columns.slice(0, 40).join(', ')}`,
+        )
       position = next
     }
-    const records = recordsOf(this.#bytes, bounds, this.#columns)
     this.#requireShort(position)
     this.#linesBefore += breaksIn(this.#bytes, position)
-    this.#bytes = this.#bytes.subarray(position)
+    const taken = { columns: this.#columns, bytes: this.#bytes, bounds: this.#bounds.from(0) }
+    // A copy: what was taken may go to another thread.
+    this.#bytes = Buffer.from(this.#bytes.subarray(position))
     this.#valid -= position
-    return records
+    return taken
   }
 
   /** Where the records begin; undefined while the header goes on. */
@@ -98,19 +148,23 @@ class Parser {
       this.#delimiter = 0
       return undefined
     }
-    const header = recordsOf(this.#bytes, this.#bounds, new Array(this.#bounds.length / 2))
-    this.#columns = namesOf(this.#bounds.flatMap((_, i) => (i % 2 ? [] : [header.field(0, i / 2)])))
+    const bounds = this.#bounds.from(0)
+    const header = recordsOf({ columns: new Array(bounds.length / 2), bytes: this.#bytes, bounds })
+    this.#columns = namesOf(Array.from({ length: bounds.length / 2 }, (_, i) => header.field(0, i)))
     return next
   }
 
-  /** Reads the record at `start` into #bounds. Where the next one begins; undefined when it goes on beyond the bytes, or nothing is left. */
+  /**
+   * Appends the bounds of the record at `start`. Where the next one begins; undefined, and nothing appended, when it goes on beyond the bytes,
+   * or nothing is left.
+   */
   #scan(start: number): number | undefined {
     const bytes = this.#bytes
     const { length } = bytes
     if (start >= length) return undefined
     const delimiter = this.#delimiter
     const bounds = this.#bounds
-    bounds.length = 0
+    const before = bounds.length
     this.#isQuoted = false
     let position = start
     for (;;) {
@@ -125,7 +179,7 @@ class Parser {
         if (close < 0 && this.#ended)
           throw new CsvInvalid(`line ${this.#lineAt(position)} opens a quote that is never closed`)
         // A quote at the end of the bytes so far may be the first of two.
-        if (close < 0 || (close + 1 === length && !this.#ended)) return undefined
+        if (close < 0 || (close + 1 === length && !this.#ended)) break
         bounds.push(isDoubled ? ~(position + 1) : position + 1, close)
         position = close + 1
         const after = bytes[position]
@@ -141,17 +195,23 @@ class Parser {
         }
         bounds.push(begin, position)
       }
-      if (position >= length) return this.#ended ? position : undefined
+      if (position >= length) {
+        if (this.#ended) return position
+        break
+      }
       const end = bytes[position++]
       if (end === delimiter) continue
-      if (end === CR && position === length && !this.#ended) return undefined
+      if (end === CR && position === length && !this.#ended) break
       return end === CR && bytes[position] === LF ? position + 1 : position
     }
+    bounds.length = before
+    return undefined
   }
 
-  #isBlank(): boolean {
-    const [begin = 0, end] = this.#bounds
-    return this.#bounds.length === 2 && !this.#isQuoted && this.#bytes.toString('utf8', begin, end).trim() === ''
+  /** Whether the record whose bounds begin there is a line without a character. */
+  #isBlank(first: number): boolean {
+    if (this.#bounds.length - first !== 2 || this.#isQuoted) return false
+    return this.#bytes.toString('utf8', this.#bounds.at(first), this.#bounds.at(first + 1)).trim() === ''
   }
 
   #lineAt(position: number): number {
@@ -169,19 +229,6 @@ class Parser {
     const end = this.#ended ? this.#bytes.length : wholeCharacters(this.#bytes)
     if (!isUtf8(this.#bytes.subarray(this.#valid, end))) throw new NotUtf8('its bytes are not UTF-8')
     this.#valid = end
-  }
-}
-
-function recordsOf(bytes: Buffer, bounds: readonly number[], columns: readonly string[]): CsvRecords {
-  return {
-    columns,
-    count: columns.length === 0 ? 0 : bounds.length / 2 / columns.length,
-    field(record, column) {
-      const at = 2 * (record * columns.length + column)
-      const begin = bounds[at] as number
-      const text = bytes.toString('utf8', begin < 0 ? ~begin : begin, bounds[at + 1])
-      return begin < 0 ? text.replaceAll('""', '"') : text
-    },
   }
 }
 

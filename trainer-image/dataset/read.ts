@@ -1,10 +1,8 @@
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
+import { bytesOf, readCsvFile } from './csv-file.ts'
 import { databaseFailure, fileLiteral, identifier, literal } from './database.ts'
 import type { Format } from './source.ts'
 
@@ -47,7 +45,7 @@ export async function* readRows(
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
-    if (file.format === 'CSV') return yield* readCsv(file.path, wanted, (bytes) => onShare(bytes / size))
+    if (file.format === 'CSV') return yield* readCsv(file.path, size, wanted, (bytes) => onShare(bytes / size))
     const table = await tableOf(connection, file, wanted)
     const rows = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     let units = 0
@@ -153,11 +151,12 @@ function lengthOf({ count, value }: Rows, columns: number): number {
 
 async function* readCsv(
   path: string,
+  size: number,
   wanted: readonly string[],
   onBytes: (bytes: number) => void,
 ): AsyncGenerator<Rows> {
   let places: readonly number[] | undefined
-  for await (const { columns, count, field } of parseCsv(bytesOf(path, onBytes), MAX_RECORD_BYTES)) {
+  for await (const { columns, count, field } of readCsvFile(path, size, MAX_RECORD_BYTES, onBytes)) {
     if (places === undefined && columns.length > 0) {
       requireColumns(path, wanted, columns)
       places = wanted.map((name) => columns.indexOf(name))
@@ -171,18 +170,6 @@ async function* readCsv(
           return place === undefined ? undefined : field(row, place)
         },
       }
-  }
-}
-
-/** The bytes of a file, unpacked when its name ends in .gz. */
-async function* bytesOf(path: string, onBytes: (bytes: number) => void = () => {}): AsyncGenerator<Buffer> {
-  const file = createReadStream(path, { highWaterMark: 1 << 20 })
-  const unpacked = /\.gz$/i.test(path) ? createGunzip({ chunkSize: 1 << 20 }) : undefined
-  // The failure of the pipeline also destroys `unpacked`, whose reader throws it.
-  if (unpacked) pipeline(file, unpacked).catch(() => undefined)
-  for await (const piece of (unpacked ?? file) as AsyncIterable<Buffer>) {
-    onBytes(file.bytesRead)
-    yield piece
   }
 }
 

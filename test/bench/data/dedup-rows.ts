@@ -7,6 +7,7 @@ import type { Bench, Row } from '../report.ts'
 import { documents, pairs } from '../settings.ts'
 import { writeDocuments } from './corpus.ts'
 import { judge } from './judge.ts'
+import { withinLimit } from './limit.ts'
 
 const here = (path: string): string => join(import.meta.dirname, path)
 
@@ -56,9 +57,6 @@ export function dedupBesidePeers(claim: string, threads: number): Bench[] {
   })
 }
 
-const MIB = 2 ** 20
-/** What four times the documents must fit into. */
-const LIMIT = 2 * 2 ** 30
 const speedWork = 'scaling-dedup-speed'
 const memoryWork = 'scaling-dedup-memory'
 const residentWork = 'scaling-dedup-bytes'
@@ -94,14 +92,7 @@ export function dedupScaling(claim: string, threads: number): Bench {
         ours: (4 * documents) / large.seconds,
         theirs: documents / spilled.seconds,
       },
-      {
-        work: memoryWork,
-        peer: 'the limit of 2 GiB',
-        ratio: LIMIT / large.peak,
-        unit: 'MiB',
-        ours: large.peak / MIB,
-        theirs: LIMIT / MIB,
-      },
+      withinLimit(memoryWork, large.peak),
       {
         work: residentWork,
         peer: 'the limit of 1.5 kB',

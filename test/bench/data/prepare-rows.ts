@@ -4,10 +4,8 @@ import { Contender } from '../contender.ts'
 import type { Bench, Row } from '../report.ts'
 import { documents } from '../settings.ts'
 import { corpus } from './dedup-rows.ts'
+import { withinLimit } from './limit.ts'
 
-const MIB = 2 ** 20
-/** What the preparation may take: the default of spec.memory. */
-const LIMIT = 2 * 2 ** 30
 const speedWork = 'scaling-prepare-speed'
 const memoryWork = 'scaling-prepare-memory'
 
@@ -23,14 +21,7 @@ export function preparation(claim: string): Bench {
     const [ours, theirs] = [documents / large.seconds, few / small.seconds]
     return [
       { work: speedWork, peer: `${few} documents`, ratio: ours / theirs, unit: 'documents/s', ours, theirs },
-      {
-        work: memoryWork,
-        peer: 'the limit of 2 GiB',
-        ratio: LIMIT / large.peak,
-        unit: 'MiB',
-        ours: large.peak / MIB,
-        theirs: LIMIT / MIB,
-      },
+      withinLimit(memoryWork, large.peak),
     ]
   }
   return { works: [speedWork, memoryWork], measure }

@@ -49,4 +49,5 @@ def work():
 
 
 datasets.disable_progress_bars()
-answer_rounds(work)
+if __name__ == "__main__":
+    answer_rounds(work)

@@ -46,4 +46,5 @@ def work():
 
 
 logger.remove()
-answer_rounds(work)
+if __name__ == "__main__":
+    answer_rounds(work)
