@@ -1,6 +1,6 @@
 import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
-import type { SpecSource } from './prepare-config.ts'
+import { type SpecSource, sourcesRead } from './prepare-config.ts'
 
 /** core/v1 ConfigMap, as far as it is read. */
 export interface ConfigMap extends KubeObject {
@@ -16,11 +16,12 @@ export async function missingConfigMaps(
   { metadata: { namespace = '' }, spec }: HumanizerDataset,
 ): Promise<string | undefined> {
   const ref = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', namespace, name })
-  const names = new Set(spec.sources.flatMap(({ configMap }) => configMap?.name ?? []))
+  const sources = sourcesRead(spec)
+  const names = new Set(sources.flatMap(({ configMap }) => configMap?.name ?? []))
   const found = new Map(
     await Promise.all([...names].map(async (name) => [name, await cluster.get<ConfigMap>(ref(name))] as const)),
   )
-  return spec.sources.map((source) => lackOf(source, found)).find((lack) => lack !== undefined)
+  return sources.map((source) => lackOf(source, found)).find((lack) => lack !== undefined)
 }
 
 function lackOf(

@@ -9,9 +9,33 @@ type Spec = HumanizerDataset['spec']
 export type SpecSource = Spec['sources'][number]
 
 /** What decides the rows: two specs of equal hash need one preparation. Pods, storage, tokens, memory and review do not count. */
-export function specHash({ sources, cleaning, deduplication, split, format, licensePolicy }: Spec): string {
-  return digestOf({ sources: sources.map(withoutToken), cleaning, deduplication, split, format, licensePolicy })
+export function specHash({
+  sources,
+  cleaning,
+  deduplication,
+  decontamination,
+  split,
+  format,
+  licensePolicy,
+}: Spec): string {
+  return digestOf({
+    sources: sources.map(withoutToken),
+    cleaning,
+    deduplication,
+    ...(decontamination && {
+      decontamination: { ...decontamination, sources: decontamination.sources.map(withoutToken) },
+    }),
+    split,
+    format,
+    licensePolicy,
+  })
 }
+
+/** Everything that is read: the sources, and the evaluation sets. */
+export const sourcesRead = ({ sources, decontamination }: Spec): readonly SpecSource[] => [
+  ...sources,
+  ...(decontamination?.sources ?? []),
+]
 
 function withoutToken(source: SpecSource): unknown {
   if (!source.huggingFace) return source
@@ -35,7 +59,7 @@ export function prepareConfig(
     trust: { publicKey: publicKeyPem, port: trainerPort },
     attempt,
     sources: spec.sources.map(sourceOf),
-    cleaning: spec.cleaning,
+    cleaning: { ...spec.cleaning, languages: spec.cleaning.languages ?? [] },
     deduplication: { ...spec.deduplication, nearThreshold: Number(spec.deduplication.nearThreshold) },
     split: spec.split,
     format: spec.format,
@@ -43,6 +67,10 @@ export function prepareConfig(
     specHash: specHash(spec),
     reclaim,
     memoryBytes: bytesOf(spec.memory),
+    decontamination: spec.decontamination && {
+      sources: spec.decontamination.sources.map(sourceOf),
+      ngramWords: spec.decontamination.ngramWords,
+    },
   }
 }
 

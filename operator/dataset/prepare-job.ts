@@ -12,7 +12,7 @@ import {
   type WorkloadSettings,
   workloadPod,
 } from '../workload/pod.ts'
-import { prepareConfig, type SpecSource, sourceFolder } from './prepare-config.ts'
+import { prepareConfig, type SpecSource, sourceFolder, sourcesRead } from './prepare-config.ts'
 
 export const prepareJobName = (datasetName: string, attempt: number): string => `${datasetName}-prepare-${attempt}`
 
@@ -36,7 +36,7 @@ export function prepareChildren(
     command: 'prepare',
     configMapName: name,
     claim,
-    mounts: dataset.spec.sources.flatMap(sourceMounts),
+    mounts: sourcesRead(dataset.spec).flatMap(sourceMounts),
     options: dataset.spec.pod,
     env: hubEnvironment(settings),
     restartPolicy: 'Never',

@@ -179,8 +179,10 @@ function duplicatesPercent({
   tooShort,
   tooLong,
   tooFewWords,
+  otherLanguage,
+  contaminated,
 }: DataCounts): string {
-  const clean = read - notHuman - tooShort - tooLong - tooFewWords
+  const clean = read - notHuman - tooShort - tooLong - tooFewWords - otherLanguage - contaminated
   return clean > 0 ? (((exactDuplicates + nearDuplicates) / clean) * 100).toFixed(1) : '0.0'
 }
 

@@ -28,6 +28,17 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     spec: { sources: [...datasetSpec.sources, ...datasetSpec.sources] },
     says: /spec\.sources\[1\]: Duplicate/,
   },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ decontamination: { sources: datasetSpec.sources } }),
+    says: /decontamination\.sources: their names must differ/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: dataset({ decontamination: { sources: [{ name: 'set' }] } }),
+    says: /exactly one of huggingFace/,
+  },
+  { kind: 'HumanizerDataset', spec: dataset({ decontamination: { sources: [] } }), says: /at least 1/ },
   { kind: 'HumanizerDataset', spec: source({ name: 'No' }), says: /spec\.sources\[0\]\.name/ },
   { kind: 'HumanizerDataset', spec: source({ http }), says: /exactly one of huggingFace, volume, http and configMap/ },
   {

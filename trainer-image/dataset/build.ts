@@ -1,17 +1,19 @@
-import { mkdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { codePoints } from './cleaning.ts'
+import { SharedContent, sharedDownloads } from '../storage/shared-content.ts'
+import { codePoints } from './characters.ts'
 import { type Collected, collect, idOf } from './collect.ts'
 import { readCollected, writeCollected } from './collected-file.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import type { Deduplicated } from './duplicates.ts'
+import { type EvaluationSet, readEvaluationSets } from './evaluation-sets.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
@@ -52,9 +54,9 @@ export async function buildDataset(
   work: WorkFolder,
   around: Surroundings,
 ): Promise<PreparationResult> {
-  const located = await locateAll(settings, work, around)
-  const stages = await openStages(work, await stagesKey(settings, located, around.signal), around.log)
-  const texts = await stages.once('texts', (folder) => collectTexts(settings, located, folder, around))
+  const { located, sets } = await locateAll(settings, work, around)
+  const stages = await openStages(work, await stagesKey(settings, [...located, ...sets], around.signal), around.log)
+  const texts = await stages.once('texts', (folder) => collectTexts(settings, located, sets, folder, work, around))
   const collected = await readCollected(texts)
   const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
   return usingDatabase(texts, { ...opened, access: 'READ_ONLY', spill: work.attempt }, async (database) => {
@@ -71,7 +73,9 @@ export async function buildDataset(
       writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
     )
     await writeDescription(settings, output)
-    const report = await makeReport(settings, located, collected, deduplicated, written, spool, output)
+    const evaluationSets = JSON.parse(await readFile(join(texts, evaluationFile), 'utf8')) as readonly EvaluationSet[]
+    const seen = { ...written, evaluationSets }
+    const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
     around.log.info({ digest, location }, report.summary)
     return {
@@ -107,15 +111,22 @@ async function usingDatabase<T>(
   }
 }
 
-async function locateAll(settings: Settings, work: WorkFolder, around: Surroundings): Promise<LocatedSource[]> {
+/** The sources and the evaluation sets; only of the sources does the licence matter. */
+async function locateAll(
+  settings: Settings,
+  work: WorkFolder,
+  around: Surroundings,
+): Promise<{ located: readonly LocatedSource[]; sets: readonly LocatedSource[] }> {
+  const { sources, decontamination, licensePolicy } = settings
+  const wanted = [...sources, ...(decontamination?.sources ?? [])]
   const located: LocatedSource[] = []
   let before = 0
-  for (const [index, source] of settings.sources.entries()) {
+  for (const [index, source] of wanted.entries()) {
     around.signal.throwIfAborted()
     let bytes = 0
     const tell = (total = 0): void => {
-      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / settings.sources.length
-      const totalBytes = index + 1 < settings.sources.length || total === 0 ? 0 : before + total
+      const done = (index + (total > 0 ? Math.min(bytes / total, 1) : 0)) / wanted.length
+      const totalBytes = index + 1 < wanted.length || total === 0 ? 0 : before + total
       around.report({
         stage: 'Reading',
         source: source.name,
@@ -128,6 +139,7 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
     tell()
     const downloads = {
       folder: work.downloads,
+      shared: new SharedContent(join(around.dataDir, sharedDownloads)),
       specHash: settings.specHash,
       hubEndpoint: around.hubEndpoint,
       signal: around.signal,
@@ -137,43 +149,59 @@ async function locateAll(settings: Settings, work: WorkFolder, around: Surroundi
       },
     }
     located.push(
-      await locate(source, downloads, (license) => requireLicense(source.name, license, settings.licensePolicy)),
+      await locate(source, downloads, (license) => {
+        if (index < sources.length) requireLicense(source.name, license, licensePolicy)
+      }),
     )
     before += bytes
   }
-  return located
+  return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
 }
+
+/** Of the stage of the texts: what the report says of the evaluation sets. */
+const evaluationFile = 'evaluation-sets.json'
 
 /** Reads and cleans all sources into the spool of a stage's folder. */
 async function collectTexts(
   settings: Settings,
   located: readonly LocatedSource[],
+  sets: readonly LocatedSource[],
   folder: string,
+  work: WorkFolder,
   around: Surroundings,
 ): Promise<void> {
   const readingAt = await readingOf(located)
-  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
-  const collected = await usingDatabase(folder, opened, async (database) =>
-    collect(
-      await database.connect(),
-      located,
-      { cleaning: settings.cleaning, exact: settings.deduplication.exact, seed: settings.split.seed },
-      await createSpool(database),
-      {
-        signal: around.signal,
-        onRows: (index, rows, file, share) => {
-          const { done, ...bytes } = readingAt(index, rows, file, share)
-          around.report({
-            stage: 'Cleaning',
-            source: located[index]?.name ?? '',
-            rows,
-            percent: 20 + 40 * done,
-            ...bytes,
-          })
+  const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
+  const { cleaning, deduplication, split } = settings
+  const reading = join(work.attempt, 'reading')
+  await mkdir(reading)
+  // A database of its own: a file that is left before its end stays open for a while, and the spool must not.
+  const collected = await usingDatabase(reading, opened, async (sources) => {
+    const connection = await sources.connect()
+    const evaluation = await readEvaluationSets(connection, sets, settings, around.signal)
+    await writeFile(join(folder, evaluationFile), JSON.stringify(evaluation?.sets ?? []))
+    return usingDatabase(folder, opened, async (database) =>
+      collect(
+        connection,
+        located,
+        { cleaning, exact: deduplication.exact, seed: split.seed, evaluation: evaluation?.texts },
+        await createSpool(database),
+        {
+          signal: around.signal,
+          onRows: (index, rows, file, share) => {
+            const { done, ...bytes } = readingAt(index, rows, file, share)
+            around.report({
+              stage: 'Cleaning',
+              source: located[index]?.name ?? '',
+              rows,
+              percent: 20 + 40 * done,
+              ...bytes,
+            })
+          },
         },
-      },
-    ),
-  )
+      ),
+    )
+  })
   await rm(join(folder, 'spill'), { recursive: true, force: true })
   await writeCollected(folder, collected)
 }
@@ -190,7 +218,7 @@ async function writeExamples(
   spool: Spool,
   output: string,
   { signal, report }: Surroundings,
-): Promise<Written> {
+): Promise<Omit<Written, 'evaluationSets'>> {
   report({ stage: 'Splitting', source: '', rows: kept.length, percent: 70 })
   /** Clusters are named by the id of their first text. */
   const clusterOf = (ordinal: number): string => {

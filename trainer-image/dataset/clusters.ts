@@ -1,4 +1,4 @@
-import { beginning } from './cleaning.ts'
+import { beginning } from './characters.ts'
 import type { Deduplicated } from './duplicates.ts'
 import type { Spool } from './spool.ts'
 

@@ -1,7 +1,9 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
-import { beginning, clean, hasMojibake, normalForm } from './cleaning.ts'
+import { beginning, hasMojibake } from './characters.ts'
+import { clean, normalForm } from './cleaning.ts'
+import type { EvaluationTexts } from './decontaminate.ts'
 import { FirstOfEqual } from './exact.ts'
 import { emptyCounts, type Removal, removals } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
@@ -20,7 +22,7 @@ export interface Example {
   readonly rule: Removal
   /** Beginning of the cleaned text. */
   readonly excerpt: string
-  /** The text that was kept in its place. */
+  /** The text that was kept in its place, or the evaluation text that it is like. */
   readonly duplicateOf?: string
 }
 
@@ -58,7 +60,12 @@ export const idOf = (source: { readonly name: string }, row: number): string => 
 export async function collect(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  rules: { readonly cleaning: Cleaning; readonly exact: boolean; readonly seed: number },
+  rules: {
+    readonly cleaning: Cleaning
+    readonly exact: boolean
+    readonly seed: number
+    readonly evaluation?: EvaluationTexts | undefined
+  },
   spool: SpoolWriter,
   watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
 ): Promise<Collected> {
@@ -123,7 +130,15 @@ export async function collect(
             example(cleaned.rule, id, () => cleaned.text)
             continue
           }
-          if (hasMojibake(cleaned.text)) mojibake[index] = (mojibake[index] ?? 0) + 1
+          if (hasMojibake(value(row, textAt) ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
+          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
+          const trained = input?.kind === 'kept' ? [cleaned.text, input.text] : [cleaned.text]
+          const overlap = rules.evaluation && trained.map((text) => rules.evaluation?.overlap(text)).find(Boolean)
+          if (overlap) {
+            count.contaminated++
+            example('contaminated', id, () => `… ${overlap.run} …`, overlap.id)
+            continue
+          }
           const normal = normalForm(cleaned.text)
           const ordinal = sameAs.length
           const first = texts.find(normal, ordinal)
@@ -141,7 +156,6 @@ export async function collect(
           copies.push(0)
           const group = value(row, groupAt)
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
-          const input = paired === '' ? undefined : clean(paired, rules.cleaning)
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
         }
         await spool.append(kept)

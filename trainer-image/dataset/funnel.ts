@@ -6,6 +6,8 @@ export const removals = [
   'tooShort',
   'tooLong',
   'tooFewWords',
+  'otherLanguage',
+  'contaminated',
   'exactDuplicates',
   'nearDuplicates',
 ] as const satisfies readonly (keyof DataCounts)[]
@@ -17,6 +19,8 @@ export const ruleNames: Readonly<Record<Removal, string>> = {
   tooShort: 'too short',
   tooLong: 'too long',
   tooFewWords: 'too few words',
+  otherLanguage: 'another language',
+  contaminated: 'shared with an evaluation set',
   exactDuplicates: 'exact duplicates',
   nearDuplicates: 'near duplicates',
 }
@@ -27,6 +31,8 @@ export const emptyCounts = (): DataCounts => ({
   tooShort: 0,
   tooLong: 0,
   tooFewWords: 0,
+  otherLanguage: 0,
+  contaminated: 0,
   exactDuplicates: 0,
   nearDuplicates: 0,
   train: 0,

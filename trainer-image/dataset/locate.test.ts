@@ -9,6 +9,7 @@ import { gzipSync } from 'node:zlib'
 import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { type Hub, startHub } from '../../test/fixtures/hub.ts'
 import { sha256 } from '../storage/digest.ts'
+import { SharedContent } from '../storage/shared-content.ts'
 import { openDatabase } from './database.ts'
 import { humanFilter } from './human.ts'
 import { type LocatedSource, locate } from './locate.ts'
@@ -193,6 +194,23 @@ test('a download that was stopped goes on where it ended, also in the next proce
     hub.requests.some((request) => request.endsWith(` bytes=${half}-`)),
     hub.requests.join('\n'),
   )
+})
+
+test('what one dataset downloaded another one need not, from wherever: it is known by its content', async () => {
+  const text = 'text\na\n'
+  const files = { 'a.csv': text, 'b.parquet': 'of whatever bytes' }
+  const shared = new SharedContent(join(freshFolder(), 'shared'))
+  const locateIn = async (repository: string, named: string) => {
+    const hub = await hubOf(repository, { [named]: text, 'b.parquet': files['b.parquet'] })
+    const located = await locate(inRepository(repository), { ...downloadsOf(hub.endpoint), shared }, anyLicense)
+    const requests = hub.requests.filter((request) => request.includes('/resolve/')).length
+    return { requests, texts: await Promise.all(located.texts.map(({ path }) => readFile(path, 'utf8'))) }
+  }
+  assert.deepEqual(await locateIn('owner/prose', 'a.csv'), { requests: 2, texts: Object.values(files) })
+  assert.deepEqual(await locateIn('other/prose', 'a2.csv'), { requests: 0, texts: Object.values(files) })
+  const http = { url: 'http://127.0.0.1:9/b.parquet', sha256: sha256(files['b.parquet']) }
+  const { texts } = await locate(sourceOf({ http }), { ...downloadsOf(''), shared }, anyLicense)
+  assert.equal(await readFile(texts[0]?.path as string, 'utf8'), files['b.parquet'])
 })
 
 test('a repository without a file that could be read names what it has', async () => {

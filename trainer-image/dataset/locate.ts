@@ -5,6 +5,7 @@ import { downloadHttp } from '../model/http-download.ts'
 import { downloadHubFiles, type HubFile, type HubRepository, listHubFiles, matching } from '../model/hub.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import { sha256 } from '../storage/digest.ts'
+import type { SharedContent } from '../storage/shared-content.ts'
 import { formatOf, type TextFile } from './read.ts'
 import { type License, nameInUrl, type PlannedSource } from './source.ts'
 
@@ -21,6 +22,8 @@ export interface LocatedSource extends PlannedSource {
 export interface Downloads {
   /** Kept from attempt to attempt, so that a download goes on where the last one ended. */
   readonly folder: string
+  /** What other datasets have downloaded, and may have of this one. */
+  readonly shared?: SharedContent | undefined
   /** What is prepared: the commit that its first attempt found is that of all attempts. */
   readonly specHash: string
   readonly hubEndpoint: string
@@ -46,6 +49,7 @@ export async function locate(
       url: http.url,
       file,
       expected: { sha256: http.sha256 },
+      shared: downloads.shared,
       signal: downloads.signal,
       onProgress: downloads.onBytes,
     })
@@ -90,6 +94,7 @@ async function locateInRepository(
     ...repository,
     revision: commit,
     directory: join(downloads.folder, source.name, commit),
+    shared: downloads.shared,
     select: (files) => {
       const chosen = wanted(files)
       total = chosen.reduce((sum, { bytes }) => sum + bytes, 0)

@@ -1,9 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { cardOf } from './card.ts'
 import { clustersToShow } from './clusters.ts'
 import { type Collected, EXAMPLES_PER_RULE, type Example, excerptOf } from './collect.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
 import type { Deduplicated } from './duplicates.ts'
+import type { EvaluationSet } from './evaluation-sets.ts'
 import type { LocatedSource } from './locate.ts'
 import { digestOfRows } from './publish.ts'
 import { type Report, reportOf } from './report.ts'
@@ -13,18 +15,19 @@ import { Drawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import type { Spool } from './spool.ts'
 
-/** What was seen of the rows while they were written. */
+/** What was seen of the evaluation sets, and of the rows while they were written. */
 export interface Written {
+  readonly evaluationSets: readonly EvaluationSet[]
   readonly copyBaselines: readonly CopyBaseline[]
   /** By source: how many texts of each length were kept. */
   readonly lengths: readonly (readonly number[])[]
 }
 
-/** Writes report.json, report.md and report.html beside the finished rows. */
+/** Writes report.json, report.md, report.html and the card beside the finished rows. */
 export async function makeReport(
   settings: Settings,
   located: readonly LocatedSource[],
-  { counts, examples, mojibake, sourceOf, lengths }: Collected,
+  { counts, examples, mojibake, sourceOf, lengths, machineTexts }: Collected,
   deduplicated: Deduplicated,
   written: Written,
   spool: Spool,
@@ -38,10 +41,12 @@ export async function makeReport(
     largestClusters: await clustersToShow(deduplicated, spool),
     examples: [...examples, ...nearCopies],
     copyBaselines: written.copyBaselines,
+    evaluationSets: written.evaluationSets,
   })
   await writeFile(join(output, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
   await writeFile(join(output, 'report.md'), markdownOf(report))
   await writeFile(join(output, 'report.html'), htmlOf(report))
+  await writeFile(join(output, 'README.md'), cardOf(report, machineTexts.length))
   return report
 }
 

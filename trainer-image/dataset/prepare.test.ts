@@ -105,7 +105,7 @@ test('prose with planted copies becomes a sealed dataset whose counts add up', a
   const report = await readFile(join(dataDir, result.location, 'report.md'), 'utf8')
   assert.ok(report.includes(result.summary))
   assert.match(report, /Denoise, 620 examples: [6-9]\d\.\d % of the words/)
-  assert.match(report, /\| s1 \| 61 \| 0 \| 1 \| 0 \| 0 \| 20 \| 20 \|/)
+  assert.match(report, /\| s1 \| 61 \| 0 \| 1 \| 0 \| 0 \| 0 \| 0 \| 20 \| 20 \|/)
 })
 
 const zero = {
@@ -114,6 +114,8 @@ const zero = {
   tooShort: 0,
   tooLong: 0,
   tooFewWords: 0,
+  contaminated: 0,
+  otherLanguage: 0,
   exactDuplicates: 0,
   nearDuplicates: 0,
   train: 0,

@@ -37,7 +37,14 @@ before(async () => {
   await writeFile(labels, jsonl(labelled))
   await writeFile(plain, jsonl(prose.slice(80, 120).map((text) => ({ text }))))
   const keep = { policy: 'Matching', column: 'label', values: ['human'] }
-  const cleaning = { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: false, removeEmails: true }
+  const cleaning = {
+    minCharacters: 50,
+    maxCharacters: 8000,
+    minWords: 10,
+    removeUrls: false,
+    removeEmails: true,
+    languages: [],
+  }
   const config = configOf([{ filePath: labels, keep }, { filePath: plain }], { cleaning })
   result = await prepare(config, contextOf(root))
   folder = join(root, result.location)

@@ -1,6 +1,6 @@
 import { escaped, list, marked, pageOf } from '../evaluate/page.ts'
 import { removals, ruleNames } from './funnel.ts'
-import { type Report, rulesInWords } from './report.ts'
+import { likeWhat, type Report, rulesInWords } from './report.ts'
 import { funnelPicture, lengthPicture } from './report-pictures.ts'
 
 /** The report for people: what came in, what was taken out and why, and how it is approved. */
@@ -33,6 +33,7 @@ ${report.lengths.map(lengthPicture).join('\n')}`,
       ),
       section('Sources and licences', licenses(report)),
       section('What copying the input would score', copyBaselines(report)),
+      section('Contamination', contamination(report)),
       section('Largest duplicate clusters', clusters(report)),
       section('What each rule removed', removed(report)),
       section('Rules', list(rulesInWords(report))),
@@ -74,6 +75,20 @@ ${table(
   ]),
 )}`
 
+const contamination = ({ evaluationSets, counts, rules }: Report): string =>
+  evaluationSets.length === 0
+    ? '<p>No evaluation set was named (spec.decontamination): nothing is known.</p>'
+    : `<p>${counts.contaminated} texts were removed because they share ${rules.ngramWords} words in a row with an evaluation text, or nearly repeat one.</p>
+${table(
+  ['evaluation set', 'revision', 'texts', 'too short to look for'],
+  evaluationSets.map(({ name, revision, texts, tooShort }) => [
+    cell(name),
+    `<td class="text">${escaped(revision || '–')}</td>`,
+    cell(texts),
+    cell(tooShort),
+  ]),
+)}`
+
 function clusters({ largestClusters }: Report): string {
   if (largestClusters.length === 0) return '<p>No text has a copy.</p>'
   const shown = largestClusters.map(({ id, text, size, nearCopies, near }) => {
@@ -95,7 +110,7 @@ function removed({ counts, examples }: Report): string {
         .filter((example) => example.rule === rule)
         .map(({ id, excerpt, duplicateOf }) => [
           cell(id),
-          textCell(duplicateOf ? `kept: ${duplicateOf}` : '', escaped(excerpt) || '(empty)'),
+          textCell(duplicateOf ? `${likeWhat(rule)}: ${duplicateOf}` : '', escaped(excerpt) || '(empty)'),
         ])
       return `<h3>${ruleNames[rule]}: ${counts[rule]}</h3>\n${table(['row', 'text, a few drawn by lot'], rows, 'removed')}`
     })

@@ -1,6 +1,7 @@
+import { plain } from './card.ts'
 import { excerptOf } from './collect.ts'
 import { removals, ruleNames } from './funnel.ts'
-import { type Report, rulesInWords } from './report.ts'
+import { likeWhat, type Report, rulesInWords } from './report.ts'
 
 /** The report for people, as Markdown. */
 export function markdownOf(report: Report): string {
@@ -53,6 +54,13 @@ export function markdownOf(report: Report): string {
       ),
     ),
     ...section(
+      'Contamination',
+      report.evaluationSets.map(
+        ({ name, texts, tooShort }) =>
+          `- ${plain(name)}: ${texts} texts${tooShort > 0 ? `, ${tooShort} more too short to look for` : ''}`,
+      ),
+    ),
+    ...section(
       'Largest duplicate clusters',
       report.largestClusters.map(({ id, size, text }) => `- ${size} × ${id}: ${plain(excerptOf(text))}`),
     ),
@@ -60,7 +68,7 @@ export function markdownOf(report: Report): string {
       'Examples of what was removed',
       report.examples.map(
         ({ id, rule, excerpt, duplicateOf }) =>
-          `- ${ruleNames[rule]}, ${id}${duplicateOf ? ` (kept: ${duplicateOf})` : ''}: ${plain(excerpt) || '(empty)'}`,
+          `- ${ruleNames[rule]}, ${id}${duplicateOf ? ` (${likeWhat(rule)}: ${duplicateOf})` : ''}: ${plain(excerpt) || '(empty)'}`,
       ),
     ),
     ...section(
@@ -76,8 +84,6 @@ const section = (title: string, lines: readonly string[]): string[] =>
   lines.length === 0 ? [] : ['', `## ${title}`, '', ...lines]
 const row = (cells: readonly (string | number)[]): string =>
   `| ${cells.map((cell) => plain(String(cell))).join(' | ')} |`
-/** Text that Markdown shows as it is. */
-const plain = (text: string): string => text.replace(/[\\|`<>*_[\]]/g, '\\$&')
 
 function bar(name: string, count: number, of: number): string {
   const width = of === 0 ? 0 : Math.ceil((40 * count) / of)

@@ -9,6 +9,8 @@ const WIDTH = 760
 const steps: readonly { readonly left: string; readonly rules: readonly Removal[] }[] = [
   { left: 'human-written', rules: ['notHuman'] },
   { left: 'of fitting length', rules: ['tooShort', 'tooLong', 'tooFewWords'] },
+  { left: 'in the languages', rules: ['otherLanguage'] },
+  { left: 'without evaluation texts', rules: ['contaminated'] },
   { left: 'without exact copies', rules: ['exactDuplicates'] },
   { left: 'without near copies', rules: ['nearDuplicates'] },
 ]

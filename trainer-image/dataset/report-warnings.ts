@@ -1,5 +1,6 @@
 import type { DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
+import type { EvaluationSet } from './evaluation-sets.ts'
 import { keptOf } from './funnel.ts'
 import type { LocatedSource } from './locate.ts'
 import type { Settings } from './settings.ts'
@@ -9,6 +10,7 @@ const MOSTLY_REMOVED = 0.8
 const MOSTLY_DUPLICATES = 0.5
 const ONE_SOURCE = 0.9
 const HARDLY_CHANGED = 0.95
+const CONTAMINATED = 0.01
 const FEW_EXAMPLES = 200
 const FEW_HELD_OUT = 20
 
@@ -20,9 +22,11 @@ export function warningsOf(
   all: DataCounts,
   mojibake: readonly number[],
   copyBaselines: readonly CopyBaseline[],
+  evaluationSets: readonly EvaluationSet[],
 ): string[] {
   return [
     ...ofTheWhole(settings, all, copyBaselines),
+    ...ofEvaluation(all, evaluationSets),
     ...sources.flatMap((source, i) => ofSource(settings, source, counts[i] as DataCounts, all, mojibake[i] ?? 0)),
   ]
 }
@@ -54,6 +58,17 @@ function ofTheWhole(
       'Near duplicates were not looked for (deduplication.nearThreshold 0): copies may weigh on training and stand on both sides of the split.',
     )
   return warnings
+}
+
+function ofEvaluation(all: DataCounts, sets: readonly EvaluationSet[]): string[] {
+  const fitting = all.read - all.notHuman - all.tooShort - all.tooLong - all.tooFewWords - all.otherLanguage
+  const short = sets.reduce((sum, { tooShort }) => sum + tooShort, 0)
+  return [
+    ...(all.contaminated > fitting * CONTAMINATED
+      ? [`${percent(all.contaminated, fitting)} of the texts that passed cleaning share text with an evaluation set.`]
+      : []),
+    ...(short > 0 ? [`${short} evaluation texts have fewer than 8 words and were not looked for.`] : []),
+  ]
 }
 
 function ofSource(

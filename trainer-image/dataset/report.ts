@@ -2,6 +2,7 @@ import type { DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { ShownCluster } from './clusters.ts'
 import type { Example } from './collect.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
+import type { EvaluationSet } from './evaluation-sets.ts'
 import { keptOf, sumCounts } from './funnel.ts'
 import type { Lengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
@@ -26,8 +27,13 @@ export interface Report {
   readonly examples: readonly Example[]
   /** Per kind of sample, what copying the input would score. */
   readonly copyBaselines: readonly CopyBaseline[]
+  /** What kept texts were compared with; empty: with nothing. */
+  readonly evaluationSets: readonly EvaluationSet[]
   readonly warnings: readonly string[]
-  readonly rules: Pick<Settings, 'cleaning' | 'deduplication' | 'split' | 'format'>
+  readonly rules: Pick<Settings, 'cleaning' | 'deduplication' | 'split' | 'format'> & {
+    /** Words of a run that no kept text shares with an evaluation text; 0: there are none. */
+    readonly ngramWords: number
+  }
 }
 
 export interface SourceReport {
@@ -50,13 +56,14 @@ export interface Findings {
   readonly largestClusters: readonly ShownCluster[]
   readonly examples: readonly Example[]
   readonly copyBaselines: readonly CopyBaseline[]
+  readonly evaluationSets: readonly EvaluationSet[]
 }
 
 export function reportOf(
   settings: Settings,
   sources: readonly LocatedSource[],
   digest: string,
-  { counts, lengths, mojibake, largestClusters, examples, copyBaselines }: Findings,
+  { counts, lengths, mojibake, largestClusters, examples, copyBaselines, evaluationSets }: Findings,
 ): Report {
   const all = sumCounts(counts)
   const { owner, cleaning, deduplication, split, format } = settings
@@ -82,8 +89,9 @@ export function reportOf(
     largestClusters,
     examples,
     copyBaselines,
-    warnings: warningsOf(settings, sources, counts, all, mojibake, copyBaselines),
-    rules: { cleaning, deduplication, split, format },
+    evaluationSets,
+    warnings: warningsOf(settings, sources, counts, all, mojibake, copyBaselines, evaluationSets),
+    rules: { cleaning, deduplication, split, format, ngramWords: settings.decontamination?.ngramWords ?? 0 },
   }
 }
 
@@ -96,13 +104,22 @@ function summaryOf(counts: DataCounts, sources: number): string {
   return (
     `${keptOf(counts)} of ${counts.read} rows from ${sources} source${sources === 1 ? '' : 's'} were kept ` +
     `(${counts.train} train, ${counts.validation} validation). Removed: ${counts.notHuman} not human-written, ` +
-    `${cleaned} by length, ${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near; ${counts.crossSourceDuplicates} of them copies of another source's text).`
+    `${cleaned} by length, ${counts.otherLanguage > 0 ? `${counts.otherLanguage} of another language, ` : ''}${counts.contaminated > 0 ? `${counts.contaminated} shared with an evaluation set, ` : ''}${duplicates} duplicates (${counts.exactDuplicates} exact, ${counts.nearDuplicates} near; ${counts.crossSourceDuplicates} of them copies of another source's text).`
   )
 }
 
 /** The rules that the rows were judged by, one line each. */
-export const rulesInWords = ({ rules: { cleaning, deduplication, split, format } }: Report): readonly string[] => [
+export const rulesInWords = ({
+  rules: { cleaning, deduplication, split, format, ngramWords },
+}: Report): readonly string[] => [
   `${cleaning.minCharacters} to ${cleaning.maxCharacters} characters, at least ${cleaning.minWords} words; URLs ${cleaning.removeUrls ? 'removed' : 'kept'}, e-mail addresses ${cleaning.removeEmails ? 'removed' : 'kept'}`,
+  cleaning.languages.length > 0 ? `languages: ${cleaning.languages.join(', ')}` : 'every language',
   `exact duplicates ${deduplication.exact ? 'removed' : 'kept'}; near duplicates ${deduplication.nearThreshold > 0 ? `removed above Jaccard ${deduplication.nearThreshold} on ${deduplication.shingleWords}-word shingles` : 'kept'}`,
+  ngramWords === 0
+    ? 'compared with no evaluation set'
+    : `texts removed that share ${ngramWords} words in a row with an evaluation text, or nearly repeat one`,
   `${split.trainPercent} % train, by cluster, seed ${split.seed}; sample ${format.sample}`,
 ]
+
+/** What the other text of an example is. */
+export const likeWhat = (rule: Example['rule']): string => (rule === 'contaminated' ? 'evaluation text' : 'kept')

@@ -7,7 +7,8 @@ import type {
   Split,
 } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
-import { type PlannedSource, planSource } from './source.ts'
+import { knownLanguages } from './language.ts'
+import { type PlannedSource, planEvaluation, planSource } from './source.ts'
 
 /** A PrepareConfig whose every field was checked. */
 export interface Settings {
@@ -19,6 +20,8 @@ export interface Settings {
   readonly sources: readonly PlannedSource[]
   readonly cleaning: Cleaning
   readonly deduplication: Deduplication
+  /** Absent: there are no evaluation sets. */
+  readonly decontamination: { readonly sources: readonly PlannedSource[]; readonly ngramWords: number } | undefined
   readonly split: Split
   readonly format: SampleFormat & { readonly sample: 'Identity' | 'Denoise' | 'Paired' }
   readonly licensePolicy: LicensePolicy
@@ -38,10 +41,11 @@ export function settingsOf(config: PrepareConfig): Settings {
   // These three become names of files.
   check(/^[\w-]{1,64}$/.test(ownerUid), 'owner.uid', ownerUid, 'letters, digits and "-"')
   check(/^(sha256:)?[\w-]{1,128}$/.test(config.specHash), 'specHash', config.specHash, 'a sha256')
-  for (const { name } of config.sources)
+  const read = [...config.sources, ...(config.decontamination?.sources ?? [])]
+  for (const { name } of read)
     check(/^[a-z]([-a-z0-9]*[a-z0-9])?$/.test(name), 'sources[].name', name, 'lower-case letters, digits and "-"')
   check(config.sources.length > 0, 'sources', '[]', 'at least one')
-  const names = config.sources.map(({ name }) => name)
+  const names = read.map(({ name }) => name)
   check(new Set(names).size === names.length, 'sources[].name', names.join(', '), 'different names')
 
   const { minCharacters, maxCharacters, minWords } = cleaning
@@ -52,6 +56,8 @@ export function settingsOf(config: PrepareConfig): Settings {
     `0 to ${maxCharacters}`,
   )
   check(minWords >= 0, 'cleaning.minWords', minWords, 'at least 0')
+  const unknown = cleaning.languages.find((language) => !knownLanguages.includes(language))
+  if (unknown !== undefined) throw invalid('cleaning.languages', unknown, `some of ${knownLanguages.join(', ')}`)
   const { nearThreshold, shingleWords } = deduplication
   check(
     nearThreshold === 0 || (nearThreshold >= lowestNearThreshold && nearThreshold <= 1),
@@ -60,6 +66,8 @@ export function settingsOf(config: PrepareConfig): Settings {
     `0 (off) or ${lowestNearThreshold} to 1`,
   )
   check(nearThreshold === 0 || shingleWords >= 1, 'deduplication.shingleWords', shingleWords, 'at least 1')
+  const ngramWords = config.decontamination?.ngramWords ?? 13
+  check(ngramWords >= 5 && ngramWords <= 50, 'decontamination.ngramWords', ngramWords, '5 to 50')
   check(split.trainPercent >= 1 && split.trainPercent <= 100, 'split.trainPercent', split.trainPercent, '1 to 100')
   check(format.userTemplate.includes('{text}'), 'format.userTemplate', format.userTemplate, 'a text with {text}')
   const { sample } = format
@@ -75,6 +83,10 @@ export function settingsOf(config: PrepareConfig): Settings {
     sources,
     cleaning,
     deduplication,
+    decontamination: config.decontamination && {
+      sources: config.decontamination.sources.map(planEvaluation),
+      ngramWords,
+    },
     split,
     format: { ...format, sample },
     licensePolicy: config.licensePolicy ?? { requireDeclared: true, allowed: [] },

@@ -80,6 +80,10 @@ export function planSource(source: Source): PlannedSource {
   }
 }
 
+/** As a source; every row counts where the set itself does not say otherwise. */
+export const planEvaluation = (set: Source): PlannedSource =>
+  planSource({ ...set, keep: set.keep ?? { policy: 'All', column: '', values: [] } })
+
 /** What a download is called on disk: its ending may tell the format. */
 export function nameInUrl(source: string, url: string): string {
   try {

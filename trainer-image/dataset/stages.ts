@@ -59,15 +59,21 @@ async function isWhole(folder: string, key: string, log: Logger): Promise<boolea
 
 /** Of everything that the stages depend on: the spec as it was filled in, and the bytes of every file of every source. */
 export async function stagesKey(
-  { cleaning, deduplication, split, format, specHash }: Settings,
+  { cleaning, deduplication, decontamination, split, format, specHash }: Settings,
   located: readonly LocatedSource[],
   signal: AbortSignal,
 ): Promise<string> {
   const sources = []
   for (const { texts, location: _, limit, ...source } of located) {
     const files = []
-    for (const { path, format } of texts) files.push({ path, format, sha256: await sha256File(path, signal) })
+    for (const { path, format } of texts) {
+      const sha256 = await sha256File(path, signal).catch((error: unknown) => {
+        signal.throwIfAborted()
+        throw error
+      })
+      files.push({ path, format, sha256 })
+    }
     sources.push({ ...source, limit: Number.isFinite(limit) ? limit : null, files })
   }
-  return digestOf({ version: VERSION, specHash, cleaning, deduplication, split, format, sources })
+  return digestOf({ version: VERSION, specHash, cleaning, deduplication, decontamination, split, format, sources })
 }

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { SharedContent } from '../storage/shared-content.ts'
 import { downloadHttp, type HttpDownload } from './http-download.ts'
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7919) % 251))
@@ -178,6 +179,38 @@ test('an abort ends the waiting at once and keeps the .part', async () => {
   const aborting = setInterval(() => part() === 100_000 && stop.abort(new Error('SIGTERM')), 20)
   await assert.rejects(done, { message: /SIGTERM|abort/ }).finally(() => clearInterval(aborting))
   assert.equal(readFileSync(`${file}.part`).byteLength, 100_000)
+})
+
+test('what an earlier process left torn is thrown away once the sum tells', async () => {
+  const { file, done } = attempt(whole, { expected: { sha256 } })
+  writeFileSync(`${file}.part`, Buffer.alloc(1234, 'x'))
+  assert.equal((await done()).sha256, sha256)
+  assert.deepEqual(
+    requests.map(({ range }) => range),
+    ['bytes=1234-', undefined],
+  )
+})
+
+test('content that another download brought is taken, verified, and left for the next', async () => {
+  const folder = mkdtempSync(join(root, 'shared-'))
+  const options = { expected: { sha256 }, shared: new SharedContent(folder) }
+  await attempt(whole, options).done()
+  const second = attempt(whole, options)
+  assert.equal((await second.done()).bytes, content.byteLength)
+  assert.deepEqual([requests.length, readFileSync(second.file)], [0, content])
+  const kept = join(folder, `sha256-${sha256}`, 'content')
+  assert.equal(statSync(kept).ino, statSync(second.file).ino)
+
+  writeFileSync(kept, 'damaged')
+  const third = attempt(whole, options)
+  assert.equal((await third.done()).sha256, sha256)
+  assert.deepEqual([requests.length, readFileSync(kept)], [1, content])
+})
+
+test('what nobody knows the sum of is not shared', async () => {
+  const unexpected = attempt(whole, { shared: new SharedContent(join(root, 'unused')) })
+  await unexpected.done()
+  assert.equal(existsSync(join(root, 'unused')), false)
 })
 
 test('more bytes than the volume has free is StorageFull before the first is written', async () => {

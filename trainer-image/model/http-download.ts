@@ -8,6 +8,7 @@ import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { JobFailure } from '../job/failure.ts'
+import type { SharedContent } from '../storage/shared-content.ts'
 
 /** How often and how patiently to try again; every field has a default that suits a Job. */
 export interface RetryPolicy {
@@ -27,6 +28,8 @@ export interface HttpDownload {
   /** Where the finished file goes; its folder is made when missing. */
   readonly file: string
   readonly expected?: ExpectedSum
+  /** Content with the expected sum is taken from here when it is there, and left here when it was downloaded. */
+  readonly shared?: SharedContent | undefined
   /** Never sent to another origin that the server redirects to. */
   readonly bearerToken?: string
   readonly signal: AbortSignal
@@ -61,23 +64,41 @@ const MAX_RETRY_AFTER_MILLISECONDS = 60_000
 export async function downloadHttp(download: HttpDownload): Promise<Downloaded> {
   const part = `${download.file}.part`
   await mkdir(dirname(download.file), { recursive: true })
-  if (download.expected && (await sizeOf(download.file)) > 0) {
-    const present = await sumFile(download.file, download.signal)
-    if (!mismatch(present, download.expected)) return { sha256: present.sha256, bytes: present.bytes }
+  const { expected, shared } = download
+  const sum = expected && ('sha256' in expected ? `sha256-${expected.sha256}` : `git-${expected.gitBlob}`).toLowerCase()
+  if (expected && sum) {
+    const taken = (await sizeOf(download.file)) === 0 && (await shared?.take(sum, download.file))
+    if ((await sizeOf(download.file)) > 0) {
+      const present = await sumFile(download.file, download.signal)
+      if (!mismatch(present, expected)) {
+        await shared?.give(sum, download.file)
+        download.onProgress?.(present.bytes, present.bytes)
+        return { sha256: present.sha256, bytes: present.bytes }
+      }
+    }
+    if (taken) await shared?.drop(sum)
   }
+  const resumed = (await sizeOf(part)) > 0
+  const sums = await fetchWhole(part, download)
+  const wrong = expected && mismatch(sums, expected)
+  if (wrong) {
+    await rm(part, { force: true })
+    // What an earlier process left may be torn, or of other bytes: it says nothing about the server's.
+    if (resumed) return downloadHttp(download)
+    throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
+  }
+  await rename(part, download.file)
+  if (sum) await shared?.give(sum, download.file)
+  return { sha256: sums.sha256, bytes: sums.bytes }
+}
+
+async function fetchWhole(part: string, download: HttpDownload): Promise<Sums> {
   await retrying(
     download,
     () => sizeOf(part),
     () => fetchInto(part, download),
   )
-  const sums = await sumFile(part, download.signal)
-  const wrong = download.expected && mismatch(sums, download.expected)
-  if (wrong) {
-    await rm(part, { force: true })
-    throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
-  }
-  await rename(part, download.file)
-  return { sha256: sums.sha256, bytes: sums.bytes }
+  return sumFile(part, download.signal)
 }
 
 /** A small JSON answer, with the same errors and retries. `headers` are the answer's. */

@@ -147,6 +147,53 @@ for (const { a_source, change, reason, says } of failures)
     await assert.rejects(listHubFiles(source(change)), { reason, message: says })
   })
 
+const answers = [
+  { the_hub: 'limits the rate', status: 429, headers: { 'retry-after': '0' }, passes: true },
+  { the_hub: 'has trouble of its own', status: 500, headers: {}, passes: true },
+  { the_hub: 'is overloaded', status: 503, headers: {}, passes: true },
+  { the_hub: 'drops the connection', status: 0, headers: {}, passes: true },
+  { the_hub: 'wants other rights', status: 403, headers: {}, passes: false },
+  { the_hub: 'knows no such token', status: 401, headers: {}, passes: false },
+] as const
+for (const { the_hub, status, headers, passes } of answers)
+  for (const step of ['/revision/', '/tree/', '/resolve/'])
+    test(`a hub that ${the_hub} at ${step} once ${passes ? 'is asked again' : 'is believed'}`, async () => {
+      let left = 1
+      hub.trouble = (request, response) => {
+        if (!request.url?.includes(step) || left-- <= 0) return false
+        if (status === 0) request.socket.destroy()
+        else response.writeHead(status, headers).end()
+        return true
+      }
+      const done = download(matching(['data/train-0*']))
+      if (passes) assert.equal((await done).files[0]?.bytes, 50_000)
+      else await assert.rejects(done, { reason: 'AccessDenied', message: new RegExp(`answered ${status}`) })
+    })
+
+test('a large file that lies on another host is fetched there, without the token, and resumed there', async () => {
+  const other = await startHub({
+    ...{ kind: 'dataset', repository: 'owner/prose', commit, files, token: 'hf_secret' },
+    redirects: true,
+  })
+  let dropped = false
+  other.trouble = (request, response) => {
+    if (dropped || !request.headers.host?.startsWith('localhost')) return false
+    dropped = true
+    response.writeHead(200, { 'content-length': 50_000 })
+    response.write(Buffer.alloc(20_000, 'a'), () => setTimeout(() => response.destroy(), 20))
+    return true
+  }
+  const directory = join(root, 'elsewhere')
+  const select = matching(['data/train-0*'])
+  await downloadHubFiles({ ...source({ endpoint: other.endpoint }), directory, select }).finally(() => other.close())
+  assert.deepEqual(readFileSync(join(directory, 'data/train-0.parquet')), files['data/train-0.parquet'])
+  const asked = other.requests.filter((request) => request.includes('X-Signature'))
+  assert.deepEqual(
+    asked.map((request) => request.split(' ')[2]),
+    [undefined, 'bytes=20000-'],
+  )
+})
+
 test('a hub that is down is Unavailable', async () => {
   hub.trouble = (_, response) => Boolean(response.writeHead(502).end())
   await assert.rejects(listHubFiles(source()), { reason: 'Unavailable', message: /answered 502 \(2 tries\)/ })

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub'
 import { JobFailure } from '../job/failure.ts'
+import type { SharedContent } from '../storage/shared-content.ts'
 import { type Downloaded, downloadHttp, getJson, type RetryPolicy } from './http-download.ts'
 
 export interface HubRepository {
@@ -107,6 +108,7 @@ function licenseOf(cardData: unknown): string {
 export async function downloadHubFiles(
   source: HubRepository & {
     readonly directory: string
+    readonly shared?: SharedContent | undefined
     readonly select: (files: readonly HubFile[]) => readonly HubFile[]
     readonly onProgress?: (path: string, bytes: number, total: number | undefined) => void
   },
@@ -126,6 +128,7 @@ export async function downloadHubFiles(
       url: `${repositoryUrl(source, false)}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
       file,
       expected: sha256 ? { sha256 } : { gitBlob, bytes },
+      shared: source.shared,
       signal: source.signal,
       ...(bearerToken && { bearerToken }),
       ...(source.retry && { retry: source.retry }),

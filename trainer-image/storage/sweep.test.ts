@@ -6,6 +6,7 @@ import { afterEach, beforeEach, test } from 'node:test'
 import { pino } from 'pino'
 import { lockName } from './lock.ts'
 import { claimFolder, type OwnerRecord, ownersOf } from './owners.ts'
+import { SharedContent, sharedDownloads } from './shared-content.ts'
 import { type SweepRequest, sweep, sweepFor } from './sweep.ts'
 
 const day = 24 * 3_600_000
@@ -195,6 +196,19 @@ test('half-written folders go when nobody touched them for a day; finished, newe
   assert.deepEqual([...leftovers].sort(), [...old].sort())
   assert.deepEqual(await remain('datasets'), ['.new.tmp', '.work', 'by-spec', hex('d')])
   assert.deepEqual(await remain('models'), ['of-the-user'])
+})
+
+test('what datasets share goes a day after it was last used, however old it is', async () => {
+  const shared = new SharedContent(join(data, sharedDownloads))
+  const [file, sums] = [join(data, 'file'), ['sha256-old', 'sha256-used', 'sha256-new']]
+  await writeFile(file, 'x')
+  for (const sum of sums) await shared.give(sum, file)
+  for (const sum of sums.slice(0, 2)) await age(join(data, sharedDownloads, sum), 2 * day)
+  assert.equal(await shared.take('sha256-used', join(data, 'taken')), true)
+  const { leftovers } = await sweep(data, { owner: undefined, reclaim: undefined }, Date.now())
+  assert.deepEqual(leftovers, [join(sharedDownloads, 'sha256-old')])
+  assert.deepEqual(await remain(sharedDownloads), ['sha256-new', 'sha256-used'])
+  assert.equal(await readFile(join(data, 'taken'), 'utf8'), 'x')
 })
 
 test('an empty claim, and one without any of the folders, are swept of nothing', async () => {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readdir, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Logger } from 'pino'
 import type { Owner, Reclaim } from '#proto/humanizer/trainer/v1/storage.ts'
 import { abandonedAfter, lastTouched } from './age.ts'
@@ -8,6 +8,7 @@ import { isTemporary } from './atomic.ts'
 import { lockName } from './lock.ts'
 import { type OwnerRecord, ownersOf } from './owners.ts'
 import { manifestName } from './sealed.ts'
+import { sharedDownloads } from './shared-content.ts'
 
 /*
  * Removes what deleted objects left on the claim (docs/adr/0006). A folder goes only when every owner that it names is
@@ -158,7 +159,7 @@ async function isWritten(folder: string, now: number): Promise<boolean> {
   return now - beat < WRITER_LEAVES_AFTER
 }
 
-/** Half-written folders that nobody touched for a day. Below models/ only our own downloads: the rest may be the user's. */
+/** Half-written folders, and shared downloads, that nobody touched for a day. Below models/ only our own downloads: the rest may be the user's. */
 async function sweepLeftovers(dataDir: string, now: number, signal?: AbortSignal): Promise<string[]> {
   const unsealed = async (folder: string) => isHex(basename(folder)) && !(await exists(join(folder, manifestName)))
   const download = async (folder: string) => basename(folder).startsWith('.fetch-')
@@ -168,6 +169,7 @@ async function sweepLeftovers(dataDir: string, now: number, signal?: AbortSignal
     ['adapters', unsealed],
     ['merged', unsealed],
     ['models', download],
+    [sharedDownloads, async () => true],
   ] as const)
     for (const name of await namesIn(join(dataDir, parent))) {
       signal?.throwIfAborted()
@@ -175,7 +177,7 @@ async function sweepLeftovers(dataDir: string, now: number, signal?: AbortSignal
       if (!isTemporary(name) && !(await isLeftover(folder))) continue
       if (now - (await lastTouched(folder)) <= abandonedAfter) continue
       await rm(folder, { recursive: true, force: true })
-      removed.push(join(basename(dirname(folder)), name))
+      removed.push(join(parent, name))
     }
   return removed
 }

@@ -156,6 +156,10 @@ export interface HumanizerDatasetSpec {
      * Take e-mail addresses out of the text.
      */
     removeEmails: boolean
+    /**
+     * ISO 639 codes, such as en, of the languages that are kept; a text of another one, or of none that can be told, is dropped. Absent means that every language is kept, and none is looked for.
+     */
+    languages?: string[]
   }
   /**
    * Which texts count as the same.
@@ -173,6 +177,134 @@ export interface HumanizerDatasetSpec {
      * Words of one shingle.
      */
     shingleWords: number
+  }
+  /**
+   * Evaluation sets, which nothing that is kept may give away. A text that shares a run of words with one of their texts, or nearly repeats one (deduplication.nearThreshold), is dropped and counted.
+   */
+  decontamination?: {
+    /**
+     * The evaluation sets. All their rows count, human-written or not, unless keep says otherwise; of a source of pairs both texts. Their names differ from those of spec.sources.
+     */
+    sources: {
+      /**
+       * Name of the source in status, report and rows.
+       */
+      name: string
+      /**
+       * A dataset repository on the Hugging Face Hub.
+       */
+      huggingFace?: {
+        /**
+         * owner/name.
+         */
+        repo: string
+        /**
+         * Branch, tag or commit. The commit that it led to is in status.
+         */
+        revision: string
+        /**
+         * Glob patterns of the files to read. Absent means every file of a known format.
+         */
+        files?: string[]
+        /**
+         * Secret with an access token. Absent means anonymous.
+         */
+        tokenSecretRef?: {
+          /**
+           * Name of the Secret in this namespace.
+           */
+          name: string
+          /**
+           * Key whose value is the token.
+           */
+          key: string
+        }
+      }
+      /**
+       * A file or folder on a PersistentVolumeClaim, mounted read-only.
+       */
+      volume?: {
+        /**
+         * PersistentVolumeClaim in this namespace.
+         */
+        claimName: string
+        /**
+         * File or folder, relative to the root of the volume.
+         */
+        path: string
+      }
+      /**
+       * A file behind an address.
+       */
+      http?: {
+        /**
+         * Address of the file.
+         */
+        url: string
+        /**
+         * Sum that the bytes must have.
+         */
+        sha256: string
+      }
+      /**
+       * A key of a ConfigMap in this namespace.
+       */
+      configMap?: {
+        /**
+         * Name of the ConfigMap.
+         */
+        name: string
+        /**
+         * Key whose value is the file; its ending tells the format.
+         */
+        key: string
+      }
+      /**
+       * Format of the files. Absent means by their ending.
+       */
+      format?: 'CSV' | 'JSONL' | 'Parquet' | 'Text'
+      /**
+       * Column that holds the text. Absent means the known one of a known repository, else "text".
+       */
+      textColumn?: string
+      /**
+       * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none.
+       */
+      inputColumn?: string
+      /**
+       * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none.
+       */
+      groupColumn?: string
+      /**
+       * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns stays.
+       */
+      keep?: {
+        /**
+         * All rows, or those whose column holds one of the values.
+         */
+        policy: 'All' | 'Matching'
+        /**
+         * Column that is looked at.
+         */
+        column?: string
+        /**
+         * Values that mark human-written text.
+         */
+        values?: string[]
+      }
+      /**
+       * SPDX expression under which the text may be used. Absent means that of a known repository, else of its card, else undeclared.
+       */
+      license?: string
+      /**
+       * Rows read at most. Absent means all.
+       */
+      limit?: number
+    }[]
+    /**
+     * Words of such a run, without case and punctuation; of evaluation texts of 8 words and more that are shorter, all their words. 13 is the convention of GPT-3.
+     */
+    ngramWords: number
   }
   /**
    * How rows are parted into training and validation. Near copies stay on one side.
@@ -546,6 +678,14 @@ export interface HumanizerDatasetStatus {
      */
     validation?: number
     /**
+     * Dropped as in none of the languages asked for.
+     */
+    otherLanguage?: number
+    /**
+     * Dropped as sharing text with an evaluation set.
+     */
+    contaminated?: number
+    /**
      * Copies, exact or near, of a text of another source.
      */
     crossSourceDuplicates?: number
@@ -610,6 +750,14 @@ export interface HumanizerDatasetStatus {
        * Rows to validate on.
        */
       validation?: number
+      /**
+       * Dropped as in none of the languages asked for.
+       */
+      otherLanguage?: number
+      /**
+       * Dropped as sharing text with an evaluation set.
+       */
+      contaminated?: number
       /**
        * Copies, exact or near, of a text of another source.
        */

@@ -33,6 +33,8 @@ export interface PrepareConfig {
     | undefined;
   /** What the preparation plans with; beyond it data goes to the volume. 0 means 2 GiB. */
   memoryBytes: number;
+  /** Absent: nothing is compared with evaluation sets. */
+  decontamination: Decontamination | undefined;
 }
 
 export interface Source {
@@ -80,6 +82,8 @@ export interface Cleaning {
   minWords: number;
   removeUrls: boolean;
   removeEmails: boolean;
+  /** ISO 639 codes, two letters where there are two; empty: every language. */
+  languages: string[];
 }
 
 export interface Deduplication {
@@ -87,6 +91,14 @@ export interface Deduplication {
   /** Jaccard similarity above which two texts are near duplicates, 0.8 to 1; 0 turns it off. */
   nearThreshold: number;
   shingleWords: number;
+}
+
+/** Evaluation sets, of which nothing may be trained on. */
+export interface Decontamination {
+  /** All rows count, human-written or not, unless `keep` says otherwise; licences do not matter. */
+  sources: Source[];
+  /** Words of a run that a text must not share with an evaluation text. */
+  ngramWords: number;
 }
 
 export interface Split {
@@ -123,6 +135,10 @@ export interface DataCounts {
   validation: number;
   /** Of the duplicates, those whose kept text stands in another source. */
   crossSourceDuplicates: number;
+  /** Share a run of words with an evaluation text, or nearly repeat one. */
+  contaminated: number;
+  /** In none of the languages asked for, or none that could be told. */
+  otherLanguage: number;
 }
 
 export interface SourceResult {
@@ -176,6 +192,7 @@ function createBasePrepareConfig(): PrepareConfig {
     specHash: "",
     reclaim: undefined,
     memoryBytes: 0,
+    decontamination: undefined,
   };
 }
 
@@ -216,6 +233,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     }
     if (message.memoryBytes !== 0) {
       writer.uint32(96).int64(message.memoryBytes);
+    }
+    if (message.decontamination !== undefined) {
+      Decontamination.encode(message.decontamination, writer.uint32(106).fork()).join();
     }
     return writer;
   },
@@ -329,6 +349,14 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
             message.memoryBytes = longToNumber(reader.int64());
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.decontamination = Decontamination.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -367,6 +395,7 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
         : isSet(object.memory_bytes)
         ? globalThis.Number(object.memory_bytes)
         : 0,
+      decontamination: isSet(object.decontamination) ? Decontamination.fromJSON(object.decontamination) : undefined,
     };
   },
 
@@ -408,6 +437,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
     if (message.memoryBytes !== 0) {
       obj.memoryBytes = Math.round(message.memoryBytes);
     }
+    if (message.decontamination !== undefined) {
+      obj.decontamination = Decontamination.toJSON(message.decontamination);
+    }
     return obj;
   },
 
@@ -438,6 +470,9 @@ export const PrepareConfig: MessageFns<PrepareConfig> = {
       ? Reclaim.fromPartial(object.reclaim)
       : undefined;
     message.memoryBytes = object.memoryBytes ?? 0;
+    message.decontamination = (object.decontamination !== undefined && object.decontamination !== null)
+      ? Decontamination.fromPartial(object.decontamination)
+      : undefined;
     return message;
   },
 };
@@ -830,7 +865,7 @@ export const Keep: MessageFns<Keep> = {
 };
 
 function createBaseCleaning(): Cleaning {
-  return { minCharacters: 0, maxCharacters: 0, minWords: 0, removeUrls: false, removeEmails: false };
+  return { minCharacters: 0, maxCharacters: 0, minWords: 0, removeUrls: false, removeEmails: false, languages: [] };
 }
 
 export const Cleaning: MessageFns<Cleaning> = {
@@ -849,6 +884,9 @@ export const Cleaning: MessageFns<Cleaning> = {
     }
     if (message.removeEmails !== false) {
       writer.uint32(40).bool(message.removeEmails);
+    }
+    for (const v of message.languages) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -906,6 +944,14 @@ export const Cleaning: MessageFns<Cleaning> = {
             message.removeEmails = reader.bool();
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.languages.push(reader.string());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -945,6 +991,9 @@ export const Cleaning: MessageFns<Cleaning> = {
         : isSet(object.remove_emails)
         ? globalThis.Boolean(object.remove_emails)
         : false,
+      languages: globalThis.Array.isArray(object?.languages)
+        ? object.languages.map((e: any) => globalThis.String(e))
+        : [],
     };
   },
 
@@ -965,6 +1014,9 @@ export const Cleaning: MessageFns<Cleaning> = {
     if (message.removeEmails !== false) {
       obj.removeEmails = message.removeEmails;
     }
+    if (message.languages?.length) {
+      obj.languages = message.languages;
+    }
     return obj;
   },
 
@@ -978,6 +1030,7 @@ export const Cleaning: MessageFns<Cleaning> = {
     message.minWords = object.minWords ?? 0;
     message.removeUrls = object.removeUrls ?? false;
     message.removeEmails = object.removeEmails ?? false;
+    message.languages = object.languages?.map((e) => e) || [];
     return message;
   },
 };
@@ -1087,6 +1140,95 @@ export const Deduplication: MessageFns<Deduplication> = {
     message.exact = object.exact ?? false;
     message.nearThreshold = object.nearThreshold ?? 0;
     message.shingleWords = object.shingleWords ?? 0;
+    return message;
+  },
+};
+
+function createBaseDecontamination(): Decontamination {
+  return { sources: [], ngramWords: 0 };
+}
+
+export const Decontamination: MessageFns<Decontamination> = {
+  encode(message: Decontamination, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.sources) {
+      Source.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.ngramWords !== 0) {
+      writer.uint32(16).int32(message.ngramWords);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Decontamination {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDecontamination();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sources.push(Source.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.ngramWords = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): Decontamination {
+    return {
+      sources: globalThis.Array.isArray(object?.sources) ? object.sources.map((e: any) => Source.fromJSON(e)) : [],
+      ngramWords: isSet(object.ngramWords)
+        ? globalThis.Number(object.ngramWords)
+        : isSet(object.ngram_words)
+        ? globalThis.Number(object.ngram_words)
+        : 0,
+    };
+  },
+
+  toJSON(message: Decontamination): unknown {
+    const obj: any = {};
+    if (message.sources?.length) {
+      obj.sources = message.sources.map((e) => Source.toJSON(e));
+    }
+    if (message.ngramWords !== 0) {
+      obj.ngramWords = Math.round(message.ngramWords);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<Decontamination>, I>>(base?: I): Decontamination {
+    return Decontamination.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Decontamination>, I>>(object: I): Decontamination {
+    const message = createBaseDecontamination();
+    message.sources = object.sources?.map((e) => Source.fromPartial(e)) || [];
+    message.ngramWords = object.ngramWords ?? 0;
     return message;
   },
 };
@@ -1410,6 +1552,8 @@ function createBaseDataCounts(): DataCounts {
     train: 0,
     validation: 0,
     crossSourceDuplicates: 0,
+    contaminated: 0,
+    otherLanguage: 0,
   };
 }
 
@@ -1444,6 +1588,12 @@ export const DataCounts: MessageFns<DataCounts> = {
     }
     if (message.crossSourceDuplicates !== 0) {
       writer.uint32(80).int64(message.crossSourceDuplicates);
+    }
+    if (message.contaminated !== 0) {
+      writer.uint32(88).int64(message.contaminated);
+    }
+    if (message.otherLanguage !== 0) {
+      writer.uint32(96).int64(message.otherLanguage);
     }
     return writer;
   },
@@ -1541,6 +1691,22 @@ export const DataCounts: MessageFns<DataCounts> = {
             message.crossSourceDuplicates = longToNumber(reader.int64());
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.contaminated = longToNumber(reader.int64());
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.otherLanguage = longToNumber(reader.int64());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1593,6 +1759,12 @@ export const DataCounts: MessageFns<DataCounts> = {
         : isSet(object.cross_source_duplicates)
         ? globalThis.Number(object.cross_source_duplicates)
         : 0,
+      contaminated: isSet(object.contaminated) ? globalThis.Number(object.contaminated) : 0,
+      otherLanguage: isSet(object.otherLanguage)
+        ? globalThis.Number(object.otherLanguage)
+        : isSet(object.other_language)
+        ? globalThis.Number(object.other_language)
+        : 0,
     };
   },
 
@@ -1628,6 +1800,12 @@ export const DataCounts: MessageFns<DataCounts> = {
     if (message.crossSourceDuplicates !== 0) {
       obj.crossSourceDuplicates = Math.round(message.crossSourceDuplicates);
     }
+    if (message.contaminated !== 0) {
+      obj.contaminated = Math.round(message.contaminated);
+    }
+    if (message.otherLanguage !== 0) {
+      obj.otherLanguage = Math.round(message.otherLanguage);
+    }
     return obj;
   },
 
@@ -1646,6 +1824,8 @@ export const DataCounts: MessageFns<DataCounts> = {
     message.train = object.train ?? 0;
     message.validation = object.validation ?? 0;
     message.crossSourceDuplicates = object.crossSourceDuplicates ?? 0;
+    message.contaminated = object.contaminated ?? 0;
+    message.otherLanguage = object.otherLanguage ?? 0;
     return message;
   },
 };
