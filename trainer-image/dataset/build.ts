@@ -171,7 +171,7 @@ async function collectTexts(
   around: Surroundings,
 ): Promise<void> {
   const readingAt = await readingOf(located)
-  const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
+  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
   const { cleaning, deduplication, split } = settings
   const reading = join(work.attempt, 'reading')
   await mkdir(reading)

@@ -9,7 +9,14 @@ const [path = '', format = '', threads = ''] = process.argv.slice(2)
 const huggingFace = { repository: 'liamdugan/raid', revision: '', files: [], tokenFile: '' }
 const source = planSource(Source.fromPartial({ name: 'raid', huggingFace, format }))
 const located = { ...source, texts: [{ path, format: format as 'CSV' | 'Parquet' }], revision: '', remarks: [] }
-const cleaning = { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: true, removeEmails: true, languages: [] }
+const cleaning = {
+  minCharacters: 50,
+  maxCharacters: 8000,
+  minWords: 10,
+  removeUrls: true,
+  removeEmails: true,
+  languages: [],
+}
 
 await answerRounds(async () => {
   const instance = await DuckDBInstance.create(':memory:', { threads })
