@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { blocksOf } from '../cluster/commands.ts'
+import { dataAlone, dataBesidePeers } from './data/benches.ts'
 import { gemmShareWork } from './engine/gemm-share.ts'
 import { saveStallWork } from './engine/save-stall.ts'
 import { besidePeers } from './peers.ts'
@@ -20,8 +21,9 @@ const commands = blocksOf(document).flatMap((block) => block.split('\n'))
 /** Typed here, by the works that they measure. The others take minutes of an idle machine. */
 const typed: Readonly<Record<string, readonly string[]>> = {
   'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
+  'make bench SUITE=data PEERS=none DOCUMENTS=20000 MEGABYTES=40': dataAlone('', 1).flatMap(({ works }) => works),
 }
-const measuring = ['make bench SUITE=engine', 'make bench SUITE=ablation', 'make bench SUITE=release']
+const measuring = ['engine', 'ablation', 'data', 'release'].map((suite) => `make bench SUITE=${suite}`)
 
 test('every command of docs/benchmarks.md is known here', () => {
   assert.deepEqual(commands.toSorted(), [...measuring, ...Object.keys(typed)].toSorted())
@@ -38,10 +40,11 @@ for (const [command, works] of Object.entries(typed))
     for (const { work, ratio } of rows) assert.ok(ratio > 0, work)
   })
 
-test('the table of docs/benchmarks.md has a row for every work of the suite, and no other', () => {
+test('the table of docs/benchmarks.md has a row for every work of the suites, and no other', () => {
   const prose = { datasetDigest: '', rows: '', examples: [], tokens: 0 }
   const setting = { claim: '', base: '', gguf: '', prose, threads: 1, bf16: true }
-  const works = [gemmShareWork, saveStallWork, ...besidePeers(setting).flatMap((bench) => bench.works)]
+  const benches = [...besidePeers(setting), ...dataBesidePeers('', 1), ...dataAlone('', 1)]
+  const works = [gemmShareWork, saveStallWork, ...benches.flatMap((bench) => bench.works)]
   const told = [...document.matchAll(/^\| ([a-z]+-[^|]+?) \|/gm)].map(([, work]) => work)
   assert.deepEqual(told.toSorted(), works.toSorted())
 })

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { Contender, inTurns, type Pair } from './contender.ts'
 import type { Prose } from './prose.ts'
+import { python } from './python.ts'
 import type { Bench, Row } from './report.ts'
 import { pairs } from './settings.ts'
 
@@ -23,12 +24,6 @@ type Arguments = readonly (string | number)[]
 const here = (path: string): string => join(import.meta.dirname, path)
 const ours = (script: string, args: Arguments): Contender =>
   new Contender(process.execPath, [here(`engine/${script}`), ...args.map(String)])
-/** Installs the peers when the first row wants them. */
-const python = (requirements: string): string =>
-  execFileSync(here('peer/environment.sh'), [requirements], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-  }).trim()
 const peer = (script: string, args: Arguments, requirements = 'requirements.txt'): Contender =>
   new Contender(python(requirements), [here(`peer/${script}`), ...args.map(String)])
 

@@ -22,3 +22,15 @@ if (!Number.isInteger(pairs) || pairs < 1)
 
 /** PEERS=none: only what needs no Python. */
 export const withPeers = process.env['PEERS'] !== 'none'
+
+const counted = (name: string, usual: number, short: number): number => {
+  const value = isShort ? short : Number(process.env[name] ?? usual)
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new RangeError(`${name} is ${process.env[name]}; expected a whole number from 1`)
+}
+
+/** DOCUMENTS: of the near-duplicate rows and of the whole preparation. */
+export const documents = counted('DOCUMENTS', 1_000_000, 2000)
+
+/** MEGABYTES: of the files that are read and cleaned. */
+export const megabytes = counted('MEGABYTES', 2000, 4)

@@ -418,6 +418,28 @@ void paths_agree(const Backend& base, const Backend& wide, int threads) {
   report(named(wide, "rmsnorm agrees with the baseline", {}), relative_error(n1.span(), n0.span()), kReordered);
 }
 
+// Against the formula, on sets of every length up to some vectors.
+void min_hash(const Backend& b) {
+  std::vector<uint32_t> flip(kMinHashes), factor(kMinHashes), values(70);
+  for (uint32_t& f : flip) f = static_cast<uint32_t>(generator());
+  for (uint32_t& f : factor) f = static_cast<uint32_t>(generator()) | 1;
+  for (uint32_t& v : values) v = static_cast<uint32_t>(generator());
+  values[0] = 0;
+  values[1] = ~uint32_t{0};
+  double wrong = 0;
+  for (size_t count = 1; count <= values.size(); ++count) {
+    std::vector<uint32_t> minima(kMinHashes + 1, 12345);
+    b.min_hash(minima.data(), values.data(), count, flip.data(), factor.data());
+    for (int j = 0; j < kMinHashes; ++j) {
+      uint32_t least = ~uint32_t{0};
+      for (size_t i = 0; i < count; ++i) least = std::min(least, (values[i] ^ flip[j]) * factor[j]);
+      wrong += minima[j] != least;
+    }
+    wrong += minima[kMinHashes] != 12345;
+  }
+  report(named(b, "min_hash is its formula, to the bit", {kMinHashes, 70}), wrong, 0);
+}
+
 void philox() {
   // Random123's known answers for philox4x32-10: counter, key, words.
   const uint32_t known[3][10] = {{0, 0, 0, 0, 0, 0, 0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8},
@@ -494,6 +516,7 @@ int main() {
     products(*b, kThreads);
     adamw(*b);
     adamw8bit(*b);
+    min_hash(*b);
     dropout_rate(*b, kThreads);
     paths_agree(*cpu_backends().front(), *b, kThreads);
   }

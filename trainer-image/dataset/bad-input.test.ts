@@ -114,7 +114,7 @@ const long = [
     before: 'text\n"',
     afterwards: '"\n',
     reason: 'SourceInvalid',
-    message: /the record at line 2 is longer than 16777216 characters/,
+    message: /the record at line 2 is longer than 16777216 bytes/,
   },
   {
     name: 'a.jsonl',

@@ -1,25 +1,24 @@
-import { mkdir, writeFile } from 'node:fs/promises'
-import { availableParallelism } from 'node:os'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
-import { nearDuplicateIndex } from '../native/dedup.ts'
 import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
 import { SharedContent, sharedDownloads } from '../storage/shared-content.ts'
 import { codePoints } from './characters.ts'
 import { type Collected, collect, idOf } from './collect.ts'
+import { readCollected, writeCollected } from './collected-file.ts'
 import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, databaseFailure, openDatabase } from './database.ts'
-import type { EvaluationTexts } from './decontaminate.ts'
 import { corrupt } from './denoise.ts'
-import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
-import { readEvaluationSets } from './evaluation-sets.ts'
+import type { Deduplicated } from './duplicates.ts'
+import { type EvaluationSet, readEvaluationSets } from './evaluation-sets.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
 import { makeReport, type Written } from './make-report.ts'
+import { dropDuplicates, findClusters } from './near-duplicates.ts'
 import { type Example, exampleWriter } from './output.ts'
 import type { Progress } from './progress.ts'
 import { publish } from './publish.ts'
@@ -28,16 +27,17 @@ import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
 import { validationOf } from './split.ts'
-import { openSpool, type Spool } from './spool.ts'
+import { createSpool, openSpool, type Spool } from './spool.ts'
+import { openStages, stagesKey } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
 
-/** Shares of the memory setting: the near-duplicate index, and the database. The rest is for the process itself. */
-const NEAR_SHARE = 0.4
+/** Share of the memory setting. That of the near-duplicate index is in near-duplicates.ts; the rest is for the process itself. */
 const DATABASE_SHARE = 0.2
 
 export interface Surroundings {
   readonly dataDir: string
   readonly hubEndpoint: string
+  readonly threads: number
   /** Recorded beside the dataset; absent for a local run. */
   readonly owner?: OwnerRecord | undefined
   readonly signal: AbortSignal
@@ -45,42 +45,35 @@ export interface Surroundings {
   readonly report: (progress: Progress) => void
 }
 
-/** From sources to a sealed folder. Everything written before the seal lies in the work folder. */
+/**
+ * From sources to a sealed folder, in stages: the cleaned texts, the clusters of near duplicates, the rows. What an attempt finishes stays
+ * for the next; everything else written before the seal lies in the attempt's folder.
+ */
 export async function buildDataset(
   settings: Settings,
   work: WorkFolder,
   around: Surroundings,
 ): Promise<PreparationResult> {
   const { located, sets } = await locateAll(settings, work, around)
-  const ofDatabase = (error: unknown) => databaseFailure(error, `the database in ${work.attempt}`, 'StorageFailed')
-  const database = await openDatabase(
-    work.attempt,
-    availableParallelism(),
-    settings.memoryBytes * DATABASE_SHARE,
-  ).catch((error: unknown) => {
-    throw ofDatabase(error)
-  })
-  try {
-    const spool = await openSpool(database)
-    const evaluation = await readEvaluationSets(await database.connect(), sets, settings, around.signal)
-    const { collected, deduplicated } = await deduplicate(
-      settings,
-      located,
-      database,
-      spool,
-      work,
-      around,
-      evaluation?.texts,
+  const stages = await openStages(work, await stagesKey(settings, [...located, ...sets], around.signal), around.log)
+  const texts = await stages.once('texts', (folder) => collectTexts(settings, located, sets, folder, work, around))
+  const collected = await readCollected(texts)
+  const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
+  return usingDatabase(texts, { ...opened, access: 'READ_ONLY', spill: work.attempt }, async (database) => {
+    const spool = openSpool(database)
+    const near = await stages.once('clusters', (folder) =>
+      findClusters(settings, collected.sourceOf.length, spool, { folder, spill: work.attempt }, around),
     )
-    const counts = sumCounts(collected.counts)
-    if (!deduplicated.kept.includes(true))
-      throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(counts)}`)
-
+    const deduplicated = await dropDuplicates(settings, collected, near)
+    if (!deduplicated.kept.includes(1))
+      throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(sumCounts(collected.counts))}`)
     const output = join(work.attempt, 'output')
     await mkdir(output)
-    const written = await writeExamples(settings, located, collected, deduplicated, database, spool, output, around)
+    const written = await usingDatabase(work.attempt, opened, (rows) =>
+      writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
+    )
     await writeDescription(settings, output)
-    const { sets: evaluationSets = [] } = evaluation ?? {}
+    const evaluationSets = JSON.parse(await readFile(join(texts, evaluationFile), 'utf8')) as readonly EvaluationSet[]
     const seen = { ...written, evaluationSets }
     const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
@@ -98,10 +91,23 @@ export async function buildDataset(
       })),
       summary: report.summary,
     }
+  })
+}
+
+/** Closes the database whatever happens; its own errors become those of storage. */
+async function usingDatabase<T>(
+  folder: string,
+  options: Parameters<typeof openDatabase>[1],
+  body: (database: Database) => Promise<T>,
+): Promise<T> {
+  let database: Database | undefined
+  try {
+    database = await openDatabase(folder, options)
+    return await body(database)
   } catch (error) {
-    throw ofDatabase(error)
+    throw databaseFailure(error, `the database in ${folder}`, 'StorageFailed')
   } finally {
-    database.close()
+    database?.close()
   }
 }
 
@@ -152,58 +158,52 @@ async function locateAll(
   return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
 }
 
-async function deduplicate(
+/** Of the stage of the texts: what the report says of the evaluation sets. */
+const evaluationFile = 'evaluation-sets.json'
+
+/** Reads and cleans all sources into the spool of a stage's folder. */
+async function collectTexts(
   settings: Settings,
   located: readonly LocatedSource[],
-  database: Database,
-  spool: Spool,
+  sets: readonly LocatedSource[],
+  folder: string,
   work: WorkFolder,
   around: Surroundings,
-  evaluation: EvaluationTexts | undefined,
-): Promise<{ collected: Collected; deduplicated: Deduplicated }> {
-  const { exact, nearThreshold, shingleWords } = settings.deduplication
-  const near =
-    nearThreshold > 0
-      ? nearDuplicateIndex({
-          threshold: nearThreshold,
-          shingleWords,
-          threads: availableParallelism(),
-          memory: { bytes: settings.memoryBytes * NEAR_SHARE, folder: work.attempt },
-        })
-      : undefined
+): Promise<void> {
   const readingAt = await readingOf(located)
-  const collected = await collect(
-    await database.connect(),
-    located,
-    { cleaning: settings.cleaning, exact, seed: settings.split.seed, evaluation },
-    spool,
-    near,
-    {
-      signal: around.signal,
-      onRows: (index, rows, file, share) => {
-        const { done, ...bytes } = readingAt(index, rows, file, share)
-        around.report({
-          stage: 'Cleaning',
-          source: located[index]?.name ?? '',
-          rows,
-          percent: 20 + 40 * done,
-          ...bytes,
-        })
-      },
-    },
-  )
-  around.signal.throwIfAborted()
-  const texts = collected.sourceOf.length
-  around.report({ stage: 'Deduplicating', source: '', rows: texts, percent: 60 })
-  const deduplicated = dropNearDuplicates(collected.sameAs, collected.groupOf, collected.copies, await near?.clusters())
-  deduplicated.kept.forEach((kept, ordinal) => {
-    const counts = collected.counts[collected.sourceOf[ordinal] ?? -1]
-    if (kept || !counts) return
-    counts.nearDuplicates++
-    const original = deduplicated.leader[ordinal] as number
-    if (collected.sourceOf[original] !== collected.sourceOf[ordinal]) counts.crossSourceDuplicates++
+  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
+  const { cleaning, deduplication, split } = settings
+  const reading = join(work.attempt, 'reading')
+  await mkdir(reading)
+  // A database of its own: a file that is left before its end stays open for a while, and the spool must not.
+  const collected = await usingDatabase(reading, opened, async (sources) => {
+    const connection = await sources.connect()
+    const evaluation = await readEvaluationSets(connection, sets, settings, around.signal)
+    await writeFile(join(folder, evaluationFile), JSON.stringify(evaluation?.sets ?? []))
+    return usingDatabase(folder, opened, async (database) =>
+      collect(
+        connection,
+        located,
+        { cleaning, exact: deduplication.exact, seed: split.seed, evaluation: evaluation?.texts },
+        await createSpool(database),
+        {
+          signal: around.signal,
+          onRows: (index, rows, file, share) => {
+            const { done, ...bytes } = readingAt(index, rows, file, share)
+            around.report({
+              stage: 'Cleaning',
+              source: located[index]?.name ?? '',
+              rows,
+              percent: 20 + 40 * done,
+              ...bytes,
+            })
+          },
+        },
+      ),
+    )
   })
-  return { collected, deduplicated }
+  await rm(join(folder, 'spill'), { recursive: true, force: true })
+  await writeCollected(folder, collected)
 }
 
 /** What the other kinds of sample would come to is measured on about so many texts. */

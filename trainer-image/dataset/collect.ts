@@ -1,20 +1,20 @@
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
-import type { NearDuplicateIndex } from '../native/dedup.ts'
 import { beginning, hasMojibake } from './characters.ts'
 import { clean, normalForm } from './cleaning.ts'
 import type { EvaluationTexts } from './decontaminate.ts'
 import { FirstOfEqual } from './exact.ts'
-import { emptyCounts, type Removal } from './funnel.ts'
+import { emptyCounts, type Removal, removals } from './funnel.ts'
 import { type HumanFilter, humanFilter } from './human.ts'
 import { binOf, noLengths } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { type MachineText, MachineTexts } from './machine-texts.ts'
+import { Numbers } from './numbers.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
 import { Drawn } from './sampled.ts'
-import type { Spool, SpooledText } from './spool.ts'
+import type { SpooledText, SpoolWriter } from './spool.ts'
 
 /** A removed text as the report shows it. */
 export interface Example {
@@ -29,15 +29,15 @@ export interface Example {
 export interface Collected {
   readonly counts: readonly DataCounts[]
   /** By ordinal in the spool: index of the source. */
-  readonly sourceOf: readonly number[]
+  readonly sourceOf: Uint32Array
   /** By ordinal: its row in the source, from 1. */
-  readonly rowOf: readonly number[]
+  readonly rowOf: Uint32Array
   /** By ordinal: ordinal of the first text with the same normal form; differs from its own only when exact is off. */
-  readonly sameAs: readonly number[]
+  readonly sameAs: Uint32Array
   /** By ordinal: ordinal of the first text of its group. */
-  readonly groupOf: readonly number[]
+  readonly groupOf: Uint32Array
   /** By ordinal: texts that were removed as exact copies of it. */
-  readonly copies: readonly number[]
+  readonly copies: Uint32Array
   /** Some of each rule and source, drawn by their names. */
   readonly examples: readonly Example[]
   /** By source: how many human-written texts cleaning left of each length (lengths.ts). */
@@ -55,7 +55,7 @@ export const idOf = (source: { readonly name: string }, row: number): string => 
 
 /**
  * Reads the sources one after the other, keeps what is human-written and survives cleaning and the exact-duplicate search, and hands it
- * to the spool and the near-duplicate index. So the first of several equal texts is the one of the earliest source and row.
+ * to the spool. So the first of several equal texts is the one of the earliest source and row.
  */
 export async function collect(
   connection: DuckDBConnection,
@@ -66,16 +66,15 @@ export async function collect(
     readonly seed: number
     readonly evaluation?: EvaluationTexts | undefined
   },
-  spool: Spool,
-  near: NearDuplicateIndex | undefined,
+  spool: SpoolWriter,
   watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
 ): Promise<Collected> {
   const counts = sources.map(emptyCounts)
-  const sourceOf: number[] = []
-  const rowOf: number[] = []
-  const sameAs: number[] = []
-  const groupOf: number[] = []
-  const copies: number[] = []
+  const sourceOf = new Numbers()
+  const rowOf = new Numbers()
+  const sameAs = new Numbers()
+  const groupOf = new Numbers()
+  const copies = new Numbers()
   const mojibake = sources.map(() => 0)
   const lengths = sources.map(noLengths)
   const examples = new Drawn<Example>(rules.seed, EXAMPLES_PER_RULE)
@@ -94,11 +93,12 @@ export async function collect(
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
-    const example = (rule: Removal, id: string, text: string, duplicateOf?: string): void =>
-      examples.offer(`${rule} ${source.name}`, id, () => ({
+    const keys = Object.fromEntries(removals.map((rule) => [rule, `${rule} ${source.name}`])) as Record<Removal, string>
+    const example = (rule: Removal, id: string, text: () => string, duplicateOf?: string): void =>
+      examples.offer(keys[rule], id, () => ({
         id,
         rule,
-        excerpt: excerptOf(text),
+        excerpt: excerptOf(text()),
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
     for (const [number, file] of source.texts.entries()) {
@@ -107,38 +107,36 @@ export async function collect(
       const onShare = (read: number): void => {
         share = read
       }
-      for await (const all of readRows(connection, file, wanted, onShare)) {
+      for await (const { count: rows, value } of readRows(connection, file, wanted, onShare)) {
         watch.signal.throwIfAborted()
-        const rows = all.slice(0, source.limit - count.read)
         const kept: SpooledText[] = []
-        const normalForms: string[] = []
-        for (const row of rows) {
+        for (let row = 0; row < rows && count.read < source.limit; row++) {
           count.read++
           const id = idOf(source, count.read)
-          const author = filter.judge(row)
+          const author = filter.judge((column) => value(row, column))
           if (author === 'unknown') throw unknownValue(source, file.path, count.read, filter)
           if (author !== 'human') {
             count.notHuman++
-            example('notHuman', id, row[textAt] ?? '')
-            if (author === 'machine') machine.offer(id, source.name, row[textAt] ?? '')
+            example('notHuman', id, () => value(row, textAt) ?? '')
+            if (author === 'machine') machine.offer(id, source.name, value(row, textAt) ?? '')
             continue
           }
-          const paired = row[inputAt] ?? ''
+          const paired = value(row, inputAt) ?? ''
           if (paired !== '') machine.offer(id, source.name, paired)
-          const cleaned = clean(row[textAt] ?? '', rules.cleaning)
+          const cleaned = clean(value(row, textAt) ?? '', rules.cleaning)
           ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {
             count[cleaned.rule]++
-            example(cleaned.rule, id, cleaned.text)
+            example(cleaned.rule, id, () => cleaned.text)
             continue
           }
-          if (hasMojibake(row[textAt] ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
+          if (hasMojibake(value(row, textAt) ?? '')) mojibake[index] = (mojibake[index] ?? 0) + 1
           const input = paired === '' ? undefined : clean(paired, rules.cleaning)
           const trained = input?.kind === 'kept' ? [cleaned.text, input.text] : [cleaned.text]
           const overlap = rules.evaluation && trained.map((text) => rules.evaluation?.overlap(text)).find(Boolean)
           if (overlap) {
             count.contaminated++
-            example('contaminated', id, `… ${overlap.run} …`, overlap.id)
+            example('contaminated', id, () => `… ${overlap.run} …`, overlap.id)
             continue
           }
           const normal = normalForm(cleaned.text)
@@ -146,23 +144,21 @@ export async function collect(
           const first = texts.find(normal, ordinal)
           if (first !== ordinal && rules.exact) {
             count.exactDuplicates++
-            if (sourceOf[first] !== index) count.crossSourceDuplicates++
-            copies[first] = (copies[first] ?? 0) + 1
-            const original = sources[sourceOf[first] as number] as LocatedSource
-            example('exactDuplicates', id, cleaned.text, idOf(original, rowOf[first] as number))
+            if (sourceOf.at(first) !== index) count.crossSourceDuplicates++
+            copies.increment(first)
+            const original = sources[sourceOf.at(first)] as LocatedSource
+            example('exactDuplicates', id, () => cleaned.text, idOf(original, rowOf.at(first)))
             continue
           }
           sameAs.push(first)
           sourceOf.push(index)
           rowOf.push(count.read)
           copies.push(0)
-          const group = row[groupAt]
+          const group = value(row, groupAt)
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
-          normalForms.push(normal)
         }
         await spool.append(kept)
-        await near?.add(normalForms)
         watch.onRows(index, count.read, number, share)
         if (count.read >= source.limit) break
       }
@@ -171,11 +167,11 @@ export async function collect(
   }
   return {
     counts,
-    sourceOf,
-    rowOf,
-    sameAs,
-    groupOf,
-    copies,
+    sourceOf: sourceOf.all,
+    rowOf: rowOf.all,
+    sameAs: sameAs.all,
+    groupOf: groupOf.all,
+    copies: copies.all,
     examples: examples.all,
     lengths,
     machineTexts: await machine.sample(),

@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CsvInvalid, parseCsv } from './csv.ts'
+import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
 import { randomOf } from './random.ts'
 
-async function parse(pieces: readonly string[], maxRecord = 1_000_000) {
+async function parse(pieces: readonly (string | Uint8Array)[], maxRecord = 1_000_000) {
   async function* stream() {
-    yield* pieces
+    for (const piece of pieces) yield Buffer.from(piece)
   }
   let columns: readonly string[] = []
   const records: (readonly string[])[] = []
   for await (const found of parseCsv(stream(), maxRecord)) {
     columns = found.columns
-    records.push(...found.records)
+    for (let record = 0; record < found.count; record++)
+      records.push(columns.map((_, column) => found.field(record, column)))
   }
   return { columns, records }
 }
@@ -55,13 +56,31 @@ const read = [
 ] as const
 for (const { csv, text, columns, records } of read)
   test(`${csv}: the same however it is divided`, async () => {
-    for (let size = 1; size <= text.length + 1; size++) {
-      const pieces = Array.from({ length: Math.ceil(text.length / size) }, (_, i) =>
-        text.slice(i * size, i * size + size),
+    const bytes = Buffer.from(text)
+    for (let size = 1; size <= bytes.length + 1; size++) {
+      const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+        bytes.subarray(i * size, i * size + size),
       )
       assert.deepEqual(await parse(pieces), { columns, records }, `pieces of ${size}`)
     }
   })
+
+const letters = 'a,b\né,€\n𝄞,x\n'
+test('characters of two to four bytes are whole however they are divided, and half of one is refused', async () => {
+  const bytes = Buffer.from(letters)
+  for (let size = 1; size <= 4; size++) {
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.subarray(i * size, (i + 1) * size),
+    )
+    assert.deepEqual((await parse(pieces)).records, [
+      ['é', '€'],
+      ['𝄞', 'x'],
+    ])
+  }
+  for (const bad of [[0xc3], [0xe2, 0x82], [0xf0, 0x9d, 0x84], [0x80], [0xff], [0xc3, 0x28], [0xed, 0xa0, 0x80]])
+    for (const after of ['', '\n', ' and more,2\n'])
+      await assert.rejects(parse([Buffer.from('a,b\n1,'), Buffer.from(bad), Buffer.from(after)]), NotUtf8)
+})
 
 const refused = [
   { csv: 'too many fields', text: 'a,b\n1,2\n1,2,3\n', message: 'line 3 has 3 fields; expected 2: a, b' },

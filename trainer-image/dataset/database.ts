@@ -14,17 +14,44 @@ export interface Database {
   close(): void
 }
 
-/** A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to the same folder. */
-export async function openDatabase(folder: string, threads: number, memoryBytes = 400e6): Promise<Database> {
-  const instance = await DuckDBInstance.create(join(folder, 'spool.duckdb'), {
+/** The file of a database in its folder. */
+const fileName = 'rows.duckdb'
+
+/**
+ * A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to `spill`, else to the same
+ * folder. Closing it leaves one file. `access` READ_ONLY: of a folder that was closed before.
+ */
+export async function openDatabase(
+  folder: string,
+  {
+    threads,
+    memoryBytes = 400e6,
+    access = 'AUTOMATIC',
+    spill = folder,
+  }: { threads: number; memoryBytes?: number; access?: 'AUTOMATIC' | 'READ_ONLY'; spill?: string },
+): Promise<Database> {
+  const instance = await DuckDBInstance.create(join(folder, fileName), {
+    access_mode: access,
     threads: String(threads),
     memory_limit: `${Math.round(memoryBytes / 1e6)}MB`,
-    temp_directory: join(folder, 'spill'),
+    temp_directory: join(spill, 'spill'),
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',
     preserve_insertion_order: 'true',
   })
-  return { connect: () => instance.connect(), close: () => instance.closeSync() }
+  const connections: DuckDBConnection[] = []
+  return {
+    async connect() {
+      const connection = await instance.connect()
+      connections.push(connection)
+      return connection
+    },
+    close() {
+      // While one is open the file is not brought up to date.
+      for (const connection of connections) connection.closeSync()
+      instance.closeSync()
+    },
+  }
 }
 
 /** What an error of DuckDB means while `doing` something: `otherwise`, unless the machine or a bug is at fault. Others pass. */

@@ -33,12 +33,15 @@ export async function readEvaluationSets(
     const columns = [set.textColumn, set.inputColumn].filter((name) => name !== '')
     let row = 0
     for (const file of set.texts)
-      for await (const rows of readRows(connection, file, [...filter.columns, ...columns])) {
+      for await (const { count, value } of readRows(connection, file, [...filter.columns, ...columns])) {
         signal.throwIfAborted()
-        for (const values of rows.slice(0, set.limit - row)) {
+        for (let at = 0; at < count && row < set.limit; at++) {
           row++
-          if (filter.judge(values) !== 'human') continue
-          for (const text of values.slice(filter.columns.length)) if (text) texts.add(idOf(set, row), text)
+          if (filter.judge((column) => value(at, column)) !== 'human') continue
+          for (const i of columns.keys()) {
+            const text = value(at, filter.columns.length + i)
+            if (text) texts.add(idOf(set, row), text)
+          }
         }
         if (texts.full)
           throw new JobFailure(

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /**
  * Which text was the first of several equal ones: the MD5 sums of texts and the ordinal of the first text with each, in a table of 20
@@ -13,7 +13,7 @@ export class FirstOfEqual {
   /** The ordinal of the first text equal to this one; `ordinal`, and remembered, when there was none before. */
   find(text: string, ordinal: number): number {
     if (this.#held * 3 > this.#places * 2) this.#grow()
-    const sum = createHash('md5').update(text).digest()
+    const sum = hash('md5', text, 'buffer')
     const words = [0, 4, 8, 12].map((at) => sum.readUInt32LE(at))
     const at = this.#placeOf(words)
     const first = this.#table[at + 4] as number

@@ -1,15 +1,14 @@
-import type { Row } from './read.ts'
 import type { Condition } from './source.ts'
 
 /** Which rows are human-written, and which values the columns had that decide it. */
 export interface HumanFilter {
-  /** Columns to be read, in the order that `judge` expects them. */
+  /** Columns to be read, by the numbers that `judge` asks for. */
   readonly columns: readonly string[]
   /**
    * Who wrote the row. "machine": only the first condition, which is about that, does not hold. "other": another does not, so the text
    * was changed. "unknown": a column holds a value that its condition lists neither way.
    */
-  judge(values: Row): 'human' | 'machine' | 'other' | 'unknown'
+  judge(valueIn: (column: number) => string | undefined): 'human' | 'machine' | 'other' | 'unknown'
   /** What the conditions want that no row had: "label in [human]"; empty when every wanted value was seen. */
   unseen(): string
   /** For a person whose filter matched nothing: per column its values so far, most frequent first, at most 20. */
@@ -24,12 +23,14 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
   const seen = conditions.map(() => new Map<string, number>())
   return {
     columns: conditions.map(({ column }) => column),
-    judge(row) {
+    judge(valueIn) {
       let others = true
       let byHuman = true
       let known = true
+      let author: string | undefined
       tests.forEach(({ wanted, other }, i) => {
-        const value = row[i]
+        const value = valueIn(i)
+        if (i === 0) author = value
         const counts = seen[i] as Map<string, number>
         const name = value === undefined ? 'null' : value.length > 60 ? `${value.slice(0, 60)}…` : value
         const count = counts.get(name)
@@ -41,7 +42,7 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
       })
       if (!known) return 'unknown'
       if (!others) return 'other'
-      return byHuman ? 'human' : row[0] === undefined ? 'other' : 'machine'
+      return byHuman ? 'human' : author === undefined ? 'other' : 'machine'
     },
     unseen: () =>
       conditions

@@ -17,7 +17,7 @@ import { readRows } from './read.ts'
 import { type License, planSource, requireLicense } from './source.ts'
 
 const root = await mkdtemp(join(tmpdir(), 'locate-'))
-const database = await openDatabase(root, 1)
+const database = await openDatabase(root, { threads: 1 })
 const connection = await database.connect()
 const closers: (() => void)[] = []
 after(async () => {
@@ -60,8 +60,9 @@ async function humanTexts(source: LocatedSource): Promise<(string | undefined)[]
   const filter = humanFilter(source.human)
   const found: (string | undefined)[] = []
   for (const file of source.texts)
-    for await (const rows of readRows(connection, file, [...filter.columns, source.textColumn]))
-      for (const row of rows) if (filter.judge(row) === 'human') found.push(row.at(-1))
+    for await (const { count, value } of readRows(connection, file, [...filter.columns, source.textColumn]))
+      for (let row = 0; row < count; row++)
+        if (filter.judge((column) => value(row, column)) === 'human') found.push(value(row, filter.columns.length))
   return found
 }
 

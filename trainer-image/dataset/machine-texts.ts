@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { clean, normalForm } from './cleaning.ts'
@@ -10,15 +10,20 @@ export interface MachineText {
   readonly text: string
 }
 
-/** Most that are kept; twice as many are drawn, for what deduplication takes. */
+/** Most that are kept. */
 const WANTED = 256
+/** So many of those that survive cleaning are looked at, for what deduplication takes. */
+const CLEANED = 2 * WANTED
+/** So many are drawn before they are cleaned: that is enough when cleaning leaves one in eight. */
+const DRAWN = 8 * CLEANED
 
 /** A sample that depends on the seed and the texts alone: those whose seeded sums are lowest. */
 export class MachineTexts {
   readonly #seed: number
   readonly #rules: Cleaning
+  /** By rank; texts as they were read. */
   readonly #drawn = new Map<string, MachineText>()
-  /** Sums above it are out; lowered when twice as many as needed were drawn. */
+  /** Sums from it on are out; lowered when twice as many as needed were drawn. */
   #limit = 'g'
 
   constructor(seed: number, rules: Cleaning) {
@@ -27,20 +32,26 @@ export class MachineTexts {
   }
 
   offer(id: string, source: string, raw: string): void {
-    const rank = createHash('md5').update(`${this.#seed}\0${raw}`).digest('hex')
+    const rank = hash('md5', `${this.#seed}\0${raw}`, 'hex')
     if (rank >= this.#limit || this.#drawn.has(rank)) return
-    const cleaned = clean(raw, this.#rules)
-    if (cleaned.kind === 'removed') return
-    this.#drawn.set(rank, { id, source, text: cleaned.text })
-    if (this.#drawn.size < 4 * WANTED) return
+    // What is held must stay small, and of a text this long hardly anything is left.
+    if (raw.length > 4 * this.#rules.maxCharacters && clean(raw, this.#rules).kind === 'removed') return
+    this.#drawn.set(rank, { id, source, text: raw })
+    if (this.#drawn.size < 2 * DRAWN) return
     const ranks = [...this.#drawn.keys()].sort()
-    this.#limit = ranks[2 * WANTED] as string
-    for (const out of ranks.slice(2 * WANTED)) this.#drawn.delete(out)
+    this.#limit = ranks[DRAWN] as string
+    for (const out of ranks.slice(DRAWN)) this.#drawn.delete(out)
   }
 
   /** In the order of their ranks, without near copies. */
   async sample(): Promise<readonly MachineText[]> {
-    const texts = [...this.#drawn].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, text]) => text)
+    const texts: MachineText[] = []
+    for (const rank of [...this.#drawn.keys()].sort()) {
+      const drawn = this.#drawn.get(rank) as MachineText
+      const cleaned = clean(drawn.text, this.#rules)
+      if (cleaned.kind === 'kept') texts.push({ ...drawn, text: cleaned.text })
+      if (texts.length === CLEANED) break
+    }
     if (texts.length === 0) return []
     const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 1 })
     await index.add(texts.map(({ text }) => normalForm(text)))

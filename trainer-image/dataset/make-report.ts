@@ -54,7 +54,7 @@ export async function makeReport(
 async function exampleCopies(
   { split }: Settings,
   located: readonly LocatedSource[],
-  sourceOf: readonly number[],
+  sourceOf: Uint32Array,
   { kept, leader }: Deduplicated,
   spool: Spool,
 ): Promise<Example[]> {

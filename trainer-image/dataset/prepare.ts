@@ -1,4 +1,5 @@
 import { mkdir, rm } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import type { PreparationResult, PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { JobContext } from '../job/context.ts'
@@ -15,7 +16,7 @@ import { sweepAbandoned, sweepAttempts, workFolderOf } from './work-folder.ts'
 /**
  * Prepares one dataset: read, clean, deduplicate, split, write, seal. Idempotent per specHash: what is already sealed under it is
  * verified and returned at once. A killed attempt leaves only its work folder, which the next one sweeps; downloads go on where
- * they ended.
+ * they ended, and the stages that were finished are not done again.
  */
 export async function prepare(config: PrepareConfig, context: JobContext): Promise<PreparationResult> {
   const settings = settingsOf(config)
@@ -48,13 +49,15 @@ export async function prepare(config: PrepareConfig, context: JobContext): Promi
         dataDir: context.dataDir,
         owner,
         hubEndpoint: context.hubEndpoint,
+        threads: context.threads ?? availableParallelism(),
         signal: AbortSignal.any([context.signal, lock.lost]),
         log: context.log,
         report: board.report,
       })
       await recordPrepared(context.dataDir, result)
       // Without the lock they are the next holder's.
-      if (!lock.lost.aborted) await rm(work.downloads, { recursive: true, force: true })
+      if (!lock.lost.aborted)
+        for (const kept of [work.downloads, work.stages]) await rm(kept, { recursive: true, force: true })
       return result
     } finally {
       await rm(work.attempt, { recursive: true, force: true })

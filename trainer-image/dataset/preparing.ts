@@ -71,5 +71,5 @@ export async function surroundingsOf(
 ): Promise<Surroundings> {
   await mkdir(work.attempt, { recursive: true })
   const { signal, log, hubEndpoint } = contextOf(dataDir)
-  return { dataDir, signal, log, hubEndpoint, report }
+  return { dataDir, signal, log, hubEndpoint, threads: 2, report }
 }

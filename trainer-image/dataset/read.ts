@@ -1,15 +1,17 @@
-import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
-import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
-import type { DuckDBConnection } from '@duckdb/node-api'
+import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
-import { CsvInvalid, parseCsv } from './csv.ts'
+import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
+import { bytesOf, readCsvFile } from './csv-file.ts'
 import { databaseFailure, fileLiteral, identifier, literal } from './database.ts'
 import type { Format } from './source.ts'
 
-/** The values of the wanted columns, in the order in which they were asked for; undefined where the row has none. */
-export type Row = readonly (string | undefined)[]
+/** Some rows, with the wanted columns in the order in which they were asked for. A value is made when it is asked for. */
+export interface Rows {
+  readonly count: number
+  /** Undefined where the row has none. */
+  value(row: number, column: number): string | undefined
+}
 
 export interface TextFile {
   readonly path: string
@@ -39,25 +41,27 @@ export async function* readRows(
   file: TextFile,
   wanted: readonly string[],
   onShare: (read: number) => void = () => {},
-): AsyncGenerator<readonly Row[]> {
+): AsyncGenerator<Rows> {
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
-    if (file.format === 'CSV') return yield* readCsv(file.path, wanted, (bytes) => onShare(bytes / size))
+    if (file.format === 'CSV') return yield* readCsv(file.path, size, wanted, (bytes) => onShare(bytes / size))
     const table = await tableOf(connection, file, wanted)
     const rows = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     let units = 0
+    // The default of 1 MB makes the readers wait for us after every few hundred texts.
+    await connection.run("SET streaming_buffer_size = '32MB'")
     const result = await connection.stream(
       `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
     )
     for (;;) {
       const chunk = await result.fetchChunk()
       if (!chunk || chunk.rowCount === 0) return
-      const values = chunk.getRows().map((row) => row.map((value) => (typeof value === 'string' ? value : undefined)))
+      const found = rowsOf(chunk)
       // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
-      units += rows === undefined ? lengthOf(values) : values.length
+      units += rows === undefined ? lengthOf(found, wanted.length) : found.count
       onShare(Math.min(units / (rows ?? size), 1))
-      yield values
+      yield found
     }
   } catch (error) {
     throw readFailure(error, file)
@@ -74,7 +78,7 @@ export async function requireSchema(
   try {
     if (file.format !== 'CSV') await tableOf(connection, file, wanted)
     else
-      for await (const { columns } of parseCsv(decoded(file.path), MAX_RECORD_BYTES)) {
+      for await (const { columns } of parseCsv(bytesOf(file.path), MAX_RECORD_BYTES)) {
         if (columns.length === 0) continue
         requireColumns(file.path, wanted, columns)
         break
@@ -127,49 +131,56 @@ async function parquetRows(connection: DuckDBConnection, path: string): Promise<
   return Number(reader.getRows()[0]?.[0])
 }
 
-const lengthOf = (rows: readonly Row[]): number =>
-  rows.reduce((sum, row) => row.reduce((units, value) => units + (value?.length ?? 0), sum), 0)
+function rowsOf(chunk: DuckDBDataChunk): Rows {
+  const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
+  return {
+    count: chunk.rowCount,
+    value(row, column) {
+      const value = columns[column]?.getItem(row)
+      return typeof value === 'string' ? value : undefined
+    },
+  }
+}
+
+function lengthOf({ count, value }: Rows, columns: number): number {
+  let units = 0
+  for (let row = 0; row < count; row++)
+    for (let column = 0; column < columns; column++) units += value(row, column)?.length ?? 0
+  return units
+}
 
 async function* readCsv(
   path: string,
+  size: number,
   wanted: readonly string[],
   onBytes: (bytes: number) => void,
-): AsyncGenerator<readonly Row[]> {
+): AsyncGenerator<Rows> {
   let places: readonly number[] | undefined
-  for await (const { columns, records } of parseCsv(decoded(path, onBytes), MAX_RECORD_BYTES)) {
+  for await (const { columns, count, field } of readCsvFile(path, size, MAX_RECORD_BYTES, onBytes)) {
     if (places === undefined && columns.length > 0) {
       requireColumns(path, wanted, columns)
       places = wanted.map((name) => columns.indexOf(name))
     }
     const at = places ?? []
-    if (records.length > 0) yield records.map((record) => at.map((place) => record[place]))
+    if (count > 0)
+      yield {
+        count,
+        value: (row, column) => {
+          const place = at[column]
+          return place === undefined ? undefined : field(row, place)
+        },
+      }
   }
-}
-
-/** The text of a file, unpacked when its name ends in .gz; bytes that are not UTF-8 are an error. */
-async function* decoded(path: string, onBytes: (bytes: number) => void = () => {}): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  const file = createReadStream(path, { highWaterMark: 1 << 20 })
-  const unpacked = /\.gz$/i.test(path) ? createGunzip({ chunkSize: 1 << 20 }) : undefined
-  // The failure of the pipeline also destroys `unpacked`, whose reader throws it.
-  if (unpacked) pipeline(file, unpacked).catch(() => undefined)
-  for await (const piece of (unpacked ?? file) as AsyncIterable<Buffer>) {
-    onBytes(file.bytesRead)
-    yield decoder.decode(piece, { stream: true })
-  }
-  yield decoder.decode()
 }
 
 function readFailure(error: unknown, { path, format }: TextFile): unknown {
   const code = error instanceof Error ? String((error as NodeJS.ErrnoException).code ?? '') : ''
   const problem =
-    code === 'ERR_ENCODING_INVALID_ENCODED_DATA'
-      ? 'its bytes are not UTF-8'
+    error instanceof CsvInvalid || error instanceof NotUtf8
+      ? error.message
       : /^Z_/.test(code)
         ? `it can not be unpacked: ${(error as Error).message}`
-        : error instanceof CsvInvalid
-          ? error.message
-          : undefined
+        : undefined
   if (problem !== undefined)
     return new JobFailure('SourceInvalid', `${path} as ${format}: ${problem}`, { cause: error })
   return databaseFailure(error, `${path} as ${format}`, 'SourceInvalid')

@@ -11,14 +11,17 @@ export interface SpooledText {
 
 /** Cleaned texts on disk, in the order in which they came. */
 export interface Spool {
-  append(texts: readonly SpooledText[]): Promise<void>
-  /** All texts in order, some thousands at a time; only after the last append. */
+  /** All texts in order, some thousands at a time. */
   read(): AsyncGenerator<readonly SpooledText[]>
   /** The texts at the given ordinals, in ascending order of the ordinals; absent ones are left out. */
   pick(ordinals: readonly number[]): Promise<ReadonlyMap<number, SpooledText>>
 }
 
-export async function openSpool(database: Database): Promise<Spool> {
+export interface SpoolWriter {
+  append(texts: readonly SpooledText[]): Promise<void>
+}
+
+export async function createSpool(database: Database): Promise<SpoolWriter> {
   const writer = await database.connect()
   await writer.run('CREATE TABLE spool (ordinal UINTEGER, id VARCHAR, text VARCHAR, input VARCHAR)')
   let count = 0
@@ -34,6 +37,12 @@ export async function openSpool(database: Database): Promise<Spool> {
       }
       appender.closeSync()
     },
+  }
+}
+
+/** The spool of a database that was closed after the last text. */
+export function openSpool(database: Database): Spool {
+  return {
     async *read() {
       const reader: DuckDBConnection = await database.connect()
       try {
@@ -51,7 +60,8 @@ export async function openSpool(database: Database): Promise<Spool> {
     },
     async pick(ordinals) {
       if (ordinals.length === 0) return new Map()
-      const reader = await writer.runAndReadAll(
+      const connection = await database.connect()
+      const reader = await connection.runAndReadAll(
         `SELECT ordinal, id, text, input FROM spool WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
       )
       return new Map(

@@ -7,16 +7,23 @@ export interface WorkFolder {
   readonly root: string
   /** Downloads, kept from attempt to attempt until the dataset is sealed. */
   readonly downloads: string
+  /** Finished stages, kept likewise. */
+  readonly stages: string
   /** Of this pod alone: one that lost its lock cannot touch what the next holder writes. */
   readonly attempt: string
 }
 
 export const workFolderOf = (datasets: string, ownerUid: string, podUid: string): WorkFolder => {
   const root = join(datasets, '.work', ownerUid)
-  return { root, downloads: join(root, 'downloads'), attempt: join(root, `attempt-${podUid.replace(/[^\w-]/g, '_')}`) }
+  return {
+    root,
+    downloads: join(root, 'downloads'),
+    stages: join(root, 'stages'),
+    attempt: join(root, `attempt-${podUid.replace(/[^\w-]/g, '_')}`),
+  }
 }
 
-/** Removes what attempts of this dataset left, downloads aside. Only for the holder of its lock. */
+/** Removes what attempts of this dataset left, downloads and finished stages aside. Only for the holder of its lock. */
 export async function sweepAttempts({ root }: WorkFolder): Promise<void> {
   for (const name of await readdir(root))
     if (name.startsWith('attempt')) await rm(join(root, name), { recursive: true, force: true })

@@ -17,6 +17,8 @@ export interface JobContext {
   readonly desiredFile: string
   /** Address that `serve` listens on; all when undefined. */
   readonly host?: string | undefined
+  /** Of `prepare`; as many as the process may use when undefined. */
+  readonly threads?: number | undefined
   /** Base URL of the Hugging Face Hub, without a slash at its end. */
   readonly hubEndpoint: string
 }

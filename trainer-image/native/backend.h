@@ -18,6 +18,7 @@
 #include "formats.h"
 #include "lora.h"
 #include "matmul.h"
+#include "min_hash.h"
 #include "nf4.h"
 #include "rmsnorm.h"
 #include "rope.h"
@@ -58,6 +59,7 @@ struct Backend {
   Bf16Matmul* bf16_matmul = nullptr;
   FewRowsBf16* few_rows_bf16 = nullptr;
   DistributionScan* distribution_scan = nullptr;  // null: texts cannot be scored on it
+  MinHashOp* min_hash = nullptr;                  // of every processor, of no device
 };
 
 // The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose

@@ -27,6 +27,7 @@ GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
+MinHashOp min_hash;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
 FewRowsBf16 few_rows_bf16;
@@ -84,6 +85,7 @@ extern const Backend kBackend = {
     .few_rows_bf16 = few_rows_bf16,
 #endif
     .distribution_scan = distribution_scan,
+    .min_hash = min_hash,
 };
 
 }  // namespace humanizer::HUMANIZER_ISA

@@ -1,93 +1,20 @@
 #include "dedup.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
-#include <exception>
-#include <limits>
+#include <cstring>
+#include <mutex>
 #include <numeric>
 #include <stdexcept>
-#include <system_error>
-#include <thread>
 
-#include "dedup_sketch.h"
+#include "backend.h"
+#include "dedup_proposals.h"
+#include "dedup_threads.h"
 
 namespace humanizer {
 namespace {
 
 constexpr size_t kFewWords = 20;
 constexpr int kShortShingle = 3;
-
-// ---------------------------------------------------------------------------------------------------------------------
-// the file
-
-[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
-
-int nameless_file(const std::string& folder) {
-  std::string path = folder + "/near-duplicates-XXXXXX";
-  const int file = mkostemp(path.data(), O_CLOEXEC);
-  if (file < 0) fail("a file in " + folder);
-  unlink(path.c_str());
-  return file;
-}
-
-template <typename T>
-void write_at(int file, int64_t at, const std::vector<T>& values) {
-  const char* from = reinterpret_cast<const char*>(values.data());
-  for (size_t left = values.size() * sizeof(T); left > 0;) {
-    const ssize_t done = pwrite(file, from, left, at);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) fail("writing what is known of the texts");
-    from += done;
-    at += done;
-    left -= done;
-  }
-}
-
-template <typename T>
-void read_at(int file, int64_t at, T* values, size_t count) {
-  char* to = reinterpret_cast<char*>(values);
-  for (size_t left = count * sizeof(T); left > 0;) {
-    const ssize_t done = pread(file, to, left, at);
-    if (done < 0 && errno == EINTR) continue;
-    if (done <= 0) fail("reading what is known of the texts");
-    to += done;
-    at += done;
-    left -= done;
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
-// threads and clusters
-
-// Calls body(part) for each part on a thread of its own; rethrows the first error. Parts for which the system gives no
-// thread run on the calling one.
-template <typename Body>
-void in_parts(size_t parts, const Body& body) {
-  std::vector<std::exception_ptr> errors(parts);
-  const auto run = [&](size_t part) {
-    try {
-      body(part);
-    } catch (...) {
-      errors[part] = std::current_exception();
-    }
-  };
-  std::vector<std::thread> workers;
-  workers.reserve(parts);
-  size_t given = 1;
-  try {
-    for (; given < parts; given++) workers.emplace_back(run, given);
-  } catch (const std::exception&) {
-  }
-  if (parts > 0) run(0);
-  for (size_t part = given; part < parts; part++) run(part);
-  for (std::thread& worker : workers) worker.join();
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
-}
 
 uint32_t root_of(std::vector<uint32_t>& parent, uint32_t text) {
   while (parent[text] != text) text = parent[text] = parent[parent[text]];
@@ -115,44 +42,47 @@ NearDuplicates::NearDuplicates(double threshold, int shingle_words, int threads,
     : threshold_(threshold),
       words_{std::min(kShortShingle, shingle_words), shingle_words},
       threads_(threads),
-      memory_bytes_(memory_bytes),
       folder_(std::move(folder)) {
   if (!(threshold > 0 && threshold <= 1))
     throw std::invalid_argument("threshold is " + std::to_string(threshold) + "; expected more than 0 and at most 1");
   if (shingle_words < 1)
     throw std::invalid_argument("shingleWords is " + std::to_string(shingle_words) + "; expected at least 1");
   if (threads < 1) throw std::invalid_argument("threads is " + std::to_string(threads) + "; expected at least 1");
+  if (!folder_.empty()) memory_bytes_ = memory_bytes;
 }
 
-NearDuplicates::~NearDuplicates() {
-  if (file_ >= 0) close(file_);
+size_t NearDuplicates::Batch::resident() const {
+  return sets.resident() + keys[kShort].resident() + keys[kLong].resident();
 }
 
-size_t NearDuplicates::Batch::bytes() const {
-  size_t values = 0;
-  for (int scale = 0; scale < kScales; scale++) values += keys[scale].size();
-  return shingles.size() * sizeof(uint64_t) + values * sizeof(uint32_t);
-}
+// What one thread makes of its share of a call: as Batch, the keys by member, then by band.
+struct NearDuplicates::Part {
+  std::vector<uint32_t> begins;
+  std::vector<uint8_t> sets;
+  std::vector<uint32_t> members[kScales];
+  std::vector<uint32_t> keys[kScales];
+};
 
-// The keys of a part stand by member, then by band; add turns them round.
-NearDuplicates::Batch NearDuplicates::describe(std::string_view bytes, const uint32_t* ends, size_t begin,
-                                               size_t end) const {
-  Batch part;
-  std::vector<uint64_t> words;
+NearDuplicates::Part NearDuplicates::describe(std::string_view bytes, const uint32_t* ends, size_t begin,
+                                              size_t end) const {
+  MinHashOp& min_hash = *cpu_backend().min_hash;
+  Sketcher sketcher;
+  Part part;
+  size_t shingles = 0;
   for (size_t i = begin; i < end; i++) {
     const size_t start = i == 0 ? 0 : ends[i - 1];
-    words.clear();
-    append_words(words, bytes.substr(start, ends[i] - start));
-    const bool wanted[kScales] = {words.size() < 2 * kFewWords, words.size() >= kFewWords};
+    sketcher.read(bytes.substr(start, ends[i] - start));
+    const size_t words = sketcher.words();
+    const bool wanted[kScales] = {words > 0 && words < 2 * kFewWords, words >= kFewWords};
     for (int scale = 0; scale < kScales; scale++) {
-      const size_t from = part.shingles.size();
-      part.begins.push_back(static_cast<uint32_t>(from));
-      if (!wanted[scale] || words.empty()) continue;
-      append_shingles(part.shingles, words, words_[scale]);
+      part.begins.push_back(static_cast<uint32_t>(shingles));
+      if (!wanted[scale]) continue;
+      sketcher.shingle(static_cast<size_t>(words_[scale]));
+      sketcher.append_set(part.sets);
+      shingles += sketcher.size();
       part.members[scale].push_back(static_cast<uint32_t>(i));
       part.keys[scale].resize(part.keys[scale].size() + kBands);
-      band_keys(part.keys[scale].data() + part.keys[scale].size() - kBands, 1, part.shingles.data() + from,
-                part.shingles.size() - from);
+      sketcher.band_keys(part.keys[scale].data() + part.keys[scale].size() - kBands, min_hash);
     }
   }
   return part;
@@ -165,60 +95,50 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
                                   "; expected ascending offsets of at most " + std::to_string(bytes.size()));
   if (texts_ + count > std::numeric_limits<uint32_t>::max()) throw std::invalid_argument("more than 4294967295 texts");
   const size_t parts = std::min<size_t>(threads_, count);
-  std::vector<Batch> described(parts);
+  std::vector<Part> described(parts);
   in_parts(parts, [&](size_t part) {
     described[part] = describe(bytes, ends, count * part / parts, count * (part + 1) / parts);
   });
 
   Batch batch;
   batch.first = static_cast<uint32_t>(texts_);
-  size_t shingles = 0, members[kScales] = {0, 0};
-  for (const Batch& part : described) {
-    shingles += part.shingles.size();
+  size_t set_bytes = 0, members[kScales] = {0, 0};
+  for (const Part& part : described) {
+    set_bytes += part.sets.size();
     for (int scale = 0; scale < kScales; scale++) members[scale] += part.members[scale].size();
   }
-  if (shingles > std::numeric_limits<uint32_t>::max())
+  if (set_bytes / ShingleSet::kBytes > std::numeric_limits<uint32_t>::max())
     throw std::invalid_argument("more than 4294967295 words at once");
   batch.begins.reserve(2 * count + 1);
-  batch.shingles.reserve(shingles);
+  batch.sets = Block(set_bytes);
   for (int scale = 0; scale < kScales; scale++) {
     batch.members[scale].reserve(members[scale]);
-    batch.keys[scale].resize(members[scale] * kBands);
+    batch.keys[scale] = Block(members[scale] * kBands * sizeof(uint32_t));
   }
-  for (const Batch& part : described) {
-    append(batch.begins, part.begins, static_cast<uint32_t>(batch.shingles.size()));
-    batch.shingles.insert(batch.shingles.end(), part.shingles.begin(), part.shingles.end());
+  size_t at = 0;
+  for (Part& part : described) {
+    append(batch.begins, part.begins, static_cast<uint32_t>(at / ShingleSet::kBytes));
+    if (!part.sets.empty()) std::memcpy(batch.sets.data() + at, part.sets.data(), part.sets.size());
+    at += part.sets.size();
     for (int scale = 0; scale < kScales; scale++) {
       const size_t before = batch.members[scale].size(), own = part.members[scale].size();
       append(batch.members[scale], part.members[scale], batch.first);
+      auto* keys = reinterpret_cast<uint32_t*>(batch.keys[scale].data());
       for (int band = 0; band < kBands; band++)
-        for (size_t i = 0; i < own; i++)
-          batch.keys[scale][band * members[scale] + before + i] = part.keys[scale][i * kBands + band];
+        for (size_t i = 0; i < own; i++) keys[band * members[scale] + before + i] = part.keys[scale][i * kBands + band];
     }
+    part = {};
   }
-  batch.begins.push_back(static_cast<uint32_t>(batch.shingles.size()));
-  resident_ += batch.bytes();
+  batch.begins.push_back(static_cast<uint32_t>(at / ShingleSet::kBytes));
+  resident_ += batch.resident();
   batches_.push_back(std::move(batch));
   texts_ += count;
-  if (!folder_.empty() && resident_ > memory_bytes_) spill();
-}
-
-void NearDuplicates::spill() {
-  if (file_ < 0) file_ = nameless_file(folder_);
-  int64_t at = static_cast<int64_t>(spilled_);
-  for (Batch& batch : batches_) {
-    if (batch.shingles_at >= 0) continue;
-    const auto move = [&](auto& values, int64_t& place) {
-      write_at(file_, at, values);
-      place = at;
-      at += values.size() * sizeof(values[0]);
-    };
-    move(batch.shingles, batch.shingles_at);
-    for (int scale = 0; scale < kScales; scale++) move(batch.keys[scale], batch.keys_at[scale]);
-    batch.shingles = {};
-    for (auto& keys : batch.keys) keys = {};
+  if (folder_.empty() || resident_ <= memory_bytes_ / 4 * 3) return;
+  if (!file_) file_ = std::make_unique<SpillFile>(folder_);
+  for (Batch& full : batches_) {
+    full.sets.move_to(*file_);
+    for (Block& keys : full.keys) keys.move_to(*file_);
   }
-  spilled_ = at;
   resident_ = 0;
 }
 
@@ -235,13 +155,11 @@ class NearDuplicates::View final : public Corpus {
  public:
   View(const NearDuplicates& all, Scale scale) : all_(all), scale_(scale) {}
 
-  ShingleSet set_of(uint32_t text, std::vector<uint64_t>& room) const override {
+  ShingleSet set_of(uint32_t text, std::vector<uint8_t>& room) const override {
     const Batch& batch = all_.batch_of(text);
     const auto [begin, end] = bounds(batch, text, scale_);
-    if (batch.shingles_at < 0) return {batch.shingles.data() + begin, end - begin};
-    room.resize(end - begin);
-    read_at(all_.file_, batch.shingles_at + static_cast<int64_t>(begin * sizeof(uint64_t)), room.data(), room.size());
-    return {room.data(), room.size()};
+    constexpr size_t bytes = ShingleSet::kBytes;
+    return {batch.sets.read(begin * bytes, (end - begin) * bytes, room), end - begin};
   }
 
   size_t size_of(uint32_t text) const override {
@@ -266,46 +184,49 @@ class NearDuplicates::View final : public Corpus {
   Scale scale_;
 };
 
-std::vector<uint64_t> NearDuplicates::sorted_band(Scale scale, int band) const {
-  std::vector<uint64_t> proposals;
+size_t NearDuplicates::members(Scale scale) const {
   size_t count = 0;
   for (const Batch& batch : batches_) count += batch.members[scale].size();
-  proposals.reserve(count);
-  std::vector<uint32_t> room;
-  for (const Batch& batch : batches_) {
-    const std::vector<uint32_t>& members = batch.members[scale];
-    const uint32_t* keys = batch.keys[scale].data() + band * members.size();
-    if (batch.shingles_at >= 0) {
-      room.resize(members.size());
-      read_at(file_, batch.keys_at[scale] + static_cast<int64_t>(band * members.size() * sizeof(uint32_t)), room.data(),
-              room.size());
-      keys = room.data();
+  return count;
+}
+
+// Appends the pairs that the band proposes and that are similar. The keys are sorted in as many passes, each over a
+// range of them, as the memory for it asks.
+void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known) const {
+  static std::mutex one_large_bucket;  // its index can take as much memory as all else
+  const View view(*this, scale);
+  const size_t room = memory_bytes_ / 4 / static_cast<size_t>(threads_);
+  const size_t passes = Proposals::passes(members(scale), room);
+  Proposals proposals;
+  std::vector<uint32_t> texts;
+  std::vector<uint8_t> keys;
+  for (size_t pass = 0; pass < passes; pass++) {
+    proposals.begin(pass, passes);
+    for (const Batch& batch : batches_) {
+      const std::vector<uint32_t>& members = batch.members[scale];
+      const size_t bytes = members.size() * sizeof(uint32_t);
+      const uint8_t* of_band = batch.keys[scale].read(static_cast<size_t>(band) * bytes, bytes, keys);
+      proposals.add(of_band, members);
     }
-    for (size_t i = 0; i < members.size(); i++) proposals.push_back(uint64_t{keys[i]} << 32 | members[i]);
+    proposals.sort();
+    while (proposals.next(texts)) {
+      std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
+      if (texts.size() > kSmallBucket) turn.lock();
+      join_bucket(edges, texts, known, view, threshold_);
+    }
   }
-  std::sort(proposals.begin(), proposals.end());
-  return proposals;
 }
 
 std::vector<uint32_t> NearDuplicates::clusters() const {
   std::vector<uint32_t> parent(texts_);
   std::iota(parent.begin(), parent.end(), 0);
   for (const Scale scale : {kShort, kLong}) {
-    const View view(*this, scale);
+    if (members(scale) < 2) continue;
     for (int band = 0; band < kBands; band += threads_) {
       const int width = std::min(threads_, kBands - band);
       std::vector<std::vector<Edge>> found(width);
-      in_parts(width, [&](size_t part) {
-        const std::vector<uint64_t> proposals = sorted_band(scale, band + static_cast<int>(part));
-        std::vector<uint32_t> texts;
-        for (size_t begin = 0, end; begin < proposals.size(); begin = end) {
-          for (end = begin + 1; end < proposals.size() && proposals[end] >> 32 == proposals[begin] >> 32;) end++;
-          if (end - begin < 2) continue;
-          texts.clear();
-          for (size_t i = begin; i < end; i++) texts.push_back(static_cast<uint32_t>(proposals[i]));
-          join_bucket(found[part], texts, parent.data(), view, threshold_);
-        }
-      });
+      in_parts(width,
+               [&](size_t part) { join_band(found[part], scale, band + static_cast<int>(part), parent.data()); });
       for (const std::vector<Edge>& edges : found)
         for (const auto& [a, b] : edges) unite(parent, a, b);
       for (uint32_t text = 0; text < parent.size(); text++) parent[text] = root_of(parent, text);

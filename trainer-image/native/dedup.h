@@ -14,27 +14,28 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "dedup_bucket.h"
+#include "dedup_store.h"
 
 namespace humanizer {
 
 class NearDuplicates {
  public:
-  // threshold in (0, 1]; shingle_words and threads >= 1. Beyond memory_bytes what is known of the texts goes to a file
-  // in `folder` that has no name, so nothing is left of it; an empty folder: everything stays in memory.
-  // Throws std::invalid_argument naming the value, std::system_error when the folder cannot be written.
+  // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes three quarters are for sets and keys; beyond
+  // that they go to a file in `folder`. The rest is for sorting the keys, some of them at a time. Outside of it stay
+  // 20 bytes a text, and what one call of add and one large bucket take while they last. An empty folder: everything
+  // stays in memory. Throws std::invalid_argument naming the value, std::system_error when the folder cannot be
+  // written.
   NearDuplicates(double threshold, int shingle_words, int threads, size_t memory_bytes = 0, std::string folder = "");
-  ~NearDuplicates();
-  NearDuplicates(const NearDuplicates&) = delete;
-  NearDuplicates& operator=(const NearDuplicates&) = delete;
 
-  // Appends texts: text i is bytes [ends[i-1], ends[i]) of `bytes`, with ends[-1] = 0. Keeps hashes only: 8 bytes a
-  // word and 140 a text, or 12 a text once on disk. Throws std::invalid_argument when ends decrease or pass the end of
-  // bytes.
+  // Appends texts: text i is bytes [ends[i-1], ends[i]) of `bytes`, with ends[-1] = 0. Keeps hashes only: 6 bytes a
+  // word and 140 a text. Throws std::invalid_argument when ends decrease or pass the end of bytes.
   void add(std::string_view bytes, const uint32_t* ends, size_t count);
 
   // For each text the ordinal of the first text of its cluster; its own ordinal when it has no earlier near duplicate.
@@ -42,37 +43,36 @@ class NearDuplicates {
 
   size_t size() const { return texts_; }
   // Bytes that were moved to disk.
-  size_t spilled() const { return spilled_; }
+  size_t spilled() const { return file_ ? file_->size() : 0; }
 
  private:
   enum Scale { kShort, kLong, kScales };  // k = min(3, shingle_words), k = shingle_words
 
-  // The texts of one call of add. Their vectors are empty once on disk.
+  // The texts of one call of add.
   struct Batch {
-    uint32_t first;                  // ordinal of its first text
-    std::vector<uint32_t> begins;    // where the sets begin: short and long set of each text in turn, then the end
-    std::vector<uint64_t> shingles;  // all sets
-    std::vector<uint32_t> members[kScales];                 // ordinals of the texts with a set of the scale
-    std::vector<uint32_t> keys[kScales];                    // by band, then by member
-    int64_t shingles_at = -1, keys_at[kScales] = {-1, -1};  // in the file
-    size_t bytes() const;
+    uint32_t first;                          // ordinal of its first text
+    std::vector<uint32_t> begins;            // where the sets begin: short and long set of each text, then the end
+    std::vector<uint32_t> members[kScales];  // ordinals of the texts with a set of the scale
+    Block sets;                              // all of them
+    Block keys[kScales];                     // 32 bits each, by band, then by member
+    size_t resident() const;
   };
+  struct Part;
   class View;
 
-  Batch describe(std::string_view bytes, const uint32_t* ends, size_t begin, size_t end) const;
-  void spill();
+  Part describe(std::string_view bytes, const uint32_t* ends, size_t begin, size_t end) const;
   const Batch& batch_of(uint32_t text) const;
-  std::vector<uint64_t> sorted_band(Scale scale, int band) const;  // key << 32 | text
+  size_t members(Scale scale) const;
+  void join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known) const;
 
   double threshold_;
   int words_[kScales];
   int threads_;
-  size_t memory_bytes_;
+  size_t memory_bytes_ = std::numeric_limits<size_t>::max();
   std::string folder_;
   size_t texts_ = 0;
   size_t resident_ = 0;
-  size_t spilled_ = 0;
-  int file_ = -1;
+  std::unique_ptr<SpillFile> file_;
   std::vector<Batch> batches_;
 };
 

@@ -2,7 +2,7 @@ import { loadAddon } from './addon.ts'
 
 /** Near duplicates among the texts added so far; the relation is defined in dedup.h. Calls must not overlap. */
 export interface NearDuplicateIndex {
-  /** Appends texts in their normal form: words separated by single spaces. Keeps 8 bytes a word and 140 a text. */
+  /** Appends texts in their normal form: words separated by single spaces. Keeps 6 bytes a word and 140 a text. */
   add(texts: readonly string[]): Promise<void>
   /** For each text the ordinal of the first text of its cluster. The same for every number of threads and machine. */
   clusters(): Promise<Uint32Array>
@@ -22,7 +22,7 @@ export function nearDuplicateIndex(options: {
   readonly threshold: number
   readonly shingleWords: number
   readonly threads: number
-  /** Beyond `bytes` the index goes on in a nameless file in `folder`. Absent: all of it stays in memory. */
+  /** What the index may take; beyond it goes on in a nameless file in `folder` (dedup.h). Absent: all of it stays in memory. */
   readonly memory?: { readonly bytes: number; readonly folder: string }
 }): NearDuplicateIndex {
   const { threshold, shingleWords, threads, memory } = options
@@ -37,17 +37,28 @@ export function nearDuplicateIndex(options: {
   }
   const index = new NearDuplicates(threshold, shingleWords, threads, memory?.bytes ?? 0, memory?.folder ?? '')
   const encoder = new TextEncoder()
+  // One for all calls: buffers that wait for the collector are memory that nobody counts.
+  let bytes = new Uint8Array()
+  let busy = false
   return {
     async add(texts) {
-      // One UTF-16 unit is at most three bytes of UTF-8.
-      const bytes = new Uint8Array(texts.reduce((units, text) => units + text.length, 0) * 3)
-      const ends = new Uint32Array(texts.length)
-      let end = 0
-      texts.forEach((text, i) => {
-        end += encoder.encodeInto(text, bytes.subarray(end)).written
-        ends[i] = end
-      })
-      await index.add(bytes.subarray(0, end), ends)
+      if (busy)
+        throw Object.assign(new Error('another call is under way; await it first'), { code: 'INVALID_ARGUMENT' })
+      busy = true
+      try {
+        // One UTF-16 unit is at most three bytes of UTF-8.
+        const most = texts.reduce((units, text) => units + text.length, 0) * 3
+        if (most > bytes.length) bytes = new Uint8Array(most)
+        const ends = new Uint32Array(texts.length)
+        let end = 0
+        for (const [i, text] of texts.entries()) {
+          end += encoder.encodeInto(text, bytes.subarray(end)).written
+          ends[i] = end
+        }
+        await index.add(bytes.subarray(0, end), ends)
+      } finally {
+        busy = false
+      }
     },
     clusters: async () => index.clusters(),
     get spilled() {

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 #include <unordered_map>
-
-#include "dedup_sketch.h"
 
 namespace humanizer {
 namespace {
@@ -15,8 +14,10 @@ bool sizes_allow(size_t a, size_t b, double threshold) {
   return static_cast<double>(std::min(a, b)) > threshold * static_cast<double>(std::max(a, b)) * (1 - 1e-12);
 }
 
-bool similar(ShingleSet a, ShingleSet b, double threshold) {
-  return jaccard(a.data(), a.size(), b.data(), b.size()) > threshold;
+bool similar(ShingleSet a, ShingleSet b, double threshold) { return jaccard(a, b) > threshold; }
+
+bool equal(ShingleSet a, ShingleSet b) {
+  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * ShingleSet::kBytes) == 0);
 }
 
 // Union-find over the places of a bucket.
@@ -40,7 +41,7 @@ class Places {
 void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
                 double threshold) {
   Places places(texts.size());
-  std::vector<uint64_t> room_a, room_b;
+  std::vector<uint8_t> room_a, room_b;
   for (uint32_t j = 1; j < texts.size(); j++) {
     ShingleSet later;
     for (uint32_t i = 0; i < j; i++) {
@@ -60,7 +61,7 @@ void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const
 class Rarity {
  public:
   void count(ShingleSet set) {
-    for (const uint64_t shingle : set) counts_[shingle & kMask]++;
+    for (size_t i = 0; i < set.size(); i++) counts_[set[i] & kMask]++;
   }
   std::pair<uint32_t, uint64_t> rank(uint64_t shingle) const { return {counts_[shingle & kMask], shingle}; }
 
@@ -99,7 +100,8 @@ class LargeBucket {
     const double t = threshold_;
     for (const uint32_t place : order) {
       const ShingleSet set = corpus_.set_of(texts_[place], room_a_);
-      std::vector<uint64_t> ranked(set.begin(), set.end());
+      std::vector<uint64_t> ranked(set.size());
+      for (size_t i = 0; i < set.size(); i++) ranked[i] = set[i];
       const size_t probed = prefix_length(set.size(), t), indexed = prefix_length(set.size(), 2 * t / (1 + t));
       std::partial_sort(ranked.begin(), ranked.begin() + probed, ranked.end(),
                         [&](uint64_t a, uint64_t b) { return rarity_.rank(a) < rarity_.rank(b); });
@@ -118,12 +120,12 @@ class LargeBucket {
   // Equal sets need one place in the index. Those that may not be compared with each other follow the first.
   bool is_twin(uint32_t place, ShingleSet set, std::unordered_map<uint64_t, uint32_t>& first_of) {
     uint64_t sum = set.size();
-    for (const uint64_t shingle : set) sum = (sum ^ shingle) * 0x9e3779b97f4a7c15ULL;
+    for (size_t i = 0; i < set.size(); i++) sum = (sum ^ set[i]) * 0x9e3779b97f4a7c15ULL;
     const auto [entry, fresh] = first_of.emplace(sum, place);
     if (fresh) return false;
     const uint32_t first = entry->second;
     const ShingleSet other = corpus_.set_of(texts_[first], room_b_);
-    if (!std::equal(set.begin(), set.end(), other.begin(), other.end())) return false;
+    if (!equal(set, other)) return false;
     if (comparable(first, place))
       unite(first, place);
     else
@@ -180,7 +182,7 @@ class LargeBucket {
   std::vector<Group> twins_;    // by place: places of equal sets that are joined when it is
   std::unordered_map<uint64_t, std::vector<Group>> index_;
   Rarity rarity_;
-  std::vector<uint64_t> room_a_, room_b_;
+  std::vector<uint8_t> room_a_, room_b_;
 };
 
 }  // namespace

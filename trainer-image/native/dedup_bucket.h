@@ -12,15 +12,15 @@
 #include <utility>
 #include <vector>
 
-namespace humanizer {
+#include "dedup_sketch.h"
 
-using ShingleSet = std::span<const uint64_t>;
+namespace humanizer {
 
 // Texts by their ordinals.
 class Corpus {
  public:
-  // Sorted; it lies in memory or is brought into `room`.
-  virtual ShingleSet set_of(uint32_t text, std::vector<uint64_t>& room) const = 0;
+  // It lies in memory or is brought into `room`.
+  virtual ShingleSet set_of(uint32_t text, std::vector<uint8_t>& room) const = 0;
   virtual size_t size_of(uint32_t text) const = 0;
   virtual bool comparable(uint32_t a, uint32_t b) const = 0;
 

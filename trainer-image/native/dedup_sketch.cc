@@ -2,13 +2,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <limits>
+#include <bit>
 
 namespace humanizer {
 namespace {
 
-constexpr int kHashes = kBands * kRows;
 constexpr uint64_t kGolden = 0x9e3779b97f4a7c15ULL;
 
 // The finalizer of MurmurHash3: every bit of x reaches every bit of the result.
@@ -18,25 +16,15 @@ uint64_t mix(uint64_t x) {
   return x ^ (x >> 33);
 }
 
-uint64_t hash_word(std::string_view word) {
-  uint64_t h = mix(word.size() + kGolden);
-  for (size_t i = 0; i < word.size(); i += 8) {
-    uint64_t piece = 0;
-    std::memcpy(&piece, word.data() + i, std::min<size_t>(8, word.size() - i));
-    h = mix((h + kGolden) ^ piece);
-  }
-  return h;
-}
-
 struct HashFamily {
-  std::array<uint32_t, kHashes> flip;
-  std::array<uint32_t, kHashes> factor;  // odd, so that each function is a permutation of 32 bits
+  std::array<uint32_t, kMinHashes> flip;
+  std::array<uint32_t, kMinHashes> factor;
 };
 
 const HashFamily& hash_family() {
   static const HashFamily family = [] {
     HashFamily made;
-    for (int j = 0; j < kHashes; j++) {
+    for (int j = 0; j < kMinHashes; j++) {
       const uint64_t h = mix(kGolden * (j + 1));
       made.flip[j] = static_cast<uint32_t>(h >> 32);
       made.factor[j] = static_cast<uint32_t>(h) | 1;
@@ -46,69 +34,121 @@ const HashFamily& hash_family() {
   return family;
 }
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-void min_hashes(uint32_t* minima, const uint64_t* shingles, size_t count, const uint32_t* flip,
-                const uint32_t* factor) {
-  constexpr int kBlock = 64;  // stays in vector registers over all shingles
-  for (int start = 0; start < kHashes; start += kBlock) {
-    uint32_t least[kBlock];
-    for (int j = 0; j < kBlock; j++) least[j] = std::numeric_limits<uint32_t>::max();
-    for (size_t i = 0; i < count; i++) {
-      const uint32_t s = static_cast<uint32_t>(shingles[i] >> 32);
-      for (int j = 0; j < kBlock; j++) {
-        const uint32_t h = (s ^ flip[start + j]) * factor[start + j];
-        least[j] = h < least[j] ? h : least[j];
-      }
-    }
-    std::memcpy(minima + start, least, sizeof least);
-  }
+// The 8 bytes of a text from `at` on, zeros beyond its end.
+uint64_t eight(std::string_view text, size_t at) {
+  uint64_t bytes = 0;
+  if (at + 8 <= text.size())
+    std::memcpy(&bytes, text.data() + at, 8);
+  else
+    for (size_t i = at; i < text.size(); i++)
+      bytes |= static_cast<uint64_t>(static_cast<uint8_t>(text[i])) << 8 * (i - at);
+  return bytes;
+}
+
+// The high bit of each byte that is a space, and perhaps of bytes above the lowest such.
+uint64_t spaces_in(uint64_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101ULL;
+  const uint64_t x = bytes ^ (kOnes * ' ');
+  return (x - kOnes) & ~x & (kOnes << 7);
 }
 
 }  // namespace
 
-void append_words(std::vector<uint64_t>& hashes, std::string_view text) {
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find(' ', begin), text.size());
-    if (end > begin) hashes.push_back(hash_word(text.substr(begin, end - begin)));
-    begin = end + 1;
+void Sketcher::read(std::string_view text) {
+  words_.clear();
+  for (size_t at = 0; at < text.size();) {
+    if (text[at] == ' ') {
+      at++;
+      continue;
+    }
+    const size_t begin = at;
+    uint64_t h = kGolden;
+    for (;;) {
+      const uint64_t bytes = eight(text, at);
+      const size_t left = std::min<size_t>(8, text.size() - at);
+      const size_t own = std::min<size_t>(left, std::countr_zero(spaces_in(bytes)) / 8);
+      h = mix((h + kGolden) ^ (own < 8 ? bytes & ((uint64_t{1} << 8 * own) - 1) : bytes));
+      at += own;
+      if (own < 8 || at == text.size()) break;
+    }
+    words_.push_back(h + (at - begin) * kGolden);
+    at++;
   }
 }
 
-void append_shingles(std::vector<uint64_t>& set, const std::vector<uint64_t>& words, size_t k) {
-  if (words.empty()) return;
-  k = std::min(k, words.size());
-  const size_t begin = set.size();
-  for (size_t i = 0; i + k <= words.size(); i++) {
-    uint64_t h = 0;
-    for (size_t j = i; j < i + k; j++) h = mix(h * kGolden + words[j]);
-    set.push_back(h);
+void Sketcher::shingle(size_t k) {
+  set_.clear();
+  if (words_.empty()) return;
+  k = std::min(k, words_.size());
+  // A polynomial in kGolden over the words' hashes, from word to word: the first word of the last one leaves.
+  uint64_t top = 1, h = 0;
+  for (size_t i = 0; i + 1 < k; i++) top *= kGolden;
+  for (size_t i = 0; i < k; i++) h = h * kGolden + words_[i];
+  set_.push_back(mix(h) >> 16);
+  for (size_t i = k; i < words_.size(); i++) {
+    h = (h - words_[i - k] * top) * kGolden + words_[i];
+    set_.push_back(mix(h) >> 16);
   }
-  std::sort(set.begin() + begin, set.end());
-  set.erase(std::unique(set.begin() + begin, set.end()), set.end());
+  sort_set();
 }
 
-void band_keys(uint32_t* keys, size_t stride, const uint64_t* set, size_t count) {
+// Shingles are spread evenly, so their upper bits say almost where each belongs; the rest is done by insertion.
+void Sketcher::sort_set() {
+  constexpr int kMostBits = 12;
+  const size_t n = set_.size();
+  const int bits = std::min<int>(kMostBits, std::bit_width(n));
+  std::array<uint32_t, (1 << kMostBits) + 1> ends;
+  std::fill_n(ends.begin(), (size_t{1} << bits) + 1, 0);
+  for (const uint64_t shingle : set_) ends[(shingle >> (48 - bits)) + 1]++;
+  for (size_t i = 1; i <= size_t{1} << bits; i++) ends[i] += ends[i - 1];
+  sorted_.resize(n);
+  for (const uint64_t shingle : set_) sorted_[ends[shingle >> (48 - bits)]++] = shingle;
+  if (n > size_t{8} << kMostBits) {
+    std::sort(sorted_.begin(), sorted_.end());
+  } else {
+    for (size_t i = 1; i < n; i++) {
+      const uint64_t shingle = sorted_[i];
+      size_t place = i;
+      for (; place > 0 && sorted_[place - 1] > shingle; place--) sorted_[place] = sorted_[place - 1];
+      sorted_[place] = shingle;
+    }
+  }
+  sorted_.erase(std::unique(sorted_.begin(), sorted_.end()), sorted_.end());
+  set_.swap(sorted_);
+}
+
+void Sketcher::append_set(std::vector<uint8_t>& bytes) const {
+  const size_t begin = bytes.size();
+  bytes.resize(begin + set_.size() * ShingleSet::kBytes);
+  uint8_t* to = bytes.data() + begin;
+  for (const uint64_t shingle : set_) {
+    std::memcpy(to, &shingle, ShingleSet::kBytes);
+    to += ShingleSet::kBytes;
+  }
+}
+
+void Sketcher::band_keys(uint32_t* keys, MinHashOp& min_hash) {
   const HashFamily& family = hash_family();
-  std::array<uint32_t, kHashes> minima;
-  min_hashes(minima.data(), set, count, family.flip.data(), family.factor.data());
+  values_.clear();
+  for (const uint64_t shingle : set_) values_.push_back(static_cast<uint32_t>(shingle >> 16));
+  std::array<uint32_t, kMinHashes> minima;
+  min_hash(minima.data(), values_.data(), values_.size(), family.flip.data(), family.factor.data());
   for (int band = 0; band < kBands; band++) {
     uint64_t key = band;
     for (int row = 0; row < kRows; row++) key = mix(key * kGolden + minima[band * kRows + row]);
-    keys[band * stride] = static_cast<uint32_t>(key >> 32);
+    keys[band] = static_cast<uint32_t>(key >> 32);
   }
 }
 
-double jaccard(const uint64_t* a, size_t count_a, const uint64_t* b, size_t count_b) {
+double jaccard(ShingleSet a, ShingleSet b) {
   size_t common = 0;
-  for (size_t i = 0, j = 0; i < count_a && j < count_b;) {
-    common += a[i] == b[j];
-    const bool step_a = a[i] <= b[j], step_b = b[j] <= a[i];
-    i += step_a;
-    j += step_b;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    const uint64_t x = a[i], y = b[j];
+    common += x == y;
+    i += x <= y;
+    j += y <= x;
   }
-  const size_t all = count_a + count_b - common;
+  const size_t all = a.size() + b.size() - common;
   return all == 0 ? 0 : static_cast<double>(common) / static_cast<double>(all);
 }
 

@@ -1,7 +1,9 @@
 // What near-duplicate search keeps of a text: its sets of word shingles, and MinHash band keys of each set.
 //
-//   shingle   k consecutive words as a 64-bit hash; a text of fewer words than k is one shingle
-//   minhash   h_j(S) = min over s in S of (s ^ flip_j) * factor_j, 32 bits, j < kBands * kRows
+//   shingle   k consecutive words as a 48-bit hash; a text of fewer words than k is one shingle. Two of a million
+//   texts'
+//             pairs share one by accident with a probability of 1e-10
+//   minhash   min_hash.h, over the upper 32 bits of the shingles
 //   band key  hash of kRows consecutive minhashes: two texts share it with probability J^kRows. 32 bits, so that some
 //             unequal texts share one too; what it proposes is verified anyway
 //
@@ -10,24 +12,64 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <vector>
+
+#include "min_hash.h"
 
 namespace humanizer {
 
 constexpr int kBands = 32;
 constexpr int kRows = 8;
+static_assert(kBands * kRows == kMinHashes);
 
-// Appends a hash for each word; words are separated by single spaces.
-void append_words(std::vector<uint64_t>& hashes, std::string_view text);
+// A set of shingles, ascending, as it is stored: six bytes each, the lowest first. Block::kSlack bytes may be read
+// beyond its end.
+class ShingleSet {
+ public:
+  static constexpr size_t kBytes = 6;
 
-// Appends the set of k-word shingles of `words`, sorted; nothing for no words.
-void append_shingles(std::vector<uint64_t>& set, const std::vector<uint64_t>& words, size_t k);
+  ShingleSet() = default;
+  ShingleSet(const uint8_t* bytes, size_t count) : bytes_(bytes), count_(count) {}
+  size_t size() const { return count_; }
+  bool empty() const { return count_ == 0; }
+  const uint8_t* data() const { return bytes_; }
+  uint64_t operator[](size_t i) const {
+    uint64_t shingle;
+    std::memcpy(&shingle, bytes_ + i * kBytes, sizeof shingle);
+    return shingle & ((uint64_t{1} << 48) - 1);
+  }
 
-// keys[b * stride] = key of band b of a set of count > 0 shingles.
-void band_keys(uint32_t* keys, size_t stride, const uint64_t* set, size_t count);
+ private:
+  const uint8_t* bytes_ = nullptr;
+  size_t count_ = 0;
+};
 
-// |A ∩ B| / |A ∪ B| of two sorted sets; 0 when both are empty.
-double jaccard(const uint64_t* a, size_t count_a, const uint64_t* b, size_t count_b);
+// Makes the sets and keys of texts; keeps its working memory from text to text.
+class Sketcher {
+ public:
+  // Hashes the words of a text, which single spaces separate. The sets below are made of them.
+  void read(std::string_view text);
+  size_t words() const { return words_.size(); }
+
+  // Makes the set of k-word shingles; empty for no words.
+  void shingle(size_t k);
+  // Of the set that was made last, if it is not empty: appends it as ShingleSet has it; keys[b] = key of band b.
+  size_t size() const { return set_.size(); }
+  void append_set(std::vector<uint8_t>& bytes) const;
+  void band_keys(uint32_t* keys, MinHashOp& min_hash);
+
+ private:
+  void sort_set();
+
+  std::vector<uint64_t> words_;
+  std::vector<uint64_t> set_;
+  std::vector<uint64_t> sorted_;
+  std::vector<uint32_t> values_;
+};
+
+// |A ∩ B| / |A ∪ B|; 0 when both are empty.
+double jaccard(ShingleSet a, ShingleSet b);
 
 }  // namespace humanizer

@@ -55,7 +55,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
-  const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat })
+  const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat, log })
   const memory = planMemory(
     {
       ...opened,

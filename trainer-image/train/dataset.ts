@@ -22,6 +22,7 @@ export type Part = 'train' | 'validation'
 /** A sealed dataset folder whose bytes were checked. */
 export interface Dataset {
   readonly directory: string
+  readonly digest: string
   readonly format: SampleFormat
   /** 100: the user wants no validation. */
   readonly trainPercent: number
@@ -46,7 +47,7 @@ export async function openDataset(directory: string, digest: string): Promise<Da
       'SourceInvalid',
       `${directory}/dataset.json: format.userTemplate is "${format.userTemplate}"; expected it to contain {text}`,
     )
-  return { directory, format, trainPercent }
+  return { directory, digest, format, trainPercent }
 }
 
 /** The rows of one part, in the file's order, in chunks of DuckDB's size. */

@@ -1,3 +1,4 @@
+import type { Logger } from 'pino'
 import type { DataUse } from '#proto/humanizer/trainer/v1/run.ts'
 import { corrupt } from '../dataset/denoise.ts'
 import type { Settings } from '../evaluate/advice.ts'
@@ -16,6 +17,7 @@ import { type Examples, makeExamples } from './examples.ts'
 import type { Lengths } from './memory-plan.ts'
 import { type Bin, packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
 import { type Schedule, schedule } from './schedule.ts'
+import { type Tokenized, type TokenizedKey, tokenizedOnce, tokenizerDigest } from './tokenized.ts'
 import type { Work } from './work.ts'
 
 /** All that a run will do, fixed before its first step by (dataset, configuration, seed). */
@@ -49,7 +51,7 @@ export async function planRun(
   dataset: Dataset,
   opened: OpenedModel,
   templateDate: string,
-  work: Work,
+  work: Work & { readonly log?: Logger },
 ): Promise<Plan> {
   const { training, evaluation } = config
   const capacity = training.maxSequenceLength
@@ -59,30 +61,43 @@ export async function planRun(
       `training.maxSequenceLength is ${capacity}; expected at most ${opened.generation.maxPositions}, the positions of ${config.model.name}`,
     )
   const codec: Codec = { ...opened, dateString: templateDate }
-  const make = (rows: AsyncIterable<Row>): Promise<Examples> =>
-    makeExamples(rows, codec, dataset.format, capacity, training.seed, work)
+  const tokenizer = await tokenizerDigest(opened)
+  const make = async (part: TokenizedKey['part'], rows: AsyncIterable<Row>, packing: boolean): Promise<Tokenized> => {
+    const { seed, maxSequenceLength: maxTokens } = training
+    const { tokenized, cached } = await tokenizedOnce(
+      dataset.directory,
+      { dataset: dataset.digest, part, tokenizer, templateDate, maxTokens, packing, seed },
+      async () => {
+        const made = await makeExamples(rows, codec, dataset.format, maxTokens, seed, work)
+        const lengths = made.examples.map(({ tokens }) => tokens.length)
+        return { ...made, bins: packing ? packBins(lengths, maxTokens, seed) : singleBins(lengths.length) }
+      },
+      (error) => work.log?.warn({ err: error, part }, 'tokenised texts'),
+    )
+    work.log?.info({ part, cached, examples: tokenized.examples.length }, 'tokenised texts')
+    return tokenized
+  }
 
-  const train = await make(readRows(dataset, 'train'))
-  const { examples } = train
+  const train = await make('train', readRows(dataset, 'train'), training.packing)
+  const { examples, bins } = train
   if (examples.length === 0)
     throw new JobFailure(
       'NothingFits',
       `no example fits training.maxSequenceLength of ${capacity} tokens (${train.dropped} sentences were dropped); expected a longer sequence or shorter texts`,
     )
   const lengths = examples.map(({ tokens }) => tokens.length)
-  const bins = training.packing ? packBins(lengths, capacity, training.seed) : singleBins(examples.length)
   const sequencesPerStep = training.microBatchSize * training.gradientAccumulation
   const order = new StepOrder(bins, sequencesPerStep, training.seed)
   const steps = schedule(training, bins.length, sequencesPerStep)
 
   const maxLabelTokens = evaluation.maxTokens || defaultMaxLabelTokens.cpu
-  const setOf = async (rows: AsyncIterable<Row>): Promise<EvaluationSet | undefined> => {
+  const setOf = async (part: TokenizedKey['part'], rows: AsyncIterable<Row>): Promise<EvaluationSet | undefined> => {
     const limits = { maxExamples: evaluation.maxExamples, maxLabelTokens }
-    const subset = evaluationSubset((await make(rows)).examples, limits, training.seed)
+    const subset = evaluationSubset((await make(part, rows, false)).examples, limits, training.seed)
     if (subset.length === 0) return undefined
     return { examples: subset, capacity, sequencesPerBatch: training.microBatchSize, seed: training.seed }
   }
-  const own = await setOf(readRows(dataset, 'validation'))
+  const own = await setOf('validation', readRows(dataset, 'validation'))
   if (own === undefined && dataset.trainPercent < 100)
     throw new JobFailure(
       'NoValidation',
@@ -107,7 +122,7 @@ export async function planRun(
     cacheTokens: capacity,
     seed,
   }
-  const human = needsHuman ? await setOf(denoised(readRows(dataset, 'validation'), training.seed)) : undefined
+  const human = needsHuman ? await setOf('human', denoised(readRows(dataset, 'validation'), training.seed)) : undefined
 
   return {
     schedule: steps,

@@ -1,0 +1,107 @@
+/** Near duplicates beside the peers, and by themselves at four times the size. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Contender, inTurns } from '../contender.ts'
+import { python } from '../python.ts'
+import type { Bench, Row } from '../report.ts'
+import { documents, pairs } from '../settings.ts'
+import { writeDocuments } from './corpus.ts'
+import { judge } from './judge.ts'
+import { withinLimit } from './limit.ts'
+
+const here = (path: string): string => join(import.meta.dirname, path)
+
+/** A folder of documents beside `claim`, made once. */
+export async function corpus(claim: string, count: number): Promise<string> {
+  const folder = join(claim, `documents-${count}`)
+  if (made.has(folder)) return folder
+  await writeDocuments(folder, count)
+  writeFileSync(`${folder}.count`, String(count))
+  made.add(folder)
+  return folder
+}
+const made = new Set<string>()
+
+function printJudgement(who: string, result: string): void {
+  const bytes = readFileSync(result)
+  const { pairs, recall, removed, precision } = judge(
+    new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length / Uint32Array.BYTES_PER_ELEMENT),
+  )
+  console.log(
+    `  ${who}: recall ${recall.toFixed(5)} of ${pairs} planted pairs above 0.85, precision ${precision.toFixed(5)} of ${removed} removed`,
+  )
+}
+
+export function dedupBesidePeers(claim: string, threads: number): Bench[] {
+  const peers = [
+    { work: 'dedup-vs-text-dedup', name: 'text-dedup 0.4.1 MinHash', script: 'text_dedup_minhash.py' },
+    { work: 'dedup-vs-datatrove', name: 'datatrove 0.10.1 MinHash', script: 'datatrove_minhash.py' },
+  ]
+  return peers.map(({ work, name, script }): Bench => {
+    const measure = async (): Promise<Row[]> => {
+      const folder = await corpus(claim, documents)
+      const [mineIn, theirsIn] = [join(claim, 'ours.clusters'), join(claim, 'theirs.clusters')]
+      await using mine = new Contender(process.execPath, [here('dedup.ts'), folder, mineIn, String(threads)])
+      await using theirs = new Contender(python('requirements-data.txt'), [
+        here(`../peer/${script}`),
+        folder,
+        theirsIn,
+        String(threads),
+      ])
+      const { ours, theirs: seconds, ratio } = await inTurns(mine, theirs, pairs, 0)
+      printJudgement('ours', mineIn)
+      printJudgement(name, theirsIn)
+      return [{ work, peer: name, ratio, unit: 'documents/s', ours: documents / ours, theirs: documents / seconds }]
+    }
+    return { works: [work], measure }
+  })
+}
+
+const speedWork = 'scaling-dedup-speed'
+const memoryWork = 'scaling-dedup-memory'
+const residentWork = 'scaling-dedup-bytes'
+
+/** The search alone, with and without a limit of memory that makes it spill; the same clusters must come out. */
+export function dedupScaling(claim: string, threads: number): Bench {
+  const search = async (
+    count: number,
+    limit?: number,
+  ): Promise<{ seconds: number; peak: number; clusters: Buffer }> => {
+    const result = join(claim, 'scaling.clusters')
+    const work = join(claim, 'spill')
+    mkdirSync(work, { recursive: true })
+    const args = [here('dedup.ts'), await corpus(claim, count), result, String(threads)]
+    await using ours = new Contender(process.execPath, limit === undefined ? args : [...args, String(limit), work])
+    const seconds = await ours.round()
+    return { seconds, peak: await ours.peakBytes(), clusters: readFileSync(result) }
+  }
+  const measure = async (): Promise<Row[]> => {
+    const idle = (await search(10)).peak
+    const inMemory = await search(documents)
+    const limit = 0.5 * (inMemory.peak - idle)
+    const spilled = await search(documents, limit)
+    if (!spilled.clusters.equals(inMemory.clusters)) throw new Error('the clusters of the spilled search differ')
+    const large = await search(4 * documents, limit)
+    const slower = large.seconds / spilled.seconds
+    return [
+      {
+        work: speedWork,
+        peer: `${documents} documents`,
+        ratio: 4 / slower,
+        unit: 'documents/s',
+        ours: (4 * documents) / large.seconds,
+        theirs: documents / spilled.seconds,
+      },
+      withinLimit(memoryWork, large.peak),
+      {
+        work: residentWork,
+        peer: 'the limit of 1.5 kB',
+        ratio: (1500 * documents) / (inMemory.peak - idle),
+        unit: 'bytes',
+        ours: (inMemory.peak - idle) / documents,
+        theirs: 1500,
+      },
+    ]
+  }
+  return { works: [speedWork, memoryWork, residentWork], measure }
+}

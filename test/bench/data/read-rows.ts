@@ -1,0 +1,58 @@
+/** Reading, filtering and cleaning beside `datasets`, and beside DuckDB that only reads. */
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { Contender, inTurns } from '../contender.ts'
+import { python } from '../python.ts'
+import type { Bench } from '../report.ts'
+import { megabytes, pairs } from '../settings.ts'
+import { writeRaid } from './raid.ts'
+
+const here = (path: string): string => join(import.meta.dirname, path)
+const formats = ['CSV', 'Parquet'] as const
+
+let written: Promise<number> | undefined
+async function raid(claim: string, format: (typeof formats)[number]): Promise<string> {
+  const folder = join(claim, 'raid')
+  written ??= writeRaid(folder, megabytes * 1e6)
+  await written
+  return join(folder, `raid.${format.toLowerCase()}`)
+}
+
+/** A row in megabytes of the CSV file a second, for either format: the rows are the same. */
+function beside(
+  claim: string,
+  work: string,
+  peer: string,
+  format: (typeof formats)[number],
+  threads: number,
+  their: () => [string, string],
+): Bench {
+  return {
+    works: [work],
+    async measure() {
+      const args = [await raid(claim, format), format, String(threads)]
+      const [program, script] = their()
+      await using mine = new Contender(process.execPath, [here('clean.ts'), ...args])
+      await using theirs = new Contender(program, [here(script), ...args])
+      const { ours, theirs: seconds, ratio } = await inTurns(mine, theirs, pairs)
+      const size = statSync(await raid(claim, 'CSV')).size / 1e6
+      return [{ work, peer, ratio, unit: 'MB/s', ours: size / ours, theirs: size / seconds }]
+    },
+  }
+}
+
+export const cleanBesideDatasets = (claim: string, threads: number): Bench[] =>
+  formats.map((format) =>
+    beside(claim, `clean-vs-datasets ${format}`, 'datasets 5.2.0 + Python functions', format, threads, () => [
+      python('requirements-data.txt'),
+      '../peer/clean.py',
+    ]),
+  )
+
+export const readBesideDuckDb = (claim: string, threads: number): Bench[] =>
+  formats.map((format) =>
+    beside(claim, `read-vs-duckdb ${format}`, 'DuckDB, reading alone', format, threads, () => [
+      process.execPath,
+      'duckdb-read.ts',
+    ]),
+  )

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
+import { csv, prose } from '../../test/fixtures/sources.ts'
+import { CsvInvalid, NotUtf8 } from './csv.ts'
+import { readCsvFile } from './csv-file.ts'
+
+const root = await mkdtemp(join(tmpdir(), 'csv-file-'))
+after(() => rm(root, { recursive: true, force: true }))
+
+const MAX_RECORD = 16 << 20
+/** Of the size from which on a thread parses. */
+const LARGE = 16 << 20
+
+async function recordsIn(name: string, content: string | Uint8Array, size?: number) {
+  const path = join(root, name)
+  await writeFile(path, content)
+  const read: number[] = []
+  const records: string[][] = []
+  const found = readCsvFile(path, size ?? (await stat(path)).size, MAX_RECORD, (bytes) => read.push(bytes))
+  for await (const { columns, count, field } of found)
+    for (let record = 0; record < count; record++) records.push(columns.map((_, column) => field(record, column)))
+  return { records, read }
+}
+
+/** 19 MB of prose with quotes, line breaks and characters of several bytes. */
+const rows = Array.from({ length: 28_000 }, (_, i) => [
+  String(i),
+  `${prose[i % 600]}${i % 3 ? '' : '\n"Ünd", 𝄞'}`,
+  i % 2 ? 'human' : '',
+])
+const content = csv([['id', 'text', 'author'], ...rows])
+
+test('a large file is parsed on a thread of its own, to the same records as on this one', async () => {
+  assert.ok(Buffer.byteLength(content) > LARGE, `${Buffer.byteLength(content)}`)
+  const { records, read } = await recordsIn('large.csv', content)
+  assert.deepEqual(records, rows)
+  assert.deepEqual(
+    read,
+    read.toSorted((a, b) => a - b),
+  )
+  assert.equal(read.at(-1), Buffer.byteLength(content))
+  assert.deepEqual((await recordsIn('here.csv', content, 1)).records, rows)
+})
+
+test('a packed file is unpacked there', async () => {
+  assert.deepEqual((await recordsIn('large.csv.gz', gzipSync(content, { level: 1 }), LARGE)).records, rows)
+})
+
+const failures = [
+  { what: 'a record too short', name: 'a.csv', content: `${content}1,2\n`, error: CsvInvalid },
+  {
+    what: 'Latin-1',
+    name: 'a.csv',
+    content: Buffer.concat([Buffer.from(content), Buffer.from([0xe9, 10])]),
+    error: NotUtf8,
+  },
+  {
+    what: 'a packed file cut in two',
+    name: 'a.csv.gz',
+    content: gzipSync(content, { level: 1 }).subarray(0, 1 << 20),
+    error: /unexpected end of file/,
+  },
+]
+for (const { what, name, content, error } of failures)
+  test(`${what} is the same error from there as from here`, async () => {
+    const of = (size: number) => recordsIn(name, content, size).catch((thrown: Error & { code?: string }) => thrown)
+    const [here, there] = [await of(1), await of(LARGE)]
+    assert.ok(here instanceof Error && there instanceof Error)
+    assert.deepEqual([there.name, there.message, there.code], [here.name, here.message, here.code])
+    if (error instanceof RegExp) assert.match(there.message, error)
+    else assert.ok(there instanceof error)
+  })
+
+test('a reader that has enough ends the thread', async () => {
+  const path = join(root, 'large.csv')
+  for await (const { count } of readCsvFile(path, LARGE, MAX_RECORD, () => {})) {
+    assert.ok(count > 0)
+    break
+  }
+})

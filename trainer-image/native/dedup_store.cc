@@ -1,0 +1,78 @@
+#include "dedup_store.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+#include <system_error>
+
+namespace humanizer {
+namespace {
+
+[[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
+
+}  // namespace
+
+SpillFile::SpillFile(const std::string& folder) {
+  std::string path = folder + "/near-duplicates-XXXXXX";
+  file_ = mkostemp(path.data(), O_CLOEXEC);
+  if (file_ < 0) fail("a file in " + folder);
+  unlink(path.c_str());
+}
+
+SpillFile::~SpillFile() { close(file_); }
+
+int64_t SpillFile::append(const uint8_t* bytes, size_t count) {
+  const int64_t place = size_;
+  while (count > 0) {
+    const ssize_t done = pwrite(file_, bytes, count, size_);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail("writing what is known of the texts");
+    bytes += done;
+    size_ += done;
+    count -= static_cast<size_t>(done);
+  }
+  return place;
+}
+
+void SpillFile::read(uint8_t* to, int64_t at, size_t count) const {
+  while (count > 0) {
+    const ssize_t done = pread(file_, to, count, at);
+    if (done < 0 && errno == EINTR) continue;
+    if (done <= 0) fail("reading what is known of the texts");
+    to += done;
+    at += done;
+    count -= static_cast<size_t>(done);
+  }
+}
+
+Block::Block(size_t size) : size_(size) {
+  if (size == 0) return;
+  void* pages = mmap(nullptr, size + kSlack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (pages == MAP_FAILED) throw std::bad_alloc();
+  bytes_ = static_cast<uint8_t*>(pages);
+}
+
+void Block::release() {
+  if (bytes_) munmap(bytes_, size_ + kSlack);
+  bytes_ = nullptr;
+}
+
+void Block::move_to(SpillFile& file) {
+  if (!bytes_) return;
+  place_ = file.append(bytes_, size_);
+  file_ = &file;
+  release();
+}
+
+const uint8_t* Block::read(size_t at, size_t count, std::vector<uint8_t>& room) const {
+  if (bytes_) return bytes_ + at;
+  room.resize(count + kSlack);
+  if (count > 0) file_->read(room.data(), place_ + static_cast<int64_t>(at), count);
+  return room.data();
+}
+
+}  // namespace humanizer
