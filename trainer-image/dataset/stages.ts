@@ -63,6 +63,7 @@ export async function stagesKey(
   located: readonly LocatedSource[],
   signal: AbortSignal,
 ): Promise<string> {
+  const { ngramWords = 0, sources: sets = [] } = decontamination ?? {}
   const sources = []
   for (const { texts, location: _, limit, ...source } of located) {
     const files = []
@@ -75,5 +76,15 @@ export async function stagesKey(
     }
     sources.push({ ...source, limit: Number.isFinite(limit) ? limit : null, files })
   }
-  return digestOf({ version: VERSION, specHash, cleaning, deduplication, decontamination, split, format, sources })
+  const held = { ngramWords, sets: sets.length } // the last of the sources
+  return digestOf({
+    version: VERSION,
+    specHash,
+    cleaning,
+    deduplication,
+    decontamination: held,
+    split,
+    format,
+    sources,
+  })
 }

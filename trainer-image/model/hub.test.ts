@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, beforeEach, test } from 'node:test'
@@ -26,6 +27,15 @@ after(() => {
   hub.close()
   rmSync(root, { recursive: true })
 })
+/** Sends a part of an answer and, once the client has it on disk, breaks the connection. */
+function breakOff(response: ServerResponse, part: Buffer, file: string): void {
+  response.write(part)
+  const timer = setInterval(() => {
+    if (statSync(file, { throwIfNoEntry: false })?.size !== part.byteLength) return
+    clearInterval(timer)
+    response.destroy()
+  }, 10)
+}
 const tokenFile = join(root, 'token')
 let folders = 0
 beforeEach(() => {
@@ -84,7 +94,7 @@ test('a download that broke off goes on where it was', async () => {
   hub.trouble = (request, response) => {
     if (!request.url?.includes('train-1') || request.headers.range) return false
     response.writeHead(200, { 'content-length': 60_000 })
-    response.write(Buffer.alloc(20_000, 'b'), () => setTimeout(() => response.destroy(), 20))
+    breakOff(response, Buffer.alloc(20_000, 'b'), join(directory, 'data/train-1.parquet.part'))
     return true
   }
   await download(matching(['data/train-1*']), directory)
@@ -175,15 +185,15 @@ test('a large file that lies on another host is fetched there, without the token
     ...{ kind: 'dataset', repository: 'owner/prose', commit, files, token: 'hf_secret' },
     redirects: true,
   })
+  const directory = join(root, 'elsewhere')
   let dropped = false
   other.trouble = (request, response) => {
     if (dropped || !request.headers.host?.startsWith('localhost')) return false
     dropped = true
     response.writeHead(200, { 'content-length': 50_000 })
-    response.write(Buffer.alloc(20_000, 'a'), () => setTimeout(() => response.destroy(), 20))
+    breakOff(response, Buffer.alloc(20_000, 'a'), join(directory, 'data/train-0.parquet.part'))
     return true
   }
-  const directory = join(root, 'elsewhere')
   const select = matching(['data/train-0*'])
   await downloadHubFiles({ ...source({ endpoint: other.endpoint }), directory, select }).finally(() => other.close())
   assert.deepEqual(readFileSync(join(directory, 'data/train-0.parquet')), files['data/train-0.parquet'])
