@@ -38,6 +38,9 @@ const target = new URL('operator/api/generated/', root)
  * everything else is closed, so that a misspelt field does not compile.
  */
 function forReaders(schema: OpenApiSchema): JSONSchema {
+  const empty = Object.keys(schema).find((keyword) => schema[keyword] === null)
+  if (empty !== undefined)
+    throw new Error(`schema keyword "${empty}" has no value; expected a description with a comma in quotes`)
   if (schema['x-kubernetes-int-or-string']) return described(schema, { type: ['integer', 'string'] })
   if (schema.type === 'array' && schema.items)
     return described(schema, { type: 'array', items: forReaders(schema.items) })

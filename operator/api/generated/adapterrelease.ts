@@ -1461,7 +1461,7 @@ export interface AdapterReleaseStatus {
      */
     to?: string
     /**
-     * Number of the switch to what served before
+     * Number of the switch to what served before, while the drill lasts.
      */
     generation?: number
     /**
@@ -1469,7 +1469,7 @@ export interface AdapterReleaseStatus {
      */
     startedTime: string
     /**
-     * When the way there or back began
+     * When the way there or back began, while the drill lasts.
      */
     legTime?: string
     /**
@@ -1485,7 +1485,7 @@ export interface AdapterReleaseStatus {
      */
     answered?: number
     /**
-     * Requests that the pods failed
+     * Requests that the pods failed, and those of the operator that no pod answered.
      */
     lost?: number
     /**
