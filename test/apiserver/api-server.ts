@@ -1,7 +1,17 @@
 /** A real kube-apiserver on a real etcd, as plain processes on 127.0.0.1, for the tests of this folder. */
 import type { ChildProcess } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
-import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { get } from 'node:https'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -94,7 +104,8 @@ export class ApiServer implements AsyncDisposable {
   /** The same as a file, for a process of its own. */
   kubeConfigFile(options?: { port?: number; token?: string }): string {
     const path = join(this.#folder, `kubeconfig-${options?.port ?? this.#port}`)
-    writeFileSync(path, this.kubeConfig(options))
+    writeFileSync(`${path}.new`, this.kubeConfig(options))
+    renameSync(`${path}.new`, path) // an operator that starts meanwhile reads a whole file
     return path
   }
 
