@@ -1,8 +1,6 @@
 #include "head.h"
 
 #include <algorithm>
-#include <cmath>
-#include <vector>
 
 namespace humanizer {
 
@@ -15,11 +13,10 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
 }
 
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
-               const int32_t* labels, float* scratch) {
+               const int32_t* labels, RowSoftmax* softmax, float* scratch) {
   // Parts of one size: a short last part would decode all of W for a few rows.
-  const int64_t most = std::min(hidden.rows, head_rows(w.rows())), parts = (hidden.rows + most - 1) / most;
+  const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
   const int64_t part = (hidden.rows + parts - 1) / parts, vocabulary = w.rows();
-  std::vector<RowSoftmax> softmax(static_cast<size_t>(part));
   float *gradient = scratch + part * vocabulary, *block = gradient + part * kVocabularyBlock;
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const int64_t rows = std::min(part, hidden.rows - r);
@@ -30,17 +27,14 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
       // Without a gradient the block's logits are done with at once: the next take their place.
       const Rows z = dhidden.data ? columns(logits, v, size) : dense(scratch, rows, size);
       w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
-      backend.cross_entropy_scan(softmax.data(), z, labels + r, v);
+      backend.cross_entropy_scan(softmax, z, labels + r, v);
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      const RowSoftmax& of = softmax[static_cast<size_t>(i)];
-      nll[r + i] = std::log(of.total) + static_cast<double>(of.maximum) - static_cast<double>(of.target);
-    }
+    backend.cross_entropy_loss(nll + r, softmax, rows);
     if (!dhidden.data) continue;
     for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
       const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
-      const Rows dz = dense(gradient, rows, size);
-      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax.data(), labels + r, v);
+      const Rows dz = dense(gradient, rows, size, backend.activation_bytes);
+      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax, labels + r, v);
       w.multiply(backend, slice(dhidden, r, rows), dz, v, size, Transpose::kNN, v == 0 ? 0.0f : 1.0f, block);
     }
   }
