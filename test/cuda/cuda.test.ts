@@ -19,6 +19,7 @@ suite('the kernels', () =>
       'lora dA bf16',
       'adamw8bit has the bits',
       'product bf16',
+      'flags of parts',
       'at its true shape: attention of 3B',
     ],
   }))

@@ -55,6 +55,8 @@ const reasonsByCode: Readonly<Record<string, FailureReason>> = {
   OUT_OF_MEMORY: 'DeviceOutOfMemory',
   DATA_INVALID: 'SourceInvalid',
   INVALID_ARGUMENT: 'ConfigurationInvalid',
+  DEVICE_UNAVAILABLE: 'DriverUnusable',
+  DEVICE_LOST: 'Unavailable',
 }
 
 /** The failure that an error means, found by its code or its cause's; anything unknown is a bug: Internal. */

@@ -238,7 +238,7 @@ export interface Nf4Tensor {
  * The kernels of one kind of processor. avx512_bf16 rounds the factors of the products with frozen weights to bf16 and adds in f32
  * (bf16_matmul.h); the others compute in f32.
  */
-export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
+export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16' | 'cuda' | 'cuda_f32'
 
 /** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
 export interface EngineInfo {
@@ -246,11 +246,22 @@ export interface EngineInfo {
   readonly instructionPath: InstructionPath
   /** that this processor has, the narrowest first */
   readonly instructionPaths: readonly InstructionPath[]
+  /** whether it was built with the CUDA kernels: only then are the paths 'cuda', in bf16, and 'cuda_f32' more than an error */
+  readonly cuda: boolean
   readonly oneDnnVersion: string
   readonly compiler: string
 }
 
-export type NativeErrorCode = 'INVALID_ARGUMENT' | 'OUT_OF_MEMORY' | 'DATA_INVALID' | 'CANCELLED' | 'INTERNAL'
+export type NativeErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'OUT_OF_MEMORY'
+  | 'DATA_INVALID'
+  | 'CANCELLED'
+  /** No driver, one that is too old, no device, or an engine for the CPU alone: the message says what to do. */
+  | 'DEVICE_UNAVAILABLE'
+  /** An ECC error or a device that fell off the bus: the process cannot use it any more. */
+  | 'DEVICE_LOST'
+  | 'INTERNAL'
 
 export class NativeError extends Error {
   readonly code: NativeErrorCode

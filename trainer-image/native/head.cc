@@ -5,7 +5,9 @@
 namespace humanizer {
 
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch) {
-  if (hidden.rows <= kFewRows) return backend.few_rows_matmul(logits, hidden, w.held(), 0, scratch);
+  if (hidden.rows <= kFewRows && hidden.width == logits.width) {
+    return backend.few_rows_matmul(logits, hidden, w.held(), 0, scratch);
+  }
   for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
     const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
     w.multiply(backend, columns(logits, v, size), hidden, v, size, Transpose::kNT, 0, scratch);

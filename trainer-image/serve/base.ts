@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
+import { onDevice } from '../job/device.ts'
 import { JobFailure } from '../job/failure.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import type { ChatTemplate, Message } from '../model/chat-template.ts'
@@ -46,7 +47,7 @@ export interface Base {
 export async function openBase(config: ServeConfig, dataDir: string, log: Logger): Promise<Base> {
   const { model: resolved, backend, maxContextTokens } = config
   if (!resolved || resolved.path === '') throw required('model.path', 'the folder or .gguf file of the base')
-  if (backend === 'CUDA') throw new JobFailure('DriverUnusable', 'backend is CUDA; this image has the CPU engine only')
+  const device = backend === 'CUDA' && onDevice(backend)
   const quantization = quantizationOf(config)
   const path = modelPath(dataDir, resolved.path)
   const opened = await openModel(path)
@@ -62,7 +63,11 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   // Both read the same bytes, so the sum costs little beside the load.
   const isTheOne = requireModel(opened, resolved.digest, resolved.path)
   isTheOne.catch(() => undefined) // thrown below
-  const model = await loadModel(architecture, opened.tensors, { quantization, threads: threadsOfQuota() })
+  const model = await loadModel(architecture, opened.tensors, {
+    quantization,
+    threads: threadsOfQuota(),
+    ...(device ? { instructionPath: 'cuda' as const } : {}),
+  })
   try {
     await isTheOne
   } catch (error) {

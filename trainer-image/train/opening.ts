@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
+import { onDevice } from '../job/device.ts'
 import { JobFailure } from '../job/failure.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
@@ -35,13 +35,13 @@ export interface Settled {
 
 /** Goes by run_config.json where there is one. */
 export async function settleRun(asked: CheckedConfig, runDirectory: string): Promise<Settled> {
-  refuseDevice(asked.backend)
+  const device = onDevice(asked.backend)
   const stored = await readRunConfig(runDirectory)
   const config = stored === undefined ? asked : continuedConfig(stored, asked)
   const { oneDnnVersion, compiler } = engineInfo()
   const environment: Environment = {
     threads: stored?.environment.threads ?? threadsOfQuota(),
-    instructionPath: instructionPathOf(config),
+    instructionPath: device ? devicePathOf(config) : instructionPathOf(config),
     oneDnnVersion,
     compiler,
     node: process.version,
@@ -62,14 +62,9 @@ function instructionPathOf({ quantization }: CheckedConfig): InstructionPath {
   )
 }
 
-/** Auto means the CPU only where there is no device: never a silent CPU run beside an unusable GPU. */
-function refuseDevice(backend: string): void {
-  if (backend === 'CUDA' || (backend !== 'CPU' && existsSync('/dev/nvidiactl')))
-    throw new JobFailure(
-      'DriverUnusable',
-      `backend is ${backend || 'Auto'} with a GPU; this image has the CPU engine only`,
-    )
-}
+/** On a GPU Auto means bf16. */
+const devicePathOf = ({ quantization }: CheckedConfig): InstructionPath =>
+  quantization.computeDtype === 'Float32' ? 'cuda_f32' : 'cuda'
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
 export async function openBase(
