@@ -238,7 +238,9 @@ export interface Nf4Tensor {
  * The kernels of one kind of processor. avx512_bf16 rounds the factors of the products with frozen weights to bf16 and adds in f32
  * (bf16_matmul.h); the others compute in f32.
  */
-export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16' | 'cuda' | 'cuda_f32'
+export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
+/** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
+export type ComputePath = InstructionPath | 'cuda' | 'cuda_f32'
 
 /** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
 export interface EngineInfo {
@@ -246,7 +248,7 @@ export interface EngineInfo {
   readonly instructionPath: InstructionPath
   /** that this processor has, the narrowest first */
   readonly instructionPaths: readonly InstructionPath[]
-  /** whether it was built with the CUDA kernels: only then are the paths 'cuda', in bf16, and 'cuda_f32' more than an error */
+  /** whether it was built with the CUDA kernels: only then are 'cuda' and 'cuda_f32' more than an error */
   readonly cuda: boolean
   readonly oneDnnVersion: string
   readonly compiler: string

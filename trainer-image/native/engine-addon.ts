@@ -4,8 +4,8 @@ import type {
   AdapterTensor,
   Architecture,
   Batch,
+  ComputePath,
   EngineInfo,
-  InstructionPath,
   LoraConfig,
   MomentTensor,
   Nf4Tensor,
@@ -29,7 +29,7 @@ export interface Addon {
     threads: number,
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
-    instructionPath?: InstructionPath,
+    instructionPath?: ComputePath,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,

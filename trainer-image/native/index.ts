@@ -4,8 +4,8 @@ import {
   type AdapterTensor,
   type Architecture,
   type Batch,
+  type ComputePath,
   type EngineInfo,
-  type InstructionPath,
   type LoraConfig,
   type Model,
   type MomentTensor,
@@ -233,7 +233,7 @@ export function loadModel(
     threads: number
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
-    instructionPath?: InstructionPath
+    instructionPath?: ComputePath
   },
 ): Promise<Model> {
   return settled(async () => {

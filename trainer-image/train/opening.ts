@@ -9,6 +9,7 @@ import {
   type ActivationCheckpointing,
   type Adapter,
   type Architecture,
+  type ComputePath,
   engineInfo,
   type InstructionPath,
   type LoraConfig,
@@ -63,7 +64,7 @@ function instructionPathOf({ quantization }: CheckedConfig): InstructionPath {
 }
 
 /** On a GPU Auto means bf16. */
-const devicePathOf = ({ quantization }: CheckedConfig): InstructionPath =>
+const devicePathOf = ({ quantization }: CheckedConfig): ComputePath =>
   quantization.computeDtype === 'Float32' ? 'cuda_f32' : 'cuda'
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
