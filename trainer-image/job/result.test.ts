@@ -183,7 +183,7 @@ test('every exit code stands for one reason', () => {
 
 test('best and newest keep their metrics beside many checkpoints; the best keeps its intervals longest', () => {
   const names = Object.keys(metricKinds)
-  const metrics = names.map((name) => ({ name, value: 0.123456789, low: 0.1, high: 0.2345678901 }))
+  const metrics = names.map((name) => ({ name, value: 0.123456789, low: 0.1, high: 0.2345178901 }))
   const measured = (step: number, best: boolean) => {
     const plain = checkpoint(step, best)
     return { ...plain, evaluation: { ...plain.evaluation, metrics } }
@@ -202,6 +202,8 @@ test('best and newest keep their metrics beside many checkpoints; the best keeps
   ]
   assert.ok(size(JobResult.fromPartial({ ownerUid, attempt: 1, reason: 'Completed', run: fitted })) <= terminationBytes)
   assert.deepEqual(told(fitted.checkpoints[0]?.evaluation), [names.length, names.length])
+  for (const { low = 1, high = 0 } of fitted.checkpoints[0]!.evaluation!.metrics)
+    assert.ok(low <= 0.1 && high >= 0.2345178901, `the interval ${low} to ${high} is narrower than what was measured`)
   assert.deepEqual(told(fitted.checkpoints[1]?.evaluation), [0, 0])
   assert.equal(told(fitted.checkpoints[2]?.evaluation)[0], names.length)
   assert.equal(told(fitted.baseline)[0], names.length)

@@ -63,15 +63,15 @@ const lossOnly = ({ evaluation }: Checkpoint): object => ({
 const withBaseline = (result: JobResult, change: (baseline: EvaluationResult) => object): JobResult =>
   withRun(result, ({ baseline }) => ({ baseline: baseline && { ...baseline, ...change(baseline) } }))
 
-/** Metrics to four decimals: finer than any interval of some hundred texts. */
+/** Metrics to four decimals, intervals outward: never narrower than what was measured. */
 const coarse = ({ metrics }: EvaluationResult): object => {
-  const four = (value: number) => Number(value.toFixed(4))
+  const to = (round: (value: number) => number, value: number) => round(value * 1e4) / 1e4
   return {
     metrics: metrics.map(({ name, value, low, high }) => ({
       name,
-      value: four(value),
-      low: low === undefined ? low : four(low),
-      high: high === undefined ? high : four(high),
+      value: to(Math.round, value),
+      low: low === undefined ? low : to(Math.floor, low),
+      high: high === undefined ? high : to(Math.ceil, high),
     })),
   }
 }
