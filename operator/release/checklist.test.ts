@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { checklistItems } from '../api/checklist.ts'
 import { releaseItems, type Telling } from './checklist.ts'
 import { drillAnnotation } from './drill.ts'
-import { digestOf, release, World } from './world.ts'
+import { digestOf, release } from './objects.ts'
+import { World } from './world.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 const checkpoint = (name: string) => ({ source: { run: { name: 'prose', checkpoint: name } } })

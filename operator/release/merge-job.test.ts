@@ -4,7 +4,8 @@ import { MergeConfig } from '#proto/humanizer/trainer/v1/merge.ts'
 import { reclaimOf } from '../workload/reclaim.ts'
 import type { Adapter } from './adapter.ts'
 import { mergeChildren, mergeJobName } from './merge-job.ts'
-import { digestOf, release, World } from './world.ts'
+import { digestOf, release } from './objects.ts'
+import { World } from './world.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a manifest is read here as a reader of YAML would
 type Manifest = any

@@ -4,8 +4,9 @@ import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Ending } from '../workload/ending.ts'
 import type { Adapter } from './adapter.ts'
+import { digestOf, release, run } from './objects.ts'
 import { configName } from './serving.ts'
-import { digestOf, release, run, World } from './world.ts'
+import { World } from './world.ts'
 
 const [a, b, m] = [digestOf('a'), digestOf('b'), digestOf('f')]
 const merged = { path: `merged/${'f'.repeat(64)}`, digest: m }

@@ -3,10 +3,10 @@ import { test } from 'node:test'
 import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { ownWords } from './heard.ts'
+import { digestOf, release, start } from './objects.ts'
 import { observe } from './observe.ts'
 import { podTrouble } from './pods.ts'
 import { noProbes } from './probes.ts'
-import { digestOf, release, start } from './world.ts'
 
 const nothingAsked = { called: new Set<string>(), silent: new Set<string>(), probes: noProbes }
 

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
-import { digestOf, release, run, World } from './world.ts'
+import { digestOf, release, run } from './objects.ts'
+import { World } from './world.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf)
 const checkpoint = (name: string, ofRun = 'prose') => ({ source: { run: { name: ofRun, checkpoint: name } } })

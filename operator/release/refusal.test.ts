@@ -4,9 +4,10 @@ import { ReleaseReason } from '../api/release-reasons.ts'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import { Conflict, errorFrom, Unavailable } from '../kube/errors.ts'
 import { applyChildren, retireChildren } from './children.ts'
+import { release, start } from './objects.ts'
 import { reconcileRelease } from './reconcile.ts'
 import { cut } from './text.ts'
-import { release, start, World } from './world.ts'
+import { World } from './world.ts'
 
 const owner = release()
 owner.metadata.resourceVersion = '7'

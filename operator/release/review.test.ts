@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
+import { digestOf, release, run } from './objects.ts'
 import { reconcileRelease } from './reconcile.ts'
-import { digestOf, release, run, World } from './world.ts'
+import { World } from './world.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string]
 const checkpoint = (name: string) => ({ source: { run: { name: 'prose', checkpoint: name } } })

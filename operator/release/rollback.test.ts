@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Release } from './adapter.ts'
+import { digestOf, release, run } from './objects.ts'
 import { expanded } from './stored.ts'
-import { digestOf, release, run, World } from './world.ts'
+import { World } from './world.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string]
 const of = (checkpoint: string, name = 'prose') => ({ source: { run: { name, checkpoint } } })

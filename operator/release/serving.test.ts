@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { DesiredAdapter, ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Adapter, Release } from './adapter.ts'
 import { parseState } from './heard.ts'
+import { release, run } from './objects.ts'
 import { deploymentName, servingObjects, upToDate, type Wanted } from './serving.ts'
 import { resolveSource } from './source.ts'
-import { release, run, World } from './world.ts'
+import { World } from './world.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a manifest is read here as a reader of YAML would
 type Manifest = any

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { digestOf, release } from './objects.ts'
 import { reconcileRelease } from './reconcile.ts'
-import { digestOf, release, World } from './world.ts'
+import { World } from './world.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 

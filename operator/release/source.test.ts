@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Release, Status } from './adapter.ts'
+import { digestOf, release, run } from './objects.ts'
 import { resolveSource } from './source.ts'
-import { digestOf, release, run } from './world.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string]
 const of = (name: string, checkpoint: string) => ({ run: { name, checkpoint } })

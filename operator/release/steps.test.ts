@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
-import { digestOf, release, run, World } from './world.ts'
+import { digestOf, release, run } from './objects.ts'
+import { World } from './world.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 const checkpoint = (name: string, ofRun = 'prose') => ({ source: { run: { name: ofRun, checkpoint: name } } })

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Adapter, Format, Status } from './adapter.ts'
+import { digestOf, release } from './objects.ts'
 import { expanded, stored } from './stored.ts'
-import { digestOf, release } from './world.ts'
 
 const prompt = (letter: string, length = 4096): Format => ({
   sample: 'Denoise',

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { Adapter, Release } from './adapter.ts'
+import { release, run } from './objects.ts'
 import { deploymentName, servingObjects } from './serving.ts'
 import { resolveSource } from './source.ts'
-import { release, run, World } from './world.ts'
+import { World } from './world.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a manifest is read here as a reader of YAML would
 type Manifest = any

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { Unavailable } from '../kube/errors.ts'
-import { release } from '../release/world.ts'
+import { release } from '../release/objects.ts'
 import { dataset, digestOf, run } from '../run/world.ts'
 import { type Reclaimable, reclaimWithSweep, sweepOf } from './reclaim.ts'
 
