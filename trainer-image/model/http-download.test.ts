@@ -109,6 +109,20 @@ test('a server without ranges starts the file over', async () => {
   assert.equal((await done()).sha256, sha256)
 })
 
+/** What Node 24's own fetch dies of, where nobody can catch it: https://github.com/nodejs/undici/issues/5360. */
+test('a connection that the server closes while the body waits to be read is no harm', async () => {
+  const small = content.subarray(0, 65_536) // has come whole, with the end of the connection, before it is read
+  const closing: Handler = ({ socket }) => {
+    socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${small.byteLength}\r\nconnection: close\r\n\r\n`)
+    socket.write(small)
+    socket.end()
+  }
+  const cell = new Int32Array(new SharedArrayBuffer(4))
+  const { done } = attempt(closing, { onProgress: () => void Atomics.wait(cell, 0, 0, 20) })
+  assert.equal((await done()).bytes, small.byteLength)
+  assert.equal(requests.length, 1)
+})
+
 test('a finished file with the right sum is not fetched again', async () => {
   const { file, done } = attempt(whole, { expected: { sha256 } })
   writeFileSync(file, content)

@@ -7,6 +7,7 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Agent, fetch, type Headers, type Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
 import type { SharedContent } from '../storage/shared-content.ts'
 
@@ -52,6 +53,9 @@ class Transient extends Error {
     this.afterMilliseconds = afterMilliseconds
   }
 }
+
+/** Not Node 24's own, which ends the process when a server closes while the body waits to be read: nodejs/undici#5360. */
+const dispatcher = new Agent()
 
 const MAX_WAIT_MILLISECONDS = 30_000
 const MAX_RETRY_AFTER_MILLISECONDS = 60_000
@@ -151,7 +155,8 @@ async function send(
   const authorization: Record<string, string> = bearerToken ? { authorization: `Bearer ${bearerToken}` } : {}
   let response: Response
   try {
-    response = await fetch(url, { headers: { 'user-agent': 'humanizer', ...headers, ...authorization }, signal })
+    const sent = { 'user-agent': 'humanizer', ...headers, ...authorization }
+    response = await fetch(url, { headers: sent, signal, dispatcher })
   } catch (error) {
     const cause = (error as Error).cause
     throw new Transient(cause instanceof Error ? cause.message : (error as Error).message, 0, { cause: error })
