@@ -7,8 +7,9 @@ import { createReadStream } from 'node:fs'
 import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Agent, fetch, type Headers, type Response } from 'undici'
+import type { Headers, Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
+import { fetch } from '../service/fetch.ts'
 import type { SharedContent } from '../storage/shared-content.ts'
 
 /** How often and how patiently to try again; every field has a default that suits a Job. */
@@ -53,9 +54,6 @@ class Transient extends Error {
     this.afterMilliseconds = afterMilliseconds
   }
 }
-
-/** Not Node 24's own, which ends the process when a server closes while the body waits to be read: nodejs/undici#5360. */
-const dispatcher = new Agent()
 
 const MAX_WAIT_MILLISECONDS = 30_000
 const MAX_RETRY_AFTER_MILLISECONDS = 60_000
@@ -156,7 +154,7 @@ async function send(
   let response: Response
   try {
     const sent = { 'user-agent': 'humanizer', ...headers, ...authorization }
-    response = await fetch(url, { headers: sent, signal, dispatcher })
+    response = await fetch(url, { headers: sent, signal })
   } catch (error) {
     const cause = (error as Error).cause
     throw new Transient(cause instanceof Error ? cause.message : (error as Error).message, 0, { cause: error })

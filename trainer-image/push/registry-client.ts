@@ -1,7 +1,9 @@
 /** The OCI distribution specification, as far as a push needs it, with the token flow of registries: https://distribution.github.io/distribution/spec/auth/token/ */
 import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
+import type { Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
+import { fetch } from '../service/fetch.ts'
 import { basicFor } from './credentials.ts'
 import type { Target } from './reference.ts'
 

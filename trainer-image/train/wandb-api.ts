@@ -3,6 +3,9 @@
  * mutation_create_run_files.graphql, core/internal/filestream): GraphQL for the run and its files, lines of JSON by file_stream.
  */
 
+import { Headers, type RequestInit, type Response } from 'undici'
+import { fetch } from '../service/fetch.ts'
+
 /** No retry helps: the key, the project or the request itself is wrong. */
 export class Refused extends Error {
   override readonly name = 'Refused'

@@ -1,7 +1,9 @@
 /** vLLM's HTTP API, as far as a release needs it: https://docs.vllm.ai/en/latest/features/lora/ (dynamically serving LoRA adapters). */
 import { status } from '@grpc/grpc-js'
+import type { RequestInit, Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
 import { CallRefused } from '../service/errors.ts'
+import { fetch } from '../service/fetch.ts'
 
 /** One entry of GET /v1/models. */
 export interface VllmModel {
