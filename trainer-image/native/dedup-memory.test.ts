@@ -33,7 +33,10 @@ const memory = bytes ? { memory: { bytes: Number(bytes), folder } } : {}
 const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 2, ...memory })
 await nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 2 }).add(batches().next().value)
 const before = field('VmRSS')
-for (const batch of batches()) await index.add(batch)
+for (const batch of batches()) {
+  await index.add(batch)
+  gc()
+}
 const clusters = await index.clusters()
 console.log(JSON.stringify({
   grown: field('VmHWM') - before,
@@ -43,8 +46,8 @@ console.log(JSON.stringify({
 }))
 `
 async function search(bytes?: number) {
-  // A small heap, so that what the texts of this test leave for the collector is not most of what is measured.
-  const heap = ['--max-semi-space-size=2', '--max-old-space-size=64']
+  // A small heap, collected after each batch, so that what the texts of this test leave is not most of what is measured.
+  const heap = ['--expose-gc', '--max-semi-space-size=2', '--max-old-space-size=64']
   const args = [...heap, '--input-type=module', '-e', program, ...(bytes ? [String(bytes), folder] : [])]
   const { stdout } = await promisify(execFile)(process.execPath, args)
   return JSON.parse(stdout) as { grown: number; spilled: number; duplicates: number; sum: string }
