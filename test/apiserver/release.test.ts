@@ -141,7 +141,8 @@ test('by steps a candidate gets its share in every pod, and what fails its reque
     state.splitPercent > 0 ? { ...state, health, splitHealth: { ...health, errors: 3 } } : { ...state, health }
   await scene.apply(spec('checkpoint-36', { steps: [{ percent: 10, pauseSeconds: 600 }] }))
   const refused = await scene.untilReady('False/TooManyErrors')
-  assert.match(refused.status?.verdict?.message ?? '', /^6 of 40 requests of the last minute failed/)
+  // the verdict falls as soon as one pod has told: the other may not have
+  assert.match(refused.status?.verdict?.message ?? '', /^(3 of 20|6 of 40) requests of the last minute failed/)
   assert.deepEqual([refused.status?.active?.digest, refused.status?.candidate?.digest], [b, c])
   await until('no pod gives it any more', async () => scene.pods.splits.every((each) => each === `${b} 0 % `))
   await assert.rejects(scene.apply(spec('checkpoint-36', steps(50, 10))), /expected percent never to go down/)
