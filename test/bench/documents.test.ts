@@ -23,7 +23,7 @@ const typed: Readonly<Record<string, readonly string[]>> = {
   'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
   'make bench SUITE=data PEERS=none DOCUMENTS=20000 MEGABYTES=40': dataAlone('', 1).flatMap(({ works }) => works),
 }
-const measuring = ['engine', 'ablation', 'data', 'release'].map((suite) => `make bench SUITE=${suite}`)
+const measuring = ['engine', 'profile', 'ablation', 'data', 'release'].map((suite) => `make bench SUITE=${suite}`)
 
 test('every command of docs/benchmarks.md is known here', () => {
   assert.deepEqual(commands.toSorted(), [...measuring, ...Object.keys(typed)].toSorted())

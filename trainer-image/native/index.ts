@@ -13,6 +13,7 @@ import {
   NativeError,
   type NativeErrorCode,
   type Nf4Tensor,
+  type OpTime,
   type OptimizerOptions,
   type OptimizerState,
   type Quantization,
@@ -212,6 +213,10 @@ class NativeModel implements Model {
     })
   }
 
+  takeOpTimes(): OpTime[] {
+    return addon().takeOpTimes(this.#open)
+  }
+
   memory(): { residentBytes: number; peakBytes: number } {
     return addon().memory(this.#open)
   }
@@ -231,7 +236,7 @@ const handleOf = (adapter: Adapter): AdapterHandle => (adapter as NativeAdapter)
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
  * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. instructionPath: one of engineInfo's,
- * its `instructionPath` when absent. DATA_INVALID names a tensor that is missing, misshapen or cut short.
+ * its `instructionPath` when absent. timed: for takeOpTimes, of one model at a time. DATA_INVALID names a tensor that is missing, misshapen or cut short.
  */
 export function loadModel(
   architecture: Architecture,
@@ -242,6 +247,7 @@ export function loadModel(
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
     instructionPath?: InstructionPath
+    timed?: boolean
   },
 ): Promise<Model> {
   return settled(async () => {
@@ -260,6 +266,7 @@ export function loadModel(
       activationCheckpointing,
       onProgress,
       options.instructionPath,
+      options.timed,
     )
     return new NativeModel(handle, architecture)
   })
