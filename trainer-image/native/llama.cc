@@ -47,18 +47,11 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
 }
 
 // y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
-// ways round differently: there each request goes its own.
+// ways round differently: there all rows go the way of few.
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
                    const Workspace& w) const {
   const std::span parts(&weights_.layers[layer].linear[first], joined(first));
-  if (pass.generation && backend_.few_rows_bf16) {
-    if (pass.few_rows > 0) {
-      multiply_few_rows(backend_, slice(y, 0, pass.few_rows), slice(x, 0, pass.few_rows), parts, beta, w.weights);
-    }
-    y = slice(y, pass.few_rows, y.rows - pass.few_rows);
-    x = slice(x, pass.few_rows, x.rows - pass.few_rows);
-    if (x.rows == 0) return;
-  } else if (x.rows <= kFewRows) {
+  if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
     return multiply_few_rows(backend_, y, x, parts, beta, w.weights);
   }
   if (!backend_.bf16_matmul) return backend_.matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);

@@ -88,7 +88,6 @@ class Llama {
     std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
     uint32_t step = 0;
     bool training = false, generation = false;
-    int64_t few_rows = 0;  // generation: the first rows, of requests with fewer than kBf16ManyRows
   };
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;

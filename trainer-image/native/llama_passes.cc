@@ -77,7 +77,7 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     w.layers.push_back(s);
   }
   int64_t weights = backend_.bf16_matmul ? 0 : std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
-  const int64_t few = pass.generation ? std::max(pass.few_rows, heads) : kFewRows;
+  const int64_t few = pass.generation ? rows : kFewRows;
   for (const LayerWeights& layer : weights_.layers) {  // of a base that came in 4 bits some layers may not be
     for (size_t m = 0; m < kModules; ++m) {
       if (!shapes[m].name) continue;
@@ -271,12 +271,7 @@ void Llama::generate(std::vector<Turn>& turns) {
   Pass pass;
   pass.generation = true;
   std::vector<int32_t> tokens;
-  std::vector<Turn*> order;
-  for (Turn& turn : turns) order.push_back(&turn);
-  std::ranges::stable_partition(
-      order, [](const Turn* turn) { return static_cast<int64_t>(turn->tokens.size()) < kBf16ManyRows; });
-  for (const Turn* at : order) {
-    const Turn& turn = *at;
+  for (Turn& turn : turns) {
     Sequence& sequence = *turn.sequence;
     const int64_t rows = static_cast<int64_t>(turn.tokens.size());
     if (sequence.length() + rows > sequence.max_tokens()) {
@@ -290,7 +285,6 @@ void Llama::generate(std::vector<Turn>& turns) {
     for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
     pass.documents.push_back({begin, rows, &sequence});
     pass.head_rows.push_back(begin + rows - 1);
-    if (rows < kBf16ManyRows) pass.few_rows += rows;
     // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
     // sequence goes the way it goes alone.
     const auto few = [](int64_t count) { return count <= kFewRows; };
@@ -313,7 +307,7 @@ void Llama::generate(std::vector<Turn>& turns) {
     const Rows logits = dense(w.head_scratch, rows, a_.vocabulary);
     head_logits(backend_, logits, slice(dense(w.head_normed, count, a_.hidden), first, rows), head(), logits.row(rows));
     for (int64_t r = 0; r < rows; ++r) {
-      order[static_cast<size_t>(first + r)]->logits.assign(logits.row(r), logits.row(r) + a_.vocabulary);
+      turns[static_cast<size_t>(first + r)].logits.assign(logits.row(r), logits.row(r) + a_.vocabulary);
     }
   }
   for (const Turn& turn : turns) turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));
