@@ -13,7 +13,7 @@ import { type ToolOptions, tools } from './job/tools.ts'
  * result as its end. The only reader of the environment.
  */
 
-const usage = `usage: main.ts <prepare|fetch|train|merge|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
+const usage = `usage: main.ts <prepare|fetch|train|merge|upload|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
        main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]
        main.ts push --to HOST/REPOSITORY [--folder DIR] [--auth DOCKERCONFIGJSON] [--plain-http]`
 

@@ -197,12 +197,13 @@ function standDown(status: Status): Transition['changes'] {
 }
 
 /**
- * A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. What served is
- * judged by no evidence.
+ * A verdict holds until the spec or the evidence changes; neither the number of replicas nor where copies go is a reason to judge again.
+ * What served is judged by no evidence.
  */
 export function fingerprint({ spec, status }: Release, adapter: Adapter): string {
-  const { replicas: _, ...serving } = spec.serving
+  const { push: _, ...judged } = spec
+  const { replicas: __, ...serving } = spec.serving
   const { digest, metrics } = adapter
   const isKnown = served(status).some((each) => sameAdapter(each, adapter))
-  return shortHash({ ...spec, serving, digest, ...(!isKnown && { metrics }) })
+  return shortHash({ ...judged, serving, digest, ...(!isKnown && { metrics }) })
 }

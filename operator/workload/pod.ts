@@ -41,7 +41,7 @@ export interface ClaimUse {
 interface WorkloadPod {
   readonly owner: Owner
   readonly settings: WorkloadSettings
-  readonly command: 'prepare' | 'fetch' | 'train' | 'merge' | 'serve'
+  readonly command: 'prepare' | 'fetch' | 'train' | 'merge' | 'upload' | 'serve'
   /** ConfigMap whose config.json is mounted at /etc/humanizer. */
   readonly configMapName: string
   readonly claim: ClaimUse

@@ -105,6 +105,25 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     spec: { source: run, serving: { engine: 'VLLM', vllm: { image: 'v', maxLoraRank: 48 } } },
     says: /maxLoraRank/,
   },
+  { what: 'a push to nowhere', spec: { source: run, push: {} }, says: /spec.push.registry: Required/ },
+  {
+    what: 'a push to a tag',
+    spec: { source: run, push: { registry: { repository: 'ghcr.io/team/writer:latest' } } },
+    says: /spec.push.registry.repository/,
+  },
+  {
+    what: 'a push of something else',
+    spec: { source: run, push: { artifact: 'Weights', registry: { repository: 'ghcr.io/team/writer' } } },
+    says: /spec.push.artifact/,
+  },
+  {
+    what: 'a push with a Secret of another namespace',
+    spec: {
+      source: run,
+      push: { registry: { repository: 'ghcr.io/team/writer', secretRef: { name: 'a', namespace: 'b' } } },
+    },
+    says: /unknown field "spec.push.registry.secretRef.namespace"/,
+  },
   { what: 'an unknown form', spec: { source: run, form: 'merged' }, says: /spec.form/ },
   { what: 'an unknown way to go back', spec: { source: run, rollback: { mode: 'Maybe' } }, says: /spec.rollback.mode/ },
   { what: 'a limit in words', spec: { source: run, rollback: { maxErrorPercent: 'five' } }, says: /maxErrorPercent/ },

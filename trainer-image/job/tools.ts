@@ -54,10 +54,14 @@ async function gguf(options: ToolOptions): Promise<void> {
 async function push(options: ToolOptions): Promise<void> {
   const { to, auth } = options
   if (to === undefined) throw new JobFailure('ConfigurationInvalid', '--to is absent; expected host[:port]/repository')
-  const { pushFolder } = await import('../push/push.ts')
+  const { pushArtifact } = await import('../push/push.ts')
+  const { folderArtifact } = await import('../push/artifact.ts')
   const [base, adapter] = options.folder === undefined ? await served(options) : [options.folder, options.folder]
   const folder = /(^|\/)merged\/[0-9a-f]{64}$/.test(base) ? base : adapter
-  const { reference, tag, present, files } = await pushFolder(folder, to, { auth, plain: options['plain-http'] })
+  const { reference, tag, present, files } = await pushArtifact(await folderArtifact(folder), to, {
+    auth,
+    plain: options['plain-http'],
+  })
   process.stdout.write(`${reference}\n`)
   process.stderr.write(`${files} files, ${present} of them there already; also under the tag ${tag}\n`)
 }

@@ -153,6 +153,41 @@ export interface AdapterReleaseSpec {
     }[]
   }
   /**
+   * Copies what serves to an OCI registry, by a Job, after it has become active: each digest once, named by its digest. The condition Pushed tells how it went; whatever becomes of it, serving goes on.
+   */
+  push?: {
+    /**
+     * Adapter is the folder in PEFT's format; Merged the adapter in its base's 16-bit weights, written by the Job where spec.form has not; AdapterGGUF the adapter as the one file that llama.cpp and Ollama read beside a base.
+     */
+    artifact: 'Adapter' | 'Merged' | 'AdapterGGUF'
+    /**
+     * A repository of any registry that keeps container images.
+     */
+    registry: {
+      /**
+       * host[:port]/repository in lower case, without tag or digest.
+       */
+      repository: string
+      /**
+       * true speaks http in place of https.
+       */
+      plainHttp: boolean
+      /**
+       * A Secret of this namespace with a dockerconfigjson, such as kubectl create secret docker-registry makes; without it the registry must take what nobody signed. The Job waits until the Secret is there.
+       */
+      secretRef?: {
+        /**
+         * Name of the Secret.
+         */
+        name: string
+        /**
+         * Key of the dockerconfigjson in it.
+         */
+        key: string
+      }
+    }
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -1561,6 +1596,66 @@ export interface AdapterReleaseStatus {
      */
     message?: string
   }
+  /**
+   * The newest attempt to push what serves.
+   */
+  push?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * Hash of the spec.push that it follows.
+     */
+    to: string
+    /**
+     * Number of the attempt; its Job is <name>-push-<digest8>-<number>.
+     */
+    number: number
+    /**
+     * Failures in a row.
+     */
+    failures: number
+    /**
+     * When it ended; absent while it is under way.
+     */
+    finishTime?: string
+    /**
+     * Why the last one failed, as job_result.proto has it.
+     */
+    reason?: string
+    /**
+     * The same in words.
+     */
+    message?: string
+  }
+  /**
+   * What was pushed, newest first.
+   *
+   * Items: One adapter at one destination.
+   */
+  pushed?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * What of it, as spec.push.artifact.
+     */
+    artifact: string
+    /**
+     * Where to.
+     */
+    destination: string
+    /**
+     * What to pull, by the digest of the pushed bytes.
+     */
+    reference: string
+    /**
+     * When it was all there.
+     */
+    time: string
+  }[]
   /**
    * Highest number of a switch that was ever given out.
    */

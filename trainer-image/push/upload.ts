@@ -1,0 +1,51 @@
+import { join } from 'node:path'
+import type { PushConfig, PushResult } from '#proto/humanizer/trainer/v1/push.ts'
+import type { JobContext } from '../job/context.ts'
+import { JobFailure } from '../job/failure.ts'
+import { merge } from '../merge/merge.ts'
+import { modelPath } from '../model/fetch.ts'
+import { readGgufAdapter } from '../model/gguf-adapter.ts'
+import { adapterFolder, promote } from '../serve/adapters.ts'
+import { ownerRecord } from '../storage/owners.ts'
+import { type Artifact, fileArtifact, folderArtifact } from './artifact.ts'
+import { pushArtifact } from './push.ts'
+
+/** The command `upload`: what spec.push asks for, made where it is not there yet, and sent. */
+export async function upload(config: PushConfig, context: JobContext): Promise<PushResult> {
+  const { signal, log } = context
+  const artifact = await artifactOf(config, context)
+  signal.throwIfAborted()
+  const { reference, files, present } = await send(artifact, config, signal)
+  log.info({ reference, files, present }, 'pushed')
+  return { digest: config.digest, reference, files, present }
+}
+
+async function artifactOf(config: PushConfig, context: JobContext): Promise<Artifact> {
+  const { artifact, digest, sourcePath, model } = config
+  const { dataDir } = context
+  const folder = adapterFolder(dataDir, digest)
+  const desired = { generation: 0, digest, sourcePath, format: undefined, warmSeconds: 0, split: undefined }
+  await promote(dataDir, desired, ownerRecord(config.owner, config.reclaim))
+  switch (artifact) {
+    case 'Adapter':
+      return folderArtifact(folder)
+    case 'Merged': {
+      const merged = await merge(config, context)
+      return folderArtifact(join(dataDir, merged.model?.path ?? ''))
+    }
+    case 'AdapterGGUF': {
+      const { pieces, ...facts } = await readGgufAdapter(modelPath(dataDir, model?.path ?? ''), folder)
+      return fileArtifact('adapter.gguf', () => pieces, facts)
+    }
+    default:
+      throw new JobFailure('ConfigurationInvalid', `artifact is "${artifact}"; expected Adapter, Merged or AdapterGGUF`)
+  }
+}
+
+function send(artifact: Artifact, { registry }: PushConfig, signal: AbortSignal) {
+  if (registry) {
+    const { repository, plainHttp, authFile } = registry
+    return pushArtifact(artifact, repository, { plain: plainHttp, signal, ...(authFile && { auth: authFile }) })
+  }
+  throw new JobFailure('ConfigurationInvalid', 'no destination is named; expected registry')
+}
