@@ -4,7 +4,7 @@ import { PushConfig } from '#proto/humanizer/trainer/v1/push.ts'
 import { reclaimOf } from '../workload/reclaim.ts'
 import type { Adapter } from './adapter.ts'
 import { digestOf, release } from './objects.ts'
-import { pushChildren, pushJobName } from './push-job.ts'
+import { destinationOf, pushChildren, pushJobName } from './push-job.ts'
 import { World } from './world.ts'
 
 // biome-ignore lint/suspicious/noExplicitAny: a manifest is read here as a reader of YAML would
@@ -46,6 +46,33 @@ test('a registry that asks for nothing needs no Secret', () => {
   assert.deepEqual(config.registry, { repository: 'zot:5000/w', plainHttp: true, authFile: '' })
   assert.ok(!job.spec.template.spec.volumes.some(({ secret }: Manifest) => secret))
 })
+
+test('for S3 the Job gets all keys of the Secret, and the place', () => {
+  const s3 = { bucket: 'models', region: 'eu-central-1', secretRef: { name: 'aws' } }
+  const { config, job } = children({ artifact: 'AdapterGGUF', s3 })
+  const { spec } = job.spec.template
+  const { secret } = spec.volumes.find(({ secret }: Manifest) => secret)
+  assert.deepEqual([secret.secretName, secret.items], ['aws', undefined])
+  assert.deepEqual(config.s3, {
+    bucket: 'models',
+    prefix: '',
+    region: 'eu-central-1',
+    endpoint: '',
+    credentialsFolder: '/etc/humanizer-secrets/push',
+  })
+  assert.equal(config.registry, undefined)
+})
+
+const destinations = [
+  { s3: { bucket: 'models' }, named: 's3://models' },
+  { s3: { bucket: 'models', prefix: 'team/writer' }, named: 's3://models/team/writer' },
+  { s3: { bucket: 'models', prefix: 'w', endpoint: 'http://minio:9000' }, named: 'http://minio:9000/models/w' },
+]
+for (const { s3, named } of destinations)
+  test(`a destination is named ${named}`, () => {
+    const place = { region: 'us-east-1', secretRef: { name: 'aws' }, ...s3 }
+    assert.equal(destinationOf({ artifact: 'Adapter', s3: place }), named)
+  })
 
 test('its name fits however long the release’s is', () => {
   assert.ok(pushJobName('x'.repeat(40), digest, 99_999).length <= 63)

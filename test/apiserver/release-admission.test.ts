@@ -105,7 +105,30 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     spec: { source: run, serving: { engine: 'VLLM', vllm: { image: 'v', maxLoraRank: 48 } } },
     says: /maxLoraRank/,
   },
-  { what: 'a push to nowhere', spec: { source: run, push: {} }, says: /spec.push.registry: Required/ },
+  { what: 'a push to nowhere', spec: { source: run, push: {} }, says: /exactly one of registry and s3/ },
+  {
+    what: 'a push to two places',
+    spec: {
+      source: run,
+      push: { registry: { repository: 'ghcr.io/team/writer' }, s3: { bucket: 'models', secretRef: { name: 'aws' } } },
+    },
+    says: /exactly one of registry and s3/,
+  },
+  {
+    what: 'a push to S3 without credentials',
+    spec: { source: run, push: { s3: { bucket: 'models' } } },
+    says: /spec.push.s3.secretRef: Required/,
+  },
+  {
+    what: 'a prefix that begins with a slash',
+    spec: { source: run, push: { s3: { bucket: 'models', prefix: '/a', secretRef: { name: 'aws' } } } },
+    says: /spec.push.s3.prefix/,
+  },
+  {
+    what: 'an endpoint with a path',
+    spec: { source: run, push: { s3: { bucket: 'models', endpoint: 'https://a/b', secretRef: { name: 'aws' } } } },
+    says: /spec.push.s3.endpoint/,
+  },
   {
     what: 'a push to a tag',
     spec: { source: run, push: { registry: { repository: 'ghcr.io/team/writer:latest' } } },

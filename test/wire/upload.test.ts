@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -13,7 +13,9 @@ import { PushConfig, type PushResult } from '#proto/humanizer/trainer/v1/push.ts
 import type { JobContext } from '../../trainer-image/job/context.ts'
 import { readAsGguf } from '../../trainer-image/model/gguf-adapter.ts'
 import { upload } from '../../trainer-image/push/upload.ts'
+import { hexOf } from '../../trainer-image/storage/digest.ts'
 import { dockerConfig, type Registry, startRegistry, withPassword } from '../fixtures/registry.ts'
+import { s3Bucket, s3Keys, startS3 } from '../fixtures/s3.ts'
 import { type Checkpoint, Claim } from './serving-pod.ts'
 
 const main = fileURLToPath(new URL('../../trainer-image/main.ts', import.meta.url))
@@ -126,6 +128,24 @@ test('merged it is made on the claim first, once', async () => {
   assert.equal(pulled.manifest.annotations['dev.humanizer.adapter'], adapter.digest)
   assert.ok(pulled.files.has('model.safetensors') && pulled.files.has('config.json'))
   assert.equal((await run(wanted({ artifact: 'Merged' }))).reference, reference)
+})
+
+test('to S3 it goes with the keys of a mounted Secret', async () => {
+  const s3 = await startS3(claim.root)
+  try {
+    const credentialsFolder = join(claim.root, 'aws')
+    mkdirSync(credentialsFolder)
+    const place = { bucket: s3Bucket, prefix: 'team', region: 'us-east-1', endpoint: s3.endpoint, credentialsFolder }
+    const config = wanted({ registry: undefined, s3: place })
+    writeFileSync(join(credentialsFolder, 'AWS_ACCESS_KEY_ID'), `${s3Keys.accessKeyId}\n`)
+    await assert.rejects(run(config), { reason: 'NotFound', message: /has no key AWS_SECRET_ACCESS_KEY/ })
+    writeFileSync(join(credentialsFolder, 'AWS_SECRET_ACCESS_KEY'), s3Keys.secretAccessKey)
+    const { reference } = await run(config)
+    assert.equal(reference, `s3://${s3Bucket}/team/adapters/${hexOf(adapter.digest)}`)
+    assert.ok(existsSync(join(s3.folder, reference.replace(`s3://${s3Bucket}/`, ''), 'manifest.json')))
+  } finally {
+    s3.stop()
+  }
 })
 
 const refusals: { what: string; config: () => Partial<PushConfig>; says: RegExp }[] = [

@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { PushConfig, PushResult } from '#proto/humanizer/trainer/v1/push.ts'
 import type { JobContext } from '../job/context.ts'
@@ -9,6 +10,8 @@ import { adapterFolder, promote } from '../serve/adapters.ts'
 import { ownerRecord } from '../storage/owners.ts'
 import { type Artifact, fileArtifact, folderArtifact } from './artifact.ts'
 import { pushArtifact } from './push.ts'
+import type { S3Credentials } from './s3-client.ts'
+import { pushToS3 } from './s3-push.ts'
 
 /** The command `upload`: what spec.push asks for, made where it is not there yet, and sent. */
 export async function upload(config: PushConfig, context: JobContext): Promise<PushResult> {
@@ -42,10 +45,31 @@ async function artifactOf(config: PushConfig, context: JobContext): Promise<Arti
   }
 }
 
-function send(artifact: Artifact, { registry }: PushConfig, signal: AbortSignal) {
+async function send(artifact: Artifact, { registry, s3 }: PushConfig, signal: AbortSignal) {
   if (registry) {
     const { repository, plainHttp, authFile } = registry
     return pushArtifact(artifact, repository, { plain: plainHttp, signal, ...(authFile && { auth: authFile }) })
   }
-  throw new JobFailure('ConfigurationInvalid', 'no destination is named; expected registry')
+  if (s3) return pushToS3(artifact, s3, await credentialsIn(s3.credentialsFolder), { signal })
+  throw new JobFailure('ConfigurationInvalid', 'no destination is named; expected registry or s3')
+}
+
+/** A Secret that lacks a key can still get it: NotFound. */
+async function credentialsIn(folder: string): Promise<S3Credentials> {
+  const read = async (key: string): Promise<string | undefined> => {
+    try {
+      return (await readFile(join(folder, key), 'utf8')).trim()
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  }
+  const required = async (key: string): Promise<string> => {
+    const value = await read(key)
+    if (value) return value
+    throw new JobFailure('NotFound', `the Secret of spec.push.s3 has no key ${key}, or it is empty`)
+  }
+  const [accessKeyId, secretAccessKey] = [await required('AWS_ACCESS_KEY_ID'), await required('AWS_SECRET_ACCESS_KEY')]
+  const sessionToken = await read('AWS_SESSION_TOKEN')
+  return { accessKeyId, secretAccessKey, ...(sessionToken && { sessionToken }) }
 }

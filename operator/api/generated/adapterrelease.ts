@@ -153,7 +153,7 @@ export interface AdapterReleaseSpec {
     }[]
   }
   /**
-   * Copies what serves to an OCI registry, by a Job, after it has become active: each digest once, named by its digest. The condition Pushed tells how it went; whatever becomes of it, serving goes on.
+   * Copies what serves to an OCI registry or to S3, by a Job, after it has become active: each digest once, named by its digest. The condition Pushed tells how it went; whatever becomes of it, serving goes on.
    */
   push?: {
     /**
@@ -163,7 +163,7 @@ export interface AdapterReleaseSpec {
     /**
      * A repository of any registry that keeps container images.
      */
-    registry: {
+    registry?: {
       /**
        * host[:port]/repository in lower case, without tag or digest.
        */
@@ -184,6 +184,36 @@ export interface AdapterReleaseSpec {
          * Key of the dockerconfigjson in it.
          */
         key: string
+      }
+    }
+    /**
+     * A bucket of Amazon's S3 or of a server that speaks its protocol. <prefix>/adapters/<digest>/ (or merged/, gguf/) is written file by file, manifest.json last.
+     */
+    s3?: {
+      /**
+       * Name of the bucket, which is there already.
+       */
+      bucket: string
+      /**
+       * Folder in it, without slashes at its ends; its root when absent.
+       */
+      prefix?: string
+      /**
+       * Region of the bucket.
+       */
+      region: string
+      /**
+       * Base URL of the server, which is addressed with the bucket in the path; Amazon's of the region when absent.
+       */
+      endpoint?: string
+      /**
+       * A Secret of this namespace with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN where the credentials have one. The Job waits until it is there.
+       */
+      secretRef: {
+        /**
+         * Name of the Secret.
+         */
+        name: string
       }
     }
   }

@@ -37,6 +37,7 @@ export interface PushConfig {
   /** "Adapter", "Merged" or "AdapterGGUF". */
   artifact: string;
   registry?: RegistryDestination | undefined;
+  s3?: S3Destination | undefined;
 }
 
 export interface RegistryDestination {
@@ -45,6 +46,17 @@ export interface RegistryDestination {
   plainHttp: boolean;
   /** Absolute path of a mounted dockerconfigjson; empty means nobody in particular. */
   authFile: string;
+}
+
+export interface S3Destination {
+  bucket: string;
+  /** Without slashes at its ends; empty means the root of the bucket. */
+  prefix: string;
+  region: string;
+  /** Base URL of the server; empty means Amazon's of the region. */
+  endpoint: string;
+  /** Absolute path of a mounted Secret with a file for each of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if any, AWS_SESSION_TOKEN. */
+  credentialsFolder: string;
 }
 
 export interface PushResult {
@@ -67,6 +79,7 @@ function createBasePushConfig(): PushConfig {
     reclaim: undefined,
     artifact: "",
     registry: undefined,
+    s3: undefined,
   };
 }
 
@@ -95,6 +108,9 @@ export const PushConfig: MessageFns<PushConfig> = {
     }
     if (message.registry !== undefined) {
       RegistryDestination.encode(message.registry, writer.uint32(66).fork()).join();
+    }
+    if (message.s3 !== undefined) {
+      S3Destination.encode(message.s3, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -176,6 +192,14 @@ export const PushConfig: MessageFns<PushConfig> = {
             message.registry = RegistryDestination.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.s3 = S3Destination.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -202,6 +226,7 @@ export const PushConfig: MessageFns<PushConfig> = {
       reclaim: isSet(object.reclaim) ? Reclaim.fromJSON(object.reclaim) : undefined,
       artifact: isSet(object.artifact) ? globalThis.String(object.artifact) : "",
       registry: isSet(object.registry) ? RegistryDestination.fromJSON(object.registry) : undefined,
+      s3: isSet(object.s3) ? S3Destination.fromJSON(object.s3) : undefined,
     };
   },
 
@@ -231,6 +256,9 @@ export const PushConfig: MessageFns<PushConfig> = {
     if (message.registry !== undefined) {
       obj.registry = RegistryDestination.toJSON(message.registry);
     }
+    if (message.s3 !== undefined) {
+      obj.s3 = S3Destination.toJSON(message.s3);
+    }
     return obj;
   },
 
@@ -253,6 +281,7 @@ export const PushConfig: MessageFns<PushConfig> = {
     message.registry = (object.registry !== undefined && object.registry !== null)
       ? RegistryDestination.fromPartial(object.registry)
       : undefined;
+    message.s3 = (object.s3 !== undefined && object.s3 !== null) ? S3Destination.fromPartial(object.s3) : undefined;
     return message;
   },
 };
@@ -362,6 +391,143 @@ export const RegistryDestination: MessageFns<RegistryDestination> = {
     message.repository = object.repository ?? "";
     message.plainHttp = object.plainHttp ?? false;
     message.authFile = object.authFile ?? "";
+    return message;
+  },
+};
+
+function createBaseS3Destination(): S3Destination {
+  return { bucket: "", prefix: "", region: "", endpoint: "", credentialsFolder: "" };
+}
+
+export const S3Destination: MessageFns<S3Destination> = {
+  encode(message: S3Destination, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bucket !== "") {
+      writer.uint32(10).string(message.bucket);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    if (message.region !== "") {
+      writer.uint32(26).string(message.region);
+    }
+    if (message.endpoint !== "") {
+      writer.uint32(34).string(message.endpoint);
+    }
+    if (message.credentialsFolder !== "") {
+      writer.uint32(42).string(message.credentialsFolder);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): S3Destination {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseS3Destination();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.bucket = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.region = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.endpoint = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.credentialsFolder = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): S3Destination {
+    return {
+      bucket: isSet(object.bucket) ? globalThis.String(object.bucket) : "",
+      prefix: isSet(object.prefix) ? globalThis.String(object.prefix) : "",
+      region: isSet(object.region) ? globalThis.String(object.region) : "",
+      endpoint: isSet(object.endpoint) ? globalThis.String(object.endpoint) : "",
+      credentialsFolder: isSet(object.credentialsFolder)
+        ? globalThis.String(object.credentialsFolder)
+        : isSet(object.credentials_folder)
+        ? globalThis.String(object.credentials_folder)
+        : "",
+    };
+  },
+
+  toJSON(message: S3Destination): unknown {
+    const obj: any = {};
+    if (message.bucket !== "") {
+      obj.bucket = message.bucket;
+    }
+    if (message.prefix !== "") {
+      obj.prefix = message.prefix;
+    }
+    if (message.region !== "") {
+      obj.region = message.region;
+    }
+    if (message.endpoint !== "") {
+      obj.endpoint = message.endpoint;
+    }
+    if (message.credentialsFolder !== "") {
+      obj.credentialsFolder = message.credentialsFolder;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<S3Destination>, I>>(base?: I): S3Destination {
+    return S3Destination.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<S3Destination>, I>>(object: I): S3Destination {
+    const message = createBaseS3Destination();
+    message.bucket = object.bucket ?? "";
+    message.prefix = object.prefix ?? "";
+    message.region = object.region ?? "";
+    message.endpoint = object.endpoint ?? "";
+    message.credentialsFolder = object.credentialsFolder ?? "";
     return message;
   },
 };
