@@ -11,6 +11,7 @@ import { pino } from 'pino'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import { PushConfig, type PushResult } from '#proto/humanizer/trainer/v1/push.ts'
 import type { JobContext } from '../../trainer-image/job/context.ts'
+import { readGguf } from '../../trainer-image/model/gguf.ts'
 import { readAsGguf } from '../../trainer-image/model/gguf-adapter.ts'
 import { upload } from '../../trainer-image/push/upload.ts'
 import { hexOf } from '../../trainer-image/storage/digest.ts'
@@ -128,6 +129,24 @@ test('merged it is made on the claim first, once', async () => {
   assert.equal(pulled.manifest.annotations['dev.humanizer.adapter'], adapter.digest)
   assert.ok(pulled.files.has('model.safetensors') && pulled.files.has('config.json'))
   assert.equal((await run(wanted({ artifact: 'Merged' }))).reference, reference)
+})
+
+test('merged as GGUF it is one file that holds the whole model', async () => {
+  const { reference } = await run(wanted({ artifact: 'MergedGGUFQ8' }))
+  const pulled = await pull(reference)
+  assert.equal(pulled.manifest.artifactType, 'application/vnd.humanizer.gguf.v1')
+  assert.deepEqual([...pulled.files.keys()], ['model.gguf', 'manifest.json'])
+  const path = join(claim.root, 'model.gguf')
+  writeFileSync(path, pulled.files.get('model.gguf')!)
+  const { metadata } = await readGguf(path)
+  assert.deepEqual(
+    [
+      metadata.get('humanizer.adapter.digest'),
+      metadata.get('humanizer.base.digest'),
+      metadata.get('general.file_type'),
+    ],
+    [adapter.digest, claim.base.digest, 7],
+  )
 })
 
 test('to S3 it goes with the keys of a mounted Secret', async () => {

@@ -6,6 +6,7 @@ import { JobFailure } from '../job/failure.ts'
 import { merge } from '../merge/merge.ts'
 import { modelPath } from '../model/fetch.ts'
 import { readGgufAdapter } from '../model/gguf-adapter.ts'
+import { readMergedAsGguf } from '../model/gguf-model.ts'
 import { adapterFolder, promote } from '../serve/adapters.ts'
 import { ownerRecord } from '../storage/owners.ts'
 import { type Artifact, fileArtifact, folderArtifact } from './artifact.ts'
@@ -32,18 +33,31 @@ async function artifactOf(config: PushConfig, context: JobContext): Promise<Arti
   switch (artifact) {
     case 'Adapter':
       return folderArtifact(folder)
-    case 'Merged': {
-      const merged = await merge(config, context)
-      return folderArtifact(join(dataDir, merged.model?.path ?? ''))
+    case 'Merged':
+      return folderArtifact(await mergedFolder(config, context))
+    case 'MergedGGUF':
+    case 'MergedGGUFQ8': {
+      const { read, ...facts } = await readMergedAsGguf(
+        await mergedFolder(config, context),
+        artifact === 'MergedGGUFQ8',
+      )
+      return fileArtifact('model.gguf', read, facts)
     }
     case 'AdapterGGUF': {
       const { pieces, ...facts } = await readGgufAdapter(modelPath(dataDir, model?.path ?? ''), folder)
       return fileArtifact('adapter.gguf', () => pieces, facts)
     }
     default:
-      throw new JobFailure('ConfigurationInvalid', `artifact is "${artifact}"; expected Adapter, Merged or AdapterGGUF`)
+      throw new JobFailure(
+        'ConfigurationInvalid',
+        `artifact is "${artifact}"; expected Adapter, Merged, AdapterGGUF, MergedGGUF or MergedGGUFQ8`,
+      )
   }
 }
+
+/** Made by the merge where it is not there yet. */
+const mergedFolder = async (config: PushConfig, context: JobContext): Promise<string> =>
+  join(context.dataDir, (await merge(config, context)).model?.path ?? '')
 
 async function send(artifact: Artifact, { registry, s3 }: PushConfig, signal: AbortSignal) {
   if (registry) {

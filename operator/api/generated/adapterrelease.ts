@@ -157,9 +157,9 @@ export interface AdapterReleaseSpec {
    */
   push?: {
     /**
-     * Adapter is the folder in PEFT's format; Merged the adapter in its base's 16-bit weights, written by the Job where spec.form has not; AdapterGGUF the adapter as the one file that llama.cpp and Ollama read beside a base.
+     * Adapter is the folder in PEFT's format; Merged the adapter in its base's 16-bit weights, written by the Job where spec.form has not; AdapterGGUF the adapter as the one file that llama.cpp and Ollama read beside a base; MergedGGUF the merged model as one file of 16-bit weights, MergedGGUFQ8 of 8-bit ones (Q8_0).
      */
-    artifact: 'Adapter' | 'Merged' | 'AdapterGGUF'
+    artifact: 'Adapter' | 'Merged' | 'AdapterGGUF' | 'MergedGGUF' | 'MergedGGUFQ8'
     /**
      * A repository of any registry that keeps container images.
      */

@@ -34,7 +34,7 @@ export interface PushConfig {
   reclaim:
     | Reclaim
     | undefined;
-  /** "Adapter", "Merged" or "AdapterGGUF". */
+  /** "Adapter", "Merged", "AdapterGGUF", "MergedGGUF" or "MergedGGUFQ8". */
   artifact: string;
   registry?: RegistryDestination | undefined;
   s3?: S3Destination | undefined;
