@@ -44,8 +44,11 @@ export function releaseController(
         apiVersion: 'humanizer.dev/v1alpha1',
         kind: 'QLoRARun',
         plural: 'qloraruns',
-        concerns: ({ spec }, run) =>
+        concerns: ({ spec, status = {} }, run) =>
           spec.source.run?.name === run.metadata.name ||
+          [status.active, status.candidate, ...(status.history ?? [])].some(
+            (each) => each?.run === run.metadata.name,
+          ) ||
           ((run as QLoRARun).status?.checkpoints?.some(({ digest }) => digest === spec.source.digest) ?? false),
       },
       {
@@ -85,6 +88,12 @@ function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: Pod
         release.spec.push ? pushChildren(release, release.spec.push, work, settings, reclaim) : [],
       ),
     retire: (release, objects) => retireChildren(cluster, release, objects),
+    async liveRuns({ apiVersion, metadata: { namespace = '' } }, names) {
+      const found = await Promise.all(
+        names.map((name) => cluster.get<QLoRARun>({ apiVersion, kind: 'QLoRARun', namespace, name })),
+      )
+      return new Map(found.flatMap((run) => (run ? [[run.metadata.name, run.metadata.uid ?? ''] as const] : [])))
+    },
     event: (release, type, reason, message) => cluster.event(release, type, reason, message),
     elapsed: () => performance.now(),
   }

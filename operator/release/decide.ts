@@ -105,7 +105,7 @@ function next(release: Release, observed: Observed, settings: ServingSettings, n
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, observed.sources, merge, now) }
+    return { kind: 'rest', ...standing(release, resolution, merge, now) }
   }
   return serve(release, desired, resolution, observed, merge, settings, now)
 }
@@ -146,7 +146,7 @@ function serve(
   release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, asked, sources }: Observed,
+  { children, claim, pods, asked }: Observed,
   merge: Awaited | undefined,
   settings: ServingSettings,
   now: Date,
@@ -207,7 +207,7 @@ function serve(
     return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, sources, merge, now)
+  const { summary, seconds } = standing(release, resolution, merge, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))

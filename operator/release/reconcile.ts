@@ -8,6 +8,7 @@ import type { Release, Status } from './adapter.ts'
 import type { AdapterWork } from './adapter-job.ts'
 import type { Refusal } from './children.ts'
 import { decide } from './decide.ts'
+import { keptOf, type LiveRuns, runsOf } from './kept.ts'
 import { type Asked, callKey, type Observed, type ServingPod } from './observed.ts'
 import { noProbes, type Probes, sumOf } from './probes.ts'
 import { pushRefused } from './pushing.ts'
@@ -35,6 +36,8 @@ export interface Effects {
   /** As merge, of the Job that pushes. */
   push(release: Release, work: AdapterWork): Promise<Refusal | undefined>
   retire(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
+  /** Which of these runs are there. */
+  liveRuns(release: Release, names: readonly string[]): Promise<LiveRuns>
   /** Never throws. */
   event(release: AdapterRelease, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void>
   /** Milliseconds on a clock that never goes back. */
@@ -142,8 +145,12 @@ class Work {
 
   async #rest(observed: Observed, { summary, seconds }: Refusal): Promise<Outcome> {
     const before = this.#release.status?.conditions
-    const { state, reason, message } = summary
-    await this.#write(atRest(this.#release, observed, summary, this.#effects.settings.trainerImage, this.#now))
+    const { state, reason } = summary
+    // Read only here: a rollback does not wait for it.
+    const kept = keptOf(this.#release, await this.#effects.liveRuns(this.#release, runsOf(this.#release)))
+    const message = kept ? `${summary.message}; ${kept}` : summary.message
+    const said = { state, reason, message }
+    await this.#write(atRest(this.#release, observed, said, this.#effects.settings.trainerImage, this.#now))
     if (findCondition(before, 'Ready')?.reason !== reason && !this.#told.has(reason))
       this.#tell(state === 'stalled' ? 'Warning' : 'Normal', reason, message)
     const pushed = findCondition(this.#object.status?.conditions, PushedCondition)

@@ -2,7 +2,7 @@ import { ReleaseReason } from '../api/release-reasons.ts'
 import { nameOf, type Release } from './adapter.ts'
 import type { Summary } from './decide.ts'
 import { waitsFor } from './review.ts'
-import type { Resolution, Sources } from './source.ts'
+import type { Resolution } from './source.ts'
 
 /** Evidence that could not be measured is looked for again after this time. */
 const evidenceSeconds = 60
@@ -12,24 +12,8 @@ interface Standing {
   readonly seconds?: number
 }
 
-/** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
-export function standing(
-  release: Release,
-  resolution: Resolution,
-  { runs }: Sources,
-  merge: Required<Standing> | undefined,
-  now: Date,
-): Standing {
-  const stands = standingOf(release, resolution, merge, now)
-  const { run } = release.spec.source
-  if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
-  const { summary } = stands
-  const message = `${summary.message}; run ${run.name} is deleted, its adapter stays on the claim for this release`
-  return { ...stands, summary: { ...summary, message } }
-}
-
 /** What serves is right, or why what spec.source asks for does not serve. */
-function standingOf(
+export function standing(
   release: Release,
   resolution: Resolution,
   merge: Required<Standing> | undefined,

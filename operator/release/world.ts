@@ -246,6 +246,10 @@ export class World implements Effects {
     }
   }
 
+  async liveRuns(): Promise<ReadonlyMap<string, string>> {
+    return new Map(this.runs.map(({ metadata }) => [metadata.name, metadata.uid ?? '']))
+  }
+
   async event(_: AdapterRelease, type: string, reason: string): Promise<void> {
     this.events.push(`${type} ${reason}`)
   }
