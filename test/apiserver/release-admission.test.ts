@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { after, before, test } from 'node:test'
+import { load } from 'js-yaml'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
+import { blocksOf } from '../cluster/commands.ts'
 import { type ApiServer, startApiServer } from './api-server.ts'
 
 let server: ApiServer
@@ -228,6 +230,17 @@ test('three lines are a release; the rest has defaults', async () => {
     pod: {},
     storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },
   })
+})
+
+test('the examples of docs/push.md are accepted as they stand', async () => {
+  const text = readFileSync(new URL('../../docs/push.md', import.meta.url), 'utf8')
+  const examples = blocksOf(text).filter((block) => block.startsWith('spec:'))
+  assert.equal(examples.length, 2)
+  for (const example of examples) {
+    const { spec } = load(example) as { spec: Pick<AdapterRelease['spec'], 'push'> }
+    const { push } = (await create({ source: run, ...spec })).spec
+    assert.equal(push?.artifact, 'Adapter')
+  }
 })
 
 test('everything that can be said is accepted', async () => {

@@ -5,6 +5,7 @@ import type { AdapterRelease } from '../../operator/api/generated/adapterrelease
 import { type ApiServer, startApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene, readyOf } from './release-scene.ts'
 import { completes, fails, Kubelet, type PodScript } from './run-kubelet.ts'
+import { linesOf, type } from './typing.ts'
 
 const b = digestOf('b')
 const source = { run: { name: 'prose', checkpoint: 'Best' } }
@@ -34,16 +35,12 @@ afterEach(async () => {
 
 const jobs = async (): Promise<string[]> =>
   (await scene.list('/apis/batch/v1', 'jobs')).map(({ metadata }) => metadata.name).sort()
-const makeSecret = (): Promise<unknown> =>
-  scene.client.request('POST', `/api/v1/namespaces/${scene.namespace}/secrets`, {
-    body: {
-      apiVersion: 'v1',
-      kind: 'Secret',
-      metadata: { name: 'ghcr' },
-      type: 'kubernetes.io/dockerconfigjson',
-      stringData: { '.dockerconfigjson': '{"auths":{}}' },
-    },
-  })
+/** As docs/push.md says. */
+const typed = async (begins: string, env: Record<string, string> = {}): Promise<string> => {
+  const [line = ''] = linesOf('push.md', begins)
+  return type(server, line, { namespace: scene.namespace, env })
+}
+const makeSecret = (): Promise<string> => typed('kubectl create secret', { TOKEN: 'a-token' })
 const pushedOf = (release: AdapterRelease): string => {
   const pushed = conditionOf(release, 'Pushed')
   return `${pushed?.status}/${pushed?.reason}`
@@ -69,6 +66,8 @@ test('what serves is pushed once its Secret is there, by one Job, and what happe
   assert.match(conditionOf(waiting, 'Pushed')?.message ?? '', /needs Secret ghcr \(key \.dockerconfigjson\)/)
   assert.equal(readyOf(await scene.untilReady('True/Serving')), 'True/Serving')
   await makeSecret()
+  assert.match(await typed('kubectl wait'), /writer condition met/)
+  assert.equal(await typed('kubectl get'), `ghcr.io/team/writer@${digestOf('8')}`)
   const { status } = await untilPushed('True/Pushed')
   assert.deepEqual(await jobs(), ['writer-push-bbbbbbbb-1'])
   const [entry, ...others] = status?.pushed ?? []
