@@ -165,7 +165,8 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
   const activated = { ...adapter, activeSinceTime: kubeTime(now) }
   const others = served(status).filter((each) => !sameAdapter(each, adapter))
   const isKnown = others.length < served(status).length
-  const left = { leftTime: kubeTime(now), leftBecause: replacedBy(nameOf(adapter), isKnown) }
+  const leftBecause = replacedBy(nameOf(adapter), isKnown)
+  const left = { leftTime: kubeTime(now), leftBecause, ...(isKnown && { wentBack: true }) }
   return {
     changes: {
       active: activated,

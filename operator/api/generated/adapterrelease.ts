@@ -505,6 +505,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -684,6 +688,10 @@ export interface AdapterReleaseStatus {
      * Why it left; only in history.
      */
     leftBecause?: string
+    /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
     /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
@@ -938,6 +946,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -1143,6 +1155,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -1338,6 +1354,10 @@ export interface AdapterReleaseStatus {
        * Why it left; only in history.
        */
       leftBecause?: string
+      /**
+       * It left because a person went back to what had served before; only in history.
+       */
+      wentBack?: boolean
       /**
        * It was rolled back by itself; asked for again, it is watched as at first.
        */
