@@ -6,13 +6,14 @@ import { after, before, test } from 'node:test'
 import { load } from 'js-yaml'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import { blocksOf } from '../cluster/commands.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 let path: string
 
 before(async () => {
-  server = await startApiServer()
+  server = await sharedApiServer()
   path = `/apis/humanizer.dev/v1alpha1/namespaces/${await server.namespace()}/adapterreleases`
 })
 after(() => server.stop())

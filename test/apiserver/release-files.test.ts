@@ -10,8 +10,9 @@ import { createTrust } from '../../operator/trust/trust.ts'
 import { ServingProcesses } from '../bench/serving-processes.ts'
 import { dockerConfig, startRegistry, withPassword } from '../fixtures/registry.ts'
 import { type Checkpoint, Claim, quantization } from '../wire/serving-pod.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
 import { conditionOf, ReleaseScene } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 import { linesOf, type } from './typing.ts'
 
 let server: ApiServer
@@ -21,7 +22,7 @@ let processes: ServingProcesses
 let good: Checkpoint
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
   scene = await ReleaseScene.begin(server)
   await scene.pods.stop() // real ones take their place
   claim = await Claim.create()

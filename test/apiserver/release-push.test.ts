@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene, readyOf } from './release-scene.ts'
 import { completes, fails, Kubelet, type PodScript } from './run-kubelet.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 import { linesOf, type } from './typing.ts'
 
 const b = digestOf('b')
@@ -19,7 +20,7 @@ let kubelet: Kubelet | undefined
 let ends: () => PodScript | undefined
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 beforeEach(async () => {
