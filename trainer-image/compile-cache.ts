@@ -21,5 +21,6 @@ await Promise.all([
   import('./push/upload.ts'),
   import('./serve/serve.ts'),
   import('./vllm/serve.ts'),
+  import('./push/upload.ts'),
 ])
 flushCompileCache()
