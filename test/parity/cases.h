@@ -1,4 +1,4 @@
-// What the cases of ops.cc and products.cc are made of.
+// What the cases of ops.cc and of the files beside it are made of.
 #pragma once
 
 #include <algorithm>
@@ -100,5 +100,10 @@ inline std::string named(const Backend& b, const char* op, std::initializer_list
 
 // products.cc: products with few rows, and with bf16 factors.
 void products(const Backend& b, int threads);
+// attention.cc
+void attention_cases(const Backend& b, int threads);
+// lora.cc: LoRA with its dropout; AdamW, in 8 bits too.
+void lora_cases(const Backend& b, int threads);
+void optimizer_cases(const Backend& b);
 
 }  // namespace humanizer

@@ -101,7 +101,7 @@ void generation() {
     const auto sequence =
         std::make_shared<Sequence>(model.account, nullptr, kArchitecture.layers, kArchitecture.kv_size(), 2000);
     std::vector<Turn> few{{sequence, random_tokens(kArchitecture, 50, generator), {}}};
-    std::vector<Turn> many{{sequence, random_tokens(kArchitecture, 700, generator), {}}};
+    std::vector<Turn> many{{sequence, random_tokens(kArchitecture, 300, generator), {}}};
     llama.generate(few);
     if (attempt([&] { llama.generate(many); })) llama.generate(many);
     return many[0].logits;
@@ -116,7 +116,7 @@ void training(Checkpointing checkpointing, const std::string& name) {
     const LoraConfig config{5, 2, 0.1f, {"q_proj", "down_proj"}, 7};
     Adapter adapter(cpu_backend(), model.account, config, kArchitecture.layers, module_shapes(kArchitecture));
     const Batch few = random_batch(kArchitecture, 1, 20, generator),
-                many = random_batch(kArchitecture, 4, 600, generator);
+                many = random_batch(kArchitecture, 4, 300, generator);
     const AdamwOptions options{1e-2, 1e-3, 1, 0.9, 0.999, 1e-8, 0.01, 1};
     llama.evaluate(&adapter, few);
     const auto work = [&] {

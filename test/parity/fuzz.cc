@@ -214,7 +214,7 @@ void use(Llama& llama, Tally& tally) {
   attempt(tally, "assign: ", [&] { adapter->assign(adapter->parameters(), broken_tensors(*adapter)); });
   const bool ran = attempt(tally, "use: ", [&] {
     for (uint32_t step = 1; step <= 2; ++step) {
-      const Batch batch = random_batch(a, draw(generator, 1, 3), chance(8) ? 900 : 40, generator);
+      const Batch batch = random_batch(a, draw(generator, 1, 3), chance(8) ? 400 : 40, generator);
       llama.accumulate(*adapter, batch, step);
       adapter->update({1e-2, 1, 1, 0.9, 0.999, 1e-8, 0.01, step});
       llama.evaluate(chance(2) ? adapter.get() : nullptr, batch);

@@ -125,222 +125,6 @@ void cross_entropy(const Backend& b, int64_t rows, int64_t vocabulary) {
          work.intact());
 }
 
-void attention(const Backend& b, int threads, int64_t rows, AttentionShape s) {
-  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
-  Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
-  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, 1, rows, rows, s, true));
-  const auto span_of = [&] {
-    const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
-    return AttentionSpan{dense(out.data(), rows, q), lse.data(), columns(all, 0, q), columns(all, q, kv),
-                         columns(all, q + kv, kv)};
-  };
-  const auto forward = [&] {
-    const AttentionSpan span = span_of();
-    b.attention_forward(&span, 1, s, scratch.data());
-  };
-  forward();
-  const AttentionSpan span = span_of();
-  const Rows d = dense(dqkv.data(), rows, stride);
-  const AttentionGradients gradients{columns(d, 0, q), columns(d, q, kv), columns(d, q + kv, kv),
-                                     dense(dout.data(), rows, q)};
-  b.attention_backward(&span, &gradients, 1, s, scratch.data());
-  const auto expected = differences(qkv.span(), [&] {
-    forward();
-    return weighted(out.span(), dout.span());
-  });
-  report(named(b, "attention", {rows, s.heads, s.kv_heads, s.head_size}), relative_error(dqkv.span(), expected),
-         kDifference, out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
-}
-
-// Two documents, the sizes of training, against the same sums in f64; then the last rows again as a decoding step.
-void attention_sums(const Backend& b, int threads, int64_t first, int64_t second, AttentionShape s) {
-  const int64_t rows = first + second, q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
-  Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
-  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, 2, rows, std::max(first, second), s, true));
-  const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
-  const Rows d = dense(dqkv.data(), rows, stride);
-  std::vector<AttentionSpan> spans;
-  std::vector<AttentionGradients> gradients;
-  for (const auto& [begin, size] : {std::pair<int64_t, int64_t>{0, first}, {first, second}}) {
-    const auto part = [&](auto x, int64_t column, int64_t cols) {
-      return slice(columns(x, column, cols), begin, size);
-    };
-    spans.push_back({slice(dense(out.data(), rows, q), begin, size), lse.data() + begin * s.heads, part(all, 0, q),
-                     part(all, q, kv), part(all, q + kv, kv)});
-    gradients.push_back({part(d, 0, q), part(d, q, kv), part(d, q + kv, kv),
-                         slice(dense(static_cast<const float*>(dout.data()), rows, q), begin, size)});
-  }
-  b.attention_forward(spans.data(), 2, s, scratch.data());
-  b.attention_backward(spans.data(), gradients.data(), 2, s, scratch.data());
-
-  std::vector<double> wanted(static_cast<size_t>(rows * stride)), outputs(static_cast<size_t>(rows * q));
-  const double scale = 1 / std::sqrt(static_cast<double>(s.head_size));
-  const auto value = [&](int64_t r, int64_t c) { return static_cast<double>(qkv.data()[r * stride + c]); };
-  for (int64_t h = 0; h < s.heads; ++h) {
-    const int64_t k_at = q + h / (s.heads / s.kv_heads) * s.head_size, v_at = k_at + kv, q_at = h * s.head_size;
-    for (int64_t r = 0; r < rows; ++r) {
-      const int64_t begin = r < first ? 0 : first;
-      std::vector<double> p, dp;
-      double sum = 0, mean = 0;
-      for (int64_t k = begin; k <= r; ++k) {
-        double score = 0, gradient = 0;
-        for (int64_t c = 0; c < s.head_size; ++c) {
-          score += value(r, q_at + c) * value(k, k_at + c) * scale;
-          gradient += static_cast<double>(dout.data()[r * q + q_at + c]) * value(k, v_at + c);
-        }
-        p.push_back(std::exp(score));
-        dp.push_back(gradient);
-        sum += p.back();
-      }
-      for (size_t k = 0; k < p.size(); ++k) mean += (p[k] /= sum) * dp[k];
-      for (int64_t k = begin; k <= r; ++k) {
-        const double weight = p[static_cast<size_t>(k - begin)];
-        const double ds = weight * (dp[static_cast<size_t>(k - begin)] - mean) * scale;
-        for (int64_t c = 0; c < s.head_size; ++c) {
-          outputs[static_cast<size_t>(r * q + q_at + c)] += weight * value(k, v_at + c);
-          wanted[static_cast<size_t>(r * stride + q_at + c)] += ds * value(k, k_at + c);
-          wanted[static_cast<size_t>(k * stride + k_at + c)] += ds * value(r, q_at + c);
-          wanted[static_cast<size_t>(k * stride + v_at + c)] +=
-              weight * static_cast<double>(dout.data()[r * q + q_at + c]);
-        }
-      }
-    }
-  }
-  const std::vector<float> expected(wanted.begin(), wanted.end()), attended(outputs.begin(), outputs.end());
-  // exp errs by 2e-7, and lse carries the error of a sum of as many terms as there are keys.
-  report(named(b, "attention sums", {first, second, s.heads, s.kv_heads, s.head_size}),
-         std::max(relative_error(out.span(), attended), relative_error(dqkv.span(), expected)), 5e-6,
-         out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
-  for (const int64_t last : {int64_t{1}, int64_t{5}, second - 1}) {
-    Guarded again(last * q), again_lse(last * s.heads);
-    Guarded small(attention_scratch(threads, 1, second, second, s, false));
-    const AttentionSpan step{dense(again.data(), last, q), again_lse.data(),
-                             slice(columns(all, 0, q), rows - last, last), spans[1].k, spans[1].v};
-    b.attention_forward(&step, 1, s, small.data());
-    report(named(b, "attention of the last rows", {last, second}),
-           relative_error(again.span(), std::span(attended).last(again.span().size())), 5e-6,
-           again.intact() && again_lse.intact() && small.intact());
-  }
-}
-
-// A decoding step of requests of several lengths: together each has the bits that it has alone. The cases after it draw
-// the numbers that they drew without it.
-void attention_of_requests(const Backend& b, int threads, AttentionShape s) {
-  const std::mt19937 before = generator;
-  constexpr int64_t kRequests = 9;
-  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
-  std::vector<Guarded> caches;
-  Guarded queries = Guarded::random(kRequests * q), out(kRequests * q), alone(kRequests * q), lse(kRequests * s.heads);
-  std::vector<AttentionSpan> spans;
-  int64_t all = 0, longest = 0;
-  for (int64_t r = 0; r < kRequests; ++r) {
-    const int64_t keys = 1 + 7 * r;
-    for (int side = 0; side < 2; ++side) caches.push_back(Guarded::random(keys * kv));
-    all += keys;
-    longest = keys;
-  }
-  const auto span_of = [&](int64_t r, Guarded& to) {
-    const auto cache = [&](int64_t side) {
-      Guarded& of = caches[static_cast<size_t>(2 * r + side)];
-      return dense(static_cast<const float*>(of.data()), static_cast<int64_t>(of.span().size()) / kv, kv);
-    };
-    return AttentionSpan{dense(to.data() + r * q, 1, q), lse.data() + r * s.heads,
-                         dense(static_cast<const float*>(queries.data()) + r * q, 1, q), cache(0), cache(1)};
-  };
-  Guarded scratch(attention_scratch(threads, kRequests, all, longest, s, false));
-  for (int64_t r = 0; r < kRequests; ++r) {
-    spans.push_back(span_of(r, out));
-    const AttentionSpan one = span_of(r, alone);
-    b.attention_forward(&one, 1, s, scratch.data());
-  }
-  b.attention_forward(spans.data(), kRequests, s, scratch.data());
-  report(named(b, "attention of requests together", {s.heads, s.kv_heads, s.head_size}),
-         std::ranges::equal(out.span(), alone.span()) ? 0 : 1, 0,
-         out.intact() && alone.intact() && lse.intact() && scratch.intact());
-  generator = before;
-}
-
-void lora(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
-  Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
-          dy = Guarded::random(rows * out);
-  Guarded y(rows * out), h(rows * rank), da = Guarded::zeros(rank * in), db = Guarded::zeros(out * rank),
-                                         dx = Guarded::zeros(rows * in);
-  Guarded scratch(lora_scratch(threads, in, out, rank));
-  std::vector<uint32_t> ordinal, position;
-  for (int64_t r = 0; r < rows; ++r) {
-    ordinal.push_back(3);
-    position.push_back(static_cast<uint32_t>(r));
-  }
-  const Dropout dropout{rate, philox_key(42, 2, 5), 9, ordinal.data(), position.data()};
-  const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
-  const auto forward = [&] {
-    std::ranges::fill(y.span(), 0.0f);
-    b.lora_forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), dense(x.data(), rows, in), w, dropout,
-                   scratch.data());
-    return weighted(y.span(), dy.span());
-  };
-  forward();
-  b.lora_backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out),
-                  dense(x.data(), rows, in), dense(h.data(), rows, rank), w, dropout, scratch.data());
-  const bool intact = y.intact() && h.intact() && da.intact() && db.intact() && dx.intact() && scratch.intact();
-  const std::string name = named(b, rate > 0 ? "lora with dropout" : "lora", {rows, in, out, rank});
-  report(name + ": dx", relative_error(dx.span(), differences(x.span(), forward)), kDifference, intact);
-  report(name + ": dA", relative_error(da.span(), differences(a.span(), forward)), kDifference);
-  report(name + ": dB", relative_error(db.span(), differences(bb.span(), forward)), kDifference);
-}
-
-// Sizes that central differences are too slow for, against the same sums in f64: past a block of rows and a strip of
-// columns, with tails of both.
-void lora_sums(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
-  Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
-          dy = Guarded::random(rows * out);
-  Guarded y = Guarded::zeros(rows * out), h(rows * rank), da = Guarded::zeros(rank * in),
-          db = Guarded::zeros(out * rank), dx = Guarded::zeros(rows * in);
-  Guarded scratch(lora_scratch(threads, in, out, rank));
-  std::vector<uint32_t> ordinal(static_cast<size_t>(rows), 5), position;
-  for (int64_t r = 0; r < rows; ++r) position.push_back(static_cast<uint32_t>(r));
-  const Dropout dropout{rate, philox_key(42, 2, 5), 9, ordinal.data(), position.data()};
-  const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
-  b.lora_forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), dense(x.data(), rows, in), w, dropout,
-                 scratch.data());
-  b.lora_backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out),
-                  dense(x.data(), rows, in), dense(h.data(), rows, rank), w, dropout, scratch.data());
-
-  const auto threshold = static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0);
-  const auto sized = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count)); };
-  std::vector<double> keep = sized(rows * in), hs = sized(rows * rank), dh = sized(rows * rank), ys = sized(rows * out);
-  std::vector<double> das = sized(rank * in), dbs = sized(out * rank), dxs = sized(rows * in);
-  const auto at = [](std::vector<double>& m, int64_t i) -> double& { return m[static_cast<size_t>(i)]; };
-  for (int64_t t = 0; t < rows; ++t) {
-    for (int64_t c = 0; c < in; ++c) {
-      uint32_t words[32];
-      philox_group(words, dropout.key, dropout.step, 5, static_cast<uint32_t>(t), static_cast<uint32_t>(c / 32));
-      at(keep, t * in + c) = words[c % 32] >= threshold ? 1 / (1 - static_cast<double>(rate)) : 0;
-    }
-    for (int64_t j = 0; j < rank; ++j) {
-      for (int64_t c = 0; c < in; ++c)
-        at(hs, t * rank + j) += at(keep, t * in + c) * static_cast<double>(x.data()[t * in + c]) *
-                                static_cast<double>(a.data()[j * in + c]);
-      for (int64_t o = 0; o < out; ++o) {
-        const double of_b = 0.5 * static_cast<double>(bb.data()[o * rank + j]), of_dy = dy.data()[t * out + o];
-        at(ys, t * out + o) += at(hs, t * rank + j) * of_b;
-        at(dh, t * rank + j) += of_dy * of_b;
-        at(dbs, o * rank + j) += 0.5 * of_dy * at(hs, t * rank + j);
-      }
-      for (int64_t c = 0; c < in; ++c) {
-        at(das, j * in + c) += at(dh, t * rank + j) * at(keep, t * in + c) * static_cast<double>(x.data()[t * in + c]);
-        at(dxs, t * in + c) += at(dh, t * rank + j) * at(keep, t * in + c) * static_cast<double>(a.data()[j * in + c]);
-      }
-    }
-  }
-  const auto error = [](Guarded& got, const std::vector<double>& wanted) {
-    return relative_error(got.span(), std::vector<float>(wanted.begin(), wanted.end()));
-  };
-  const double worst = std::max({error(y, ys), error(h, hs), error(dx, dxs), error(da, das), error(db, dbs)});
-  report(named(b, rate > 0 ? "lora sums with dropout" : "lora sums", {rows, in, out, rank}), worst, kReordered,
-         y.intact() && h.intact() && da.intact() && db.intact() && dx.intact() && scratch.intact());
-}
-
 void nf4(const Backend& b) {
   const int64_t count = 64 * 300 + 22;  // past one group of scales, and a ragged block
   Guarded x = Guarded::random(count), decoded(count);
@@ -373,46 +157,6 @@ void nf4(const Backend& b) {
     off = std::max(off, std::fabs(static_cast<double>(twice.data()[i] - decoded.data()[i])));
   report(named(b, "NF4 double quantisation moves scales by half a code", {}), off, static_cast<double>(largest) / 64,
          twice.intact() && scale.intact());
-}
-
-void adamw(const Backend& b) {
-  const int64_t count = 4099;
-  Guarded p = Guarded::random(count), g = Guarded::random(count), m = Guarded::zeros(count), v = Guarded::zeros(count);
-  const std::vector<float> start(p.span().begin(), p.span().end());
-  GradientNorm norm{};
-  double squares = 0;
-  for (const float value : g.span()) squares += static_cast<double>(value) * static_cast<double>(value);
-  b.gradient_norm(&norm, g.data(), count, 0.5);
-  report(named(b, "gradient norm", {count}), std::fabs(norm.norm / (0.5 * std::sqrt(squares)) - 1), 1e-12);
-  const AdamwOptions options{1e-2, 0.5, 0, 0.9, 0.999, 1e-8, 0.1, 1};
-  const std::vector<float> gradient(g.span().begin(), g.span().end());
-  b.adamw_update(p.data(), g.data(), m.data(), v.data(), count, &norm, options);
-  // The first step moves by the learning rate against the gradient's sign, whatever its size.
-  std::vector<float> expected;
-  for (size_t i = 0; i < start.size(); ++i) {
-    expected.push_back(start[i] * (1 - 1e-3f) - 1e-2f * (gradient[i] > 0 ? 1.0f : -1.0f));
-  }
-  report(named(b, "AdamW's first step", {count}), relative_error(p.span(), expected), 1e-4,
-         p.intact() && g.intact() && m.intact() && v.intact());
-}
-
-// The first step goes by moments that were not rounded yet: it is AdamW's, bit for bit. A skipped one changes nothing.
-void adamw8bit(const Backend& b) {
-  const int64_t count = 4099, blocks = (count + kMomentBlock - 1) / kMomentBlock;
-  Guarded p = Guarded::random(count), g = Guarded::random(count), m_scale = Guarded::zeros(blocks),
-          v_scale = Guarded::zeros(blocks), m = Guarded::zeros(count), v = Guarded::zeros(count);
-  std::vector<uint8_t> first(static_cast<size_t>(count)), second(first);
-  std::vector<float> expected(p.span().begin(), p.span().end()), gradient(g.span().begin(), g.span().end());
-  const AdamwOptions options{1e-2, 0.5, 0, 0.9, 0.999, 1e-8, 0.1, 1};
-  const GradientNorm finite{1, 0}, infinite{HUGE_VAL, 1};
-  b.adamw_update(expected.data(), gradient.data(), m.data(), v.data(), count, &finite, options);
-  const QuantizedMoments moments{first.data(), second.data(), m_scale.data(), v_scale.data()};
-  b.adamw8bit_update(p.data(), g.data(), moments, count, &finite, options);
-  report(named(b, "AdamW's first step in 8 bits", {count}), relative_error(p.span(), expected), 0,
-         p.intact() && g.intact() && m_scale.intact() && v_scale.intact());
-  const std::vector<uint8_t> codes = first;
-  b.adamw8bit_update(p.data(), g.data(), moments, count, &infinite, options);
-  report(named(b, "a skipped step in 8 bits", {count}), relative_error(p.span(), expected), 0, codes == first);
 }
 
 // What the widest path computes elementwise has the bits of the baseline; sums may differ in order.
@@ -493,23 +237,6 @@ void philox() {
   report("Philox4x32-10 gives Random123's known answers", wrong, 0);
 }
 
-void dropout_rate(const Backend& b, int threads) {
-  const int64_t rows = 500, in = 576, rank = 1;
-  Guarded x(rows * in), a(in), bb = Guarded::zeros(1), y = Guarded::zeros(rows), h(rows),
-                               scratch(lora_scratch(threads, in, 1, 1));
-  std::ranges::fill(x.span(), 1.0f);
-  std::ranges::fill(a.span(), 1.0f);
-  std::vector<uint32_t> ordinal(rows, 0), position;
-  for (uint32_t r = 0; r < rows; ++r) position.push_back(r);
-  const Dropout dropout{0.05f, philox_key(42, 0, 0), 1, ordinal.data(), position.data()};
-  b.lora_forward(dense(y.data(), rows, 1), dense(h.data(), rows, rank), dense(x.data(), rows, in),
-                 {a.data(), bb.data(), rank, 1}, dropout, scratch.data());
-  double kept = 0;  // h is the number of kept columns over 1 - rate
-  for (const float sum : h.span()) kept += static_cast<double>(sum) * 0.95;
-  // Five standard deviations of 288,000 draws.
-  report(named(b, "dropout drops its share", {}), std::fabs(1 - kept / (rows * in) - 0.05), 0.0021);
-}
-
 void exponential() {
   double worst = 0;
   for (float x = -87; x < 88; x += 0.0137f) {
@@ -536,27 +263,12 @@ int main() {
     distribution(*b, 2, 5003);  // past the sums in f32
     rope(*b, 7, 3, 10);
     rope(*b, 5, 1, 64);
-    attention(*b, kThreads, 1, {1, 1, 2});
-    attention(*b, kThreads, 19, {6, 2, 5});
-    attention(*b, kThreads, 131, {2, 1, 3});  // past a tile of keys
-    attention_sums(*b, kThreads, 13, 257, {6, 2, 17});
-    attention_sums(*b, kThreads, 1, 100, {3, 1, 64});
-    attention_of_requests(*b, kThreads, {9, 3, 64});
-    attention_of_requests(*b, kThreads, {14, 2, 37});  // seven heads of one key head, columns past the registers
-    lora(*b, kThreads, 5, 33, 17, 3, 0);
-    lora(*b, kThreads, 7, 70, 9, 4, 0.3f);
-    lora(*b, kThreads, 1, 1, 1, 1, 0);
-    for (const float rate : {0.0f, 0.3f}) {
-      lora_sums(*b, kThreads, 113, 205, 131, 35, rate);  // past a block of rows, a strip of columns, a tile of rank
-      lora_sums(*b, kThreads, 1, 97, 200, 8, rate);
-      lora_sums(*b, kThreads, 9, 96, 96, 32, rate);
-    }
+    attention_cases(*b, kThreads);
+    lora_cases(*b, kThreads);
     nf4(*b);
     products(*b, kThreads);
-    adamw(*b);
-    adamw8bit(*b);
+    optimizer_cases(*b);
     min_hash(*b);
-    dropout_rate(*b, kThreads);
     paths_agree(*cpu_backends().front(), *b, kThreads);
   }
   return 0;

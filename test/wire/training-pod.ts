@@ -89,7 +89,7 @@ export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod
   writeFileSync(join(work, 'config.json'), JSON.stringify(TrainConfig.toJSON(config)))
   const flags = ['--config', join(work, 'config.json'), '--data', claim.dataDir, '--termination-log', termination]
   const child = spawnTied(process.execPath, [join(root, 'trainer-image/main.ts'), 'train', ...flags], {
-    env: { PATH: dirname(process.execPath), POD_UID: podUid, POD_NAME: podUid, ...nativeOf(process.env) },
+    env: { PATH: dirname(process.execPath), POD_UID: podUid, POD_NAME: podUid, ...ofTheTests(process.env) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
@@ -108,8 +108,13 @@ export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod
   return { process: child, ended }
 }
 
-const nativeOf = ({ HUMANIZER_NATIVE }: NodeJS.ProcessEnv): Record<string, string> =>
-  HUMANIZER_NATIVE === undefined ? {} : { HUMANIZER_NATIVE }
+/** What a pod takes from the environment of the tests: which engine runs, and what run.ts sets for all of their processes. */
+const ofTheTests = (given: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(
+    ['HUMANIZER_NATIVE', 'NODE_COMPILE_CACHE', 'GOMP_SPINCOUNT'].flatMap((name) =>
+      given[name] === undefined ? [] : [[name, given[name]]],
+    ),
+  )
 
 /** Runs a pod to its end and answers with its report; anything but exit 0 throws with the pod's output. */
 export async function runToEnd(claim: Claim, config: TrainConfig, podUid: string): Promise<RunReport> {

@@ -1,0 +1,158 @@
+// Attention over documents of any length: gradients against central differences, and sums in f64.
+#include <cstdint>
+#include <utility>
+
+#include "cases.h"
+
+namespace humanizer {
+
+namespace {
+
+void attention(const Backend& b, int threads, int64_t rows, AttentionShape s) {
+  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
+  Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
+  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, 1, rows, rows, s, true));
+  const auto span_of = [&] {
+    const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
+    return AttentionSpan{dense(out.data(), rows, q), lse.data(), columns(all, 0, q), columns(all, q, kv),
+                         columns(all, q + kv, kv)};
+  };
+  const auto forward = [&] {
+    const AttentionSpan span = span_of();
+    b.attention_forward(&span, 1, s, scratch.data());
+  };
+  forward();
+  const AttentionSpan span = span_of();
+  const Rows d = dense(dqkv.data(), rows, stride);
+  const AttentionGradients gradients{columns(d, 0, q), columns(d, q, kv), columns(d, q + kv, kv),
+                                     dense(dout.data(), rows, q)};
+  b.attention_backward(&span, &gradients, 1, s, scratch.data());
+  const auto expected = differences(qkv.span(), [&] {
+    forward();
+    return weighted(out.span(), dout.span());
+  });
+  report(named(b, "attention", {rows, s.heads, s.kv_heads, s.head_size}), relative_error(dqkv.span(), expected),
+         kDifference, out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
+}
+
+// Two documents, the sizes of training, against the same sums in f64; then the last rows again as a decoding step.
+void attention_sums(const Backend& b, int threads, int64_t first, int64_t second, AttentionShape s) {
+  const int64_t rows = first + second, q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
+  Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
+  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, 2, rows, std::max(first, second), s, true));
+  const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
+  const Rows d = dense(dqkv.data(), rows, stride);
+  std::vector<AttentionSpan> spans;
+  std::vector<AttentionGradients> gradients;
+  for (const auto& [begin, size] : {std::pair<int64_t, int64_t>{0, first}, {first, second}}) {
+    const auto part = [&](auto x, int64_t column, int64_t cols) {
+      return slice(columns(x, column, cols), begin, size);
+    };
+    spans.push_back({slice(dense(out.data(), rows, q), begin, size), lse.data() + begin * s.heads, part(all, 0, q),
+                     part(all, q, kv), part(all, q + kv, kv)});
+    gradients.push_back({part(d, 0, q), part(d, q, kv), part(d, q + kv, kv),
+                         slice(dense(static_cast<const float*>(dout.data()), rows, q), begin, size)});
+  }
+  b.attention_forward(spans.data(), 2, s, scratch.data());
+  b.attention_backward(spans.data(), gradients.data(), 2, s, scratch.data());
+
+  std::vector<double> wanted(static_cast<size_t>(rows * stride)), outputs(static_cast<size_t>(rows * q));
+  const double scale = 1 / std::sqrt(static_cast<double>(s.head_size));
+  const auto value = [&](int64_t r, int64_t c) { return static_cast<double>(qkv.data()[r * stride + c]); };
+  for (int64_t h = 0; h < s.heads; ++h) {
+    const int64_t k_at = q + h / (s.heads / s.kv_heads) * s.head_size, v_at = k_at + kv, q_at = h * s.head_size;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t begin = r < first ? 0 : first;
+      std::vector<double> p, dp;
+      double sum = 0, mean = 0;
+      for (int64_t k = begin; k <= r; ++k) {
+        double score = 0, gradient = 0;
+        for (int64_t c = 0; c < s.head_size; ++c) {
+          score += value(r, q_at + c) * value(k, k_at + c) * scale;
+          gradient += static_cast<double>(dout.data()[r * q + q_at + c]) * value(k, v_at + c);
+        }
+        p.push_back(std::exp(score));
+        dp.push_back(gradient);
+        sum += p.back();
+      }
+      for (size_t k = 0; k < p.size(); ++k) mean += (p[k] /= sum) * dp[k];
+      for (int64_t k = begin; k <= r; ++k) {
+        const double weight = p[static_cast<size_t>(k - begin)];
+        const double ds = weight * (dp[static_cast<size_t>(k - begin)] - mean) * scale;
+        for (int64_t c = 0; c < s.head_size; ++c) {
+          outputs[static_cast<size_t>(r * q + q_at + c)] += weight * value(k, v_at + c);
+          wanted[static_cast<size_t>(r * stride + q_at + c)] += ds * value(k, k_at + c);
+          wanted[static_cast<size_t>(k * stride + k_at + c)] += ds * value(r, q_at + c);
+          wanted[static_cast<size_t>(k * stride + v_at + c)] +=
+              weight * static_cast<double>(dout.data()[r * q + q_at + c]);
+        }
+      }
+    }
+  }
+  const std::vector<float> expected(wanted.begin(), wanted.end()), attended(outputs.begin(), outputs.end());
+  // exp errs by 2e-7, and lse carries the error of a sum of as many terms as there are keys.
+  report(named(b, "attention sums", {first, second, s.heads, s.kv_heads, s.head_size}),
+         std::max(relative_error(out.span(), attended), relative_error(dqkv.span(), expected)), 5e-6,
+         out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
+  for (const int64_t last : {int64_t{1}, int64_t{5}, second - 1}) {
+    Guarded again(last * q), again_lse(last * s.heads);
+    Guarded small(attention_scratch(threads, 1, second, second, s, false));
+    const AttentionSpan step{dense(again.data(), last, q), again_lse.data(),
+                             slice(columns(all, 0, q), rows - last, last), spans[1].k, spans[1].v};
+    b.attention_forward(&step, 1, s, small.data());
+    report(named(b, "attention of the last rows", {last, second}),
+           relative_error(again.span(), std::span(attended).last(again.span().size())), 5e-6,
+           again.intact() && again_lse.intact() && small.intact());
+  }
+}
+
+// A decoding step of requests of several lengths: together each has the bits that it has alone. The cases after it draw
+// the numbers that they drew without it.
+void attention_of_requests(const Backend& b, int threads, AttentionShape s) {
+  const std::mt19937 before = generator;
+  constexpr int64_t kRequests = 9;
+  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
+  std::vector<Guarded> caches;
+  Guarded queries = Guarded::random(kRequests * q), out(kRequests * q), alone(kRequests * q), lse(kRequests * s.heads);
+  std::vector<AttentionSpan> spans;
+  int64_t all = 0, longest = 0;
+  for (int64_t r = 0; r < kRequests; ++r) {
+    const int64_t keys = 1 + 7 * r;
+    for (int side = 0; side < 2; ++side) caches.push_back(Guarded::random(keys * kv));
+    all += keys;
+    longest = keys;
+  }
+  const auto span_of = [&](int64_t r, Guarded& to) {
+    const auto cache = [&](int64_t side) {
+      Guarded& of = caches[static_cast<size_t>(2 * r + side)];
+      return dense(static_cast<const float*>(of.data()), static_cast<int64_t>(of.span().size()) / kv, kv);
+    };
+    return AttentionSpan{dense(to.data() + r * q, 1, q), lse.data() + r * s.heads,
+                         dense(static_cast<const float*>(queries.data()) + r * q, 1, q), cache(0), cache(1)};
+  };
+  Guarded scratch(attention_scratch(threads, kRequests, all, longest, s, false));
+  for (int64_t r = 0; r < kRequests; ++r) {
+    spans.push_back(span_of(r, out));
+    const AttentionSpan one = span_of(r, alone);
+    b.attention_forward(&one, 1, s, scratch.data());
+  }
+  b.attention_forward(spans.data(), kRequests, s, scratch.data());
+  report(named(b, "attention of requests together", {s.heads, s.kv_heads, s.head_size}),
+         std::ranges::equal(out.span(), alone.span()) ? 0 : 1, 0,
+         out.intact() && alone.intact() && lse.intact() && scratch.intact());
+  generator = before;
+}
+
+}  // namespace
+
+void attention_cases(const Backend& b, int threads) {
+  attention(b, threads, 1, {1, 1, 2});
+  attention(b, threads, 19, {6, 2, 5});
+  attention(b, threads, 131, {2, 1, 3});  // past a tile of keys
+  attention_sums(b, threads, 13, 257, {6, 2, 17});
+  attention_sums(b, threads, 1, 100, {3, 1, 64});
+  attention_of_requests(b, threads, {9, 3, 64});
+  attention_of_requests(b, threads, {14, 2, 37});  // seven heads of one key head, columns past the registers
+}
+
+}  // namespace humanizer
