@@ -53,6 +53,7 @@ struct Backend {
   GradientNormOp* gradient_norm;
   AdamwUpdate* adamw_update;
   Adamw8bitUpdate* adamw8bit_update;
+  Matmul* matmul;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
   // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.

@@ -78,6 +78,7 @@ extern const Backend kBackend = {
     .gradient_norm = gradient_norm,
     .adamw_update = adamw_update,
     .adamw8bit_update = adamw8bit_update,
+    .matmul = matmul,
     .few_rows_matmul = few_rows_matmul,
     .add_bias = add_bias,
 #if defined(__AVX512BF16__)

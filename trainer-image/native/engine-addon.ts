@@ -10,6 +10,7 @@ import type {
   LoraConfig,
   MomentTensor,
   Nf4Tensor,
+  OpTime,
   OptimizerOptions,
   StepLoss,
   StepOutcome,
@@ -31,6 +32,7 @@ export interface Addon {
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
     instructionPath?: InstructionPath,
+    timed?: boolean,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,
@@ -56,6 +58,7 @@ export interface Addon {
   readMoments(adapter: AdapterHandle, moment: Moment): MomentTensor[]
   writeMoments(adapter: AdapterHandle, moment: Moment, tensors: readonly MomentTensor[]): void
   discardGradients(model: ModelHandle, adapter: AdapterHandle): void
+  takeOpTimes(model: ModelHandle): OpTime[]
   memory(model: ModelHandle): { residentBytes: number; peakBytes: number }
   cancel(model: ModelHandle): void
   closeModel(model: ModelHandle): void

@@ -54,7 +54,7 @@ void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, 
   if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
     return multiply_few_rows(backend_, y, x, parts, beta, w.weights);
   }
-  if (!backend_.bf16_matmul) return matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
+  if (!backend_.bf16_matmul) return backend_.matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
   int64_t column = 0;
   for (const Weight& part : parts) {
     part.multiply(backend_, columns(y, column, part.rows()), x, 0, part.rows(), Transpose::kNT, beta, w.weights);
@@ -64,7 +64,7 @@ void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, 
 
 // dx = dy W
 void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const {
-  if (!backend_.bf16_matmul) return matmul(dx, dy, frozen(layer, first, w.weights), Transpose::kNN, 1, 0);
+  if (!backend_.bf16_matmul) return backend_.matmul(dx, dy, frozen(layer, first, w.weights), Transpose::kNN, 1, 0);
   const Weight* parts = &weights_.layers[layer].linear[first];
   for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
     parts[i].multiply(backend_, dx, columns(dy, column, parts[i].rows()), 0, parts[i].rows(), Transpose::kNN,

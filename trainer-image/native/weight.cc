@@ -240,7 +240,7 @@ HeldMatrix Weight::held(int64_t begin, int64_t rows) const {
 void Weight::multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin, int64_t rows, Transpose transpose,
                       float beta, float* scratch) const {
   if (backend.bf16_matmul) return backend.bf16_matmul(y, x, held(begin, rows), transpose, beta, scratch);
-  matmul(y, x, decode(backend, begin, rows, scratch), transpose, 1, beta);
+  backend.matmul(y, x, decode(backend, begin, rows, scratch), transpose, 1, beta);
 }
 
 int64_t Weight::product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const {

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { expectedTensors, linearModules } from '../model/llama.ts'
 import type { Architecture } from '../native/index.ts'
-import { largestPass, type MemoryNeeds, memoryItems, planMemory, totalOf } from './memory-plan.ts'
+import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
+import { planMemory } from './memory-plan.ts'
 
 /** Llama 3.2 3B. */
 const architecture: Architecture = {

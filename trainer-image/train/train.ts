@@ -11,7 +11,7 @@ import { claimFolder, ownerRecord } from '../storage/owners.ts'
 import { runAttempt } from './attempt.ts'
 import { type CheckedConfig, checkConfig } from './configuration.ts'
 import { LiveRun, Requests } from './live-run.ts'
-import { groupTokens } from './memory-plan.ts'
+import { groupTokens } from './memory-items.ts'
 import { trainerService } from './service.ts'
 
 /**
