@@ -32,6 +32,7 @@ export class OperatorProcess implements AsyncDisposable {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env.PATH,
+        NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'],
         KUBECONFIG: kubeConfigFile,
         POD_NAMESPACE: namespace,
         POD_NAME: podName,
