@@ -89,7 +89,7 @@ start kube-scheduler "$KUBE/kube-scheduler" --kubeconfig $P/scheduler.conf \
   --leader-elect=false --profiling=false
 
 if [ "$CTRL_ONLY" != 1 ]; then
-  if grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then   # cgroup v2, as on a stock Debian 12. UNTESTED: written on a v1 machine
+  if grep -qw memory /sys/fs/cgroup/cgroup.controllers 2>/dev/null; then   # cgroup v2, as on a stock Debian 12; docs/cluster.md says what was seen there
     mkdir -p "/sys/fs/cgroup/$CGROOT"
     for g in /sys/fs/cgroup "/sys/fs/cgroup/$CGROOT"; do
       for c in cpuset cpu io memory hugetlb pids; do echo "+$c" >"$g/cgroup.subtree_control" 2>/dev/null || true; done
