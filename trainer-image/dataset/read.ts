@@ -4,6 +4,7 @@ import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
 import { bytesOf, readCsvFile } from './csv-file.ts'
 import { databaseFailure, fileLiteral, identifier, literal } from './database.ts'
+import { type Selection, selectedColumns } from './selection.ts'
 import type { Format } from './source.ts'
 
 /** Some rows, with the wanted columns in the order in which they were asked for. A value is made when it is asked for. */
@@ -34,13 +35,14 @@ export const formatOf = (path: string): Format | undefined => endings.find(([end
 /**
  * Yields the wanted columns of a file in its own order, some hundreds or thousands of rows at a time. A column that is not there, and
  * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected. `onShare` hears
- * how much of the file has been read, about, from 0 to 1.
+ * how much of the file has been read, about, from 0 to 1. Where the format allows it, texts that `selection` does not want are undefined.
  */
 export async function* readRows(
   connection: DuckDBConnection,
   file: TextFile,
   wanted: readonly string[],
   onShare: (read: number) => void = () => {},
+  selection?: Selection,
 ): AsyncGenerator<Rows> {
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
@@ -51,8 +53,12 @@ export async function* readRows(
     let units = 0
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
+    const selected =
+      selection && file.format === 'Parquet'
+        ? await selectedColumns(connection, file.path, wanted, selection)
+        : undefined
     const result = await connection.stream(
-      `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
+      selected ?? `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
     )
     for (;;) {
       const chunk = await result.fetchChunk()
