@@ -17,6 +17,8 @@ export interface Rows {
 export interface TextFile {
   readonly path: string
   readonly format: Format
+  /** Of a download, which was summed as it came: lower-case hex over its bytes. */
+  readonly sha256?: string
 }
 
 /** Larger single records are refused as broken quoting or a wrong format, in bytes. */
