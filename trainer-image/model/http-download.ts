@@ -2,7 +2,7 @@
  * One HTTP download into one file: resumed by Range after any break, checked against a sum, retried with jitter when the network or the
  * server is at fault. The bytes lie in `<file>.part` until they are whole and right, so `file` exists only when it is.
  */
-import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Headers, Response } from 'undici'
@@ -80,6 +80,7 @@ export async function downloadHttp(download: HttpDownload): Promise<Downloaded> 
     throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
   }
   await rename(part, download.file)
+  await writeTag(part, undefined)
   if (sum) await shared?.give(sum, download.file)
   return { sha256: sums.sha256, bytes: sums.bytes }
 }
@@ -175,7 +176,8 @@ async function fetchInto(part: string, download: HttpDownload, sums: WrittenByte
   const signal = AbortSignal.any([download.signal, idle.signal])
   try {
     // Without "identity" a server may compress, and then neither lengths nor ranges mean bytes of the file.
-    const range: Record<string, string> = held > 0 ? { range: `bytes=${held}-` } : {}
+    const tag = held > 0 ? await readTag(part) : undefined
+    const range: Record<string, string> = held > 0 ? { range: `bytes=${held}-`, ...(tag && { 'if-range': tag }) } : {}
     const response = await send(download, { 'accept-encoding': 'identity', ...range }, signal)
     const [, begin, total] = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? []
     if (response.status === 416) {
@@ -185,6 +187,13 @@ async function fetchInto(part: string, download: HttpDownload, sums: WrittenByte
       throw new Transient(`the server has no bytes from ${held}; starting over`)
     }
     const resumed = response.status === 206
+    const tagNow = strongTag(response)
+    if (resumed && tag !== undefined && tagNow !== undefined && tag !== tagNow) {
+      await response.body?.cancel()
+      await rm(part, { force: true })
+      throw new Transient(`the server has another file now (ETag ${tagNow}, was ${tag}); starting over`)
+    }
+    if (!resumed) await writeTag(part, tagNow)
     if (resumed && Number(begin) !== held) throw new Transient(`asked for bytes from ${held}, got them from ${begin}`)
     const length = response.headers.get('content-length')
     const size = resumed ? Number(total) : length === null ? undefined : Number(length)
@@ -196,6 +205,24 @@ async function fetchInto(part: string, download: HttpDownload, sums: WrittenByte
     clearTimeout(timer)
   }
 }
+
+/**
+ * A strong ETag names the bytes that `part` began with. Sent as If-Range, so that a server that has others by now sends them whole; a weak
+ * one says nothing about bytes.
+ */
+const strongTag = ({ headers }: Response): string | undefined => /^"[^"]*"$/.exec(headers.get('etag') ?? '')?.[0]
+const tagFile = (part: string): string => `${part}.etag`
+
+async function readTag(part: string): Promise<string | undefined> {
+  const text = await readFile(tagFile(part), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return ''
+    throw error
+  })
+  return /^"[^"\n]*"$/.test(text) ? text : undefined
+}
+
+const writeTag = (part: string, tag: string | undefined): Promise<void> =>
+  tag === undefined ? rm(tagFile(part), { force: true }) : writeFile(tagFile(part), tag)
 
 async function append(
   part: string,
