@@ -108,8 +108,9 @@ export async function collect(
       const onShare = (read: number): void => {
         share = read
       }
-      const selection = selectionOf(filter, source, count.read, rules.seed)
-      for await (const { count: rows, value } of readRows(connection, file, wanted, onShare, selection)) {
+      const summed = { prefix: machine.prefix, columns: inputAt < 0 ? [textAt] : [textAt, inputAt] }
+      const selection = { ...selectionOf(filter, source, count.read, rules.seed), summed }
+      for await (const { count: rows, value, sum } of readRows(connection, file, wanted, onShare, selection)) {
         watch.signal.throwIfAborted()
         const kept: SpooledText[] = []
         for (let row = 0; row < rows && count.read < source.limit; row++) {
@@ -120,11 +121,11 @@ export async function collect(
           if (author !== 'human') {
             count.notHuman++
             example('notHuman', id, () => value(row, textAt) ?? '')
-            if (author === 'machine') machine.offer(id, source.name, value(row, textAt) ?? '')
+            if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '', sum?.(row, textAt))
             continue
           }
           const paired = value(row, inputAt) ?? ''
-          if (paired !== '') machine.offer(id, source.name, paired)
+          if (paired !== '') machine.offer(id, source.name, () => paired, sum?.(row, inputAt))
           const cleaned = clean(value(row, textAt) ?? '', rules.cleaning)
           ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {
@@ -182,7 +183,12 @@ export async function collect(
 }
 
 /** Of a file whose first row is the source's number `before`: what is read of rows that are not human-written. */
-function selectionOf(filter: HumanFilter, source: LocatedSource, before: number, seed: number): Selection {
+function selectionOf(
+  filter: HumanFilter,
+  source: LocatedSource,
+  before: number,
+  seed: number,
+): Omit<Selection, 'summed'> {
   const shown = new Drawn<number>(seed, EXAMPLES_PER_RULE)
   return {
     deciding: filter.columns.length,

@@ -12,6 +12,8 @@ export interface Rows {
   readonly count: number
   /** Undefined where the row has none. */
   value(row: number, column: number): string | undefined
+  /** What the selection wants summed, in hex, where the reader has it at hand: it is cheaper than the text. */
+  sum?(row: number, column: number): string | undefined
 }
 
 export interface TextFile {
@@ -65,7 +67,7 @@ export async function* readRows(
     for (;;) {
       const chunk = await result.fetchChunk()
       if (!chunk || chunk.rowCount === 0) return
-      const found = rowsOf(chunk)
+      const found = rowsOf(chunk, wanted.length, selected ? selection?.summed.columns : undefined)
       // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
       units += rows === undefined ? lengthOf(found, wanted.length) : found.count
       onShare(Math.min(units / (rows ?? size), 1))
@@ -139,13 +141,19 @@ async function parquetRows(connection: DuckDBConnection, path: string): Promise<
   return Number(reader.getRows()[0]?.[0])
 }
 
-function rowsOf(chunk: DuckDBDataChunk): Rows {
+/** The wanted columns and behind them the sums of `summed`, which are some of them. */
+function rowsOf(chunk: DuckDBDataChunk, wanted: number, summed: readonly number[] = []): Rows {
   const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
+  const value = (row: number, column: number): string | undefined => {
+    const found = columns[column]?.getItem(row)
+    return typeof found === 'string' ? found : undefined
+  }
   return {
     count: chunk.rowCount,
-    value(row, column) {
-      const value = columns[column]?.getItem(row)
-      return typeof value === 'string' ? value : undefined
+    value,
+    sum(row, column) {
+      const place = summed.indexOf(column)
+      return place < 0 ? undefined : value(row, wanted + place)
     },
   }
 }

@@ -11,6 +11,8 @@ export interface Selection {
   /** Hears of each row that is not wanted, and then says of which the texts are wanted nevertheless. */
   unwanted(row: number): void
   nevertheless(): readonly number[]
+  /** Columns of which the MD5 sums are wanted, too, each text behind the prefix. */
+  readonly summed: { readonly prefix: string; readonly columns: readonly number[] }
 }
 
 /** What DuckDB calls the number of a row in its file. It refuses files that have such a column themselves. */
@@ -20,14 +22,14 @@ const ROW = 'file_row_number'
 const MOST_VALUES = 256
 
 /**
- * The columns of a parquet file as a query, all as text or as an enumeration of texts. The texts of rows that are not wanted are
+ * The columns of a parquet file as a query, after them the sums, all as text or as an enumeration of texts. The texts of rows that are not wanted are
  * NULL, so that they never leave the database. Two short passes over the deciding columns come first.
  */
 export async function selectedColumns(
   connection: DuckDBConnection,
   path: string,
   wanted: readonly string[],
-  { deciding, rows, wants, unwanted, nevertheless }: Selection,
+  { deciding, rows, wants, unwanted, nevertheless, summed }: Selection,
 ): Promise<string | undefined> {
   const names = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
   const [deciders, texts] = [names.slice(0, deciding), names.slice(deciding)]
@@ -54,6 +56,7 @@ export async function selectedColumns(
     for (let i = 0; i < chunk.rowCount; i++, row++) if (!isWanted.getItem(i)) unwanted(row)
   }
   const others = nevertheless()
+  const prefix = Array.from(new TextEncoder().encode(summed.prefix), (byte) => `chr(${byte})`).join(', ')
   const condition = others.length > 0 ? `${wantedKinds} OR ${ROW} IN (${others.join(', ')})` : wantedKinds
   const columns = [
     ...deciders.map((name, i) => {
@@ -61,6 +64,7 @@ export async function selectedColumns(
       return values.length > 0 ? `CAST(${name} AS ENUM(${values.map(literal).join(', ')}))` : name
     }),
     ...texts.map((name) => `CASE WHEN ${condition} THEN ${name} END`),
+    ...summed.columns.map((column) => `CASE WHEN ${wantedKinds} THEN md5(concat(${prefix}, ${names[column]})) END`),
   ]
   return `SELECT ${columns.join(', ')} ${from}`
 }
