@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 
 /** The Python of an environment with what the file names; it is made at the first use. */
@@ -7,3 +7,7 @@ export const python = (requirements: string): string =>
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   }).trim()
+
+/** Whether that environment has a module: some peers are left out where Python is too old for them. */
+export const hasModule = (requirements: string, name: string): boolean =>
+  spawnSync(python(requirements), ['-c', `import ${name}`], { stdio: 'ignore' }).status === 0

@@ -2,13 +2,18 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { removeEmails, removeUrls } from './addresses.ts'
 import { tidyWhitespace } from './characters.ts'
+import { randomOf } from './random.ts'
+
+const hardCases: string[] = []
 
 const table = (name: string, apply: (text: string) => string, rows: readonly (readonly [string, string, string])[]) => {
-  for (const [what, given, want] of rows)
+  for (const [what, given, want] of rows) {
+    hardCases.push(given)
     test(`${name}: ${what}`, () => assert.equal(tidyWhitespace(apply(given)), want))
+  }
 }
 
-table('URLs', removeUrls, [
+table('URLs', (text) => removeUrls(text), [
   ['a plain address goes', 'See https://example.org/a?b=c#d for more', 'See for more'],
   ['the full stop of the sentence stays', 'Read https://example.org/page.', 'Read.'],
   ['an ellipsis and a question mark stay', 'Did you see http://a.example/b...? Yes', 'Did you see...? Yes'],
@@ -80,7 +85,7 @@ table('URLs', removeUrls, [
   ['a name with a dot stays', 'Node.js and Mr.Smith and U.S.A.', 'Node.js and Mr.Smith and U.S.A.'],
 ])
 
-table('e-mails', removeEmails, [
+table('e-mails', (text) => removeEmails(text), [
   ['an address goes', 'Write to jane.doe+x@mail.example.org today', 'Write to today'],
   ['the full stop stays', 'Write to jane@example.org.', 'Write to.'],
   ['angle brackets go', 'Jane <jane@example.org> wrote', 'Jane wrote'],
@@ -111,3 +116,21 @@ table('e-mails', removeEmails, [
   ['scores, code and decorators', 'a[i]@b, @Override, x @ y.z, 5@$2.50', 'a[i]@b, @Override, x @ y.z, 5@$2.50'],
   ['two with a comma', 'a@x.example, b@y.example: hi', ',: hi'],
 ])
+
+test('to look only where an address can be leaves what looking everywhere leaves', () => {
+  const everywhere = (text: string, _: RegExp, replace: (run: string) => string): string => replace(text)
+  const pieces = [
+    ...'https://|httpſ://|s3://|www.|WWW.|git@|mailto:|x.example|bit.ly/|.com/|.рф/a|.xn--p1ai/|?q=1|:80|[::1]|](|]: '.split(
+      '|',
+    ),
+    ...Array.from('@[]()<>"*`.,- \n\u00a0\u2009\ufeff\u3000\ufdd0。éaK\u212a😀'),
+    ...[' [at] ', '(dot)', '\ud800', '\udc00', ...hardCases],
+  ]
+  const random = randomOf(1, 'addresses')
+  for (let round = 0; round < 5000; round++) {
+    const length = 1 + Math.floor(random() * 10)
+    const text = Array.from({ length }, () => pieces[Math.floor(random() * pieces.length)]).join('')
+    assert.equal(removeUrls(text), removeUrls(text, everywhere), JSON.stringify(text))
+    assert.equal(removeEmails(text), removeEmails(text, everywhere), JSON.stringify(text))
+  }
+})

@@ -28,16 +28,21 @@ const MARKDOWN_REFERENCE = new RegExp(
   String.raw`^[ \t]{0,3}\[[^[\]\n]{1,200}\]:[ \t]*<?${SCHEME}:\/\/[^\s<>]+>?(?:[ \t]+["'(][^\n]{0,200})?$\n?`,
   'gimu',
 )
-const MAY_BE_URL = /:\/\/|www\.|\.[\p{L}-]{2,63}[/:?]|mailto:|git@|\.xn--/iu
+const MAY_BE_URL = /:\/\/|www\.|\.[\p{L}-]{2,63}[/:?]|mailto:|git@|\.xn--/giu
+const PLAIN_URLS = [SCHEME_URL, WWW_URL, SSH_REPOSITORY, BARE_URL]
 
 /** Removes web addresses. The words of a Markdown link stay; so does the punctuation that ends the sentence. */
-export function removeUrls(text: string): string {
+export function removeUrls(text: string, among: typeof inRuns = inRuns): string {
+  MAY_BE_URL.lastIndex = 0
   if (!MAY_BE_URL.test(text)) return text
-  let out = text.replace(MARKDOWN_LINK, '$1').replace(MARKDOWN_REFERENCE, '')
-  for (const pattern of [SCHEME_URL, WWW_URL, SSH_REPOSITORY, BARE_URL])
-    out = out.replace(pattern, (url) => trailingProse(url))
-  return closeGaps(out)
+  let out = text
+  if (out.includes('](')) out = out.replace(MARKDOWN_LINK, '$1')
+  if (out.includes(']:')) out = out.replace(MARKDOWN_REFERENCE, '')
+  return closeGaps(among(out, MAY_BE_URL, withoutUrls))
 }
+
+const withoutUrls = (run: string): string =>
+  PLAIN_URLS.reduce((rest, pattern) => rest.replace(pattern, trailingProse), run)
 
 // Bounded repetitions keep the search linear in the length of the text. The host is a name with a dot, or an IP address in brackets.
 const EMAIL =
@@ -47,12 +52,38 @@ const SPELLED_OUT =
   /(?<![\p{L}\p{N}._%+-])[\p{L}\p{N}_%+-][\p{L}\p{N}._%+-]{0,63}[ \t]?[[({<][ \t]?(?:at|@)[ \t]?[\])}>][ \t]?[\p{L}\p{N}][\p{L}\p{N}-]{0,62}(?:(?:\.|[ \t]?[[({<][ \t]?(?:dot|\.)[ \t]?[\])}>][ \t]?)[\p{L}\p{N}-]{2,63}){1,4}/giu
 
 /** Removes e-mail addresses, also those of the fediverse ("@jane@example.social"); handles ("@jane") are prose and stay. */
-export function removeEmails(text: string): string {
+export function removeEmails(text: string, among: typeof inRuns = inRuns): string {
   const spelled = /[[({<][ \t]?(?:at|@)[ \t]?[\])}>]/i.test(text)
   if (!spelled && !text.includes('@')) return text
   const plain = spelled ? text.replace(SPELLED_OUT, GAP) : text
-  return closeGaps(plain.replace(EMAIL, GAP))
+  return closeGaps(among(plain, /@/g, withoutEmails))
 }
+
+const withoutEmails = (run: string): string => run.replace(EMAIL, GAP)
+
+/**
+ * Replaces what lies between two white spaces, wherever the sign (of flag g) stands in it. An address holds no white space and looks no
+ * further than to the next, so that this is the same as looking in the whole text, and much less of it is looked at.
+ */
+function inRuns(text: string, sign: RegExp, replace: (run: string) => string): string {
+  let out = ''
+  let done = 0
+  sign.lastIndex = 0
+  for (let found = sign.exec(text); found !== null; found = sign.exec(text)) {
+    let begin = found.index
+    while (begin > done && !isSpace(text.charCodeAt(begin - 1))) begin--
+    let end = sign.lastIndex
+    while (end < text.length && !isSpace(text.charCodeAt(end))) end++
+    out += text.slice(done, begin) + replace(text.slice(begin, end))
+    done = end
+    sign.lastIndex = end
+  }
+  return done === 0 ? text : out + text.slice(done)
+}
+
+const SPACE = /\s/
+const isSpace = (unit: number): boolean =>
+  unit < 0x80 ? unit === 32 || (unit >= 9 && unit <= 13) : SPACE.test(String.fromCharCode(unit))
 
 // Marks where an address stood until the space around it is closed; a noncharacter, so no cleaned text holds it.
 const GAP = '\ufdd0'
@@ -77,6 +108,7 @@ function surplus(text: string, open: string, close: string): number {
 
 /** Takes away the brackets and the emphasis that held nothing but an address, and the space an address leaves before punctuation. */
 function closeGaps(text: string): string {
+  if (!text.includes(GAP)) return text
   return text
     .replace(/([*_`]{1,3})\ufdd0\1/g, GAP)
     .replace(/[(<[][ \t]*(?:\ufdd0[ \t]*)+[)>\]]/g, GAP)

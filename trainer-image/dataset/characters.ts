@@ -15,10 +15,15 @@ const STRAY_SELECTOR =
 // Tag characters spell the flags of England, Scotland and Wales after a black flag; anywhere else they hide ASCII.
 const STRAY_TAG = /(?<!\u{1f3f4}[\u{e0020}-\u{e007e}]*)[\u{e0000}-\u{e007f}]/gu
 const MAY_HIDE = /[\ufe00-\ufe0f\udb40]/
+const JOINER = /[\u200c\u200d]/
+/** Of these nothing is ever changed. */
+const PLAIN = /^[\t\n -~]*$/
 
 /** NFC, well-formed UTF-16, one kind of line break, no control, direction or zero-width characters that do not spell. */
 export function plainCharacters(text: string): string {
-  const bare = text.toWellFormed().replace(LINE_BREAK, '\n').replace(INVISIBLE, '').replace(STRAY_JOINER, '')
+  if (PLAIN.test(text)) return text
+  const visible = text.toWellFormed().replace(LINE_BREAK, '\n').replace(INVISIBLE, '')
+  const bare = JOINER.test(visible) ? visible.replace(STRAY_JOINER, '') : visible
   // Last, since what was taken out may have stood between a letter and its accent.
   return (MAY_HIDE.test(bare) ? bare.replace(STRAY_SELECTOR, '').replace(STRAY_TAG, '') : bare).normalize('NFC')
 }
@@ -51,4 +56,4 @@ const MOJIBAKE =
   /Ã[\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192]|â(?:€|\u0080)[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u02c6\u02dc\u2013-\u203a\u20ac\u2122]|Â[\u00a0-\u00bf]|(?:[ÐÑ][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u203a\u20ac\u2122]){2}|ð[Ÿ\u009f]|ï(?:»¿|¿½)|[\u0080-\u0084\u0086-\u009f\ufffd]/
 
 /** Whether a text, before it is cleaned, holds letters that a wrong decoding made. It is told, never repaired: some are meant. */
-export const hasMojibake = (text: string): boolean => MOJIBAKE.test(text)
+export const hasMojibake = (text: string): boolean => !PLAIN.test(text) && MOJIBAKE.test(text)

@@ -14,6 +14,7 @@ import { Numbers } from './numbers.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
 import { Drawn } from './sampled.ts'
+import type { Selection } from './selection.ts'
 import type { SpooledText, SpoolWriter } from './spool.ts'
 
 /** A removed text as the report shows it. */
@@ -107,7 +108,9 @@ export async function collect(
       const onShare = (read: number): void => {
         share = read
       }
-      for await (const { count: rows, value } of readRows(connection, file, wanted, onShare)) {
+      const summed = { prefix: machine.prefix, columns: inputAt < 0 ? [textAt] : [textAt, inputAt] }
+      const selection = { ...selectionOf(filter, source, count.read, rules.seed), summed }
+      for await (const { count: rows, value, sum } of readRows(connection, file, wanted, onShare, selection)) {
         watch.signal.throwIfAborted()
         const kept: SpooledText[] = []
         for (let row = 0; row < rows && count.read < source.limit; row++) {
@@ -118,11 +121,11 @@ export async function collect(
           if (author !== 'human') {
             count.notHuman++
             example('notHuman', id, () => value(row, textAt) ?? '')
-            if (author === 'machine') machine.offer(id, source.name, value(row, textAt) ?? '')
+            if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '', sum?.(row, textAt))
             continue
           }
           const paired = value(row, inputAt) ?? ''
-          if (paired !== '') machine.offer(id, source.name, paired)
+          if (paired !== '') machine.offer(id, source.name, () => paired, sum?.(row, inputAt))
           const cleaned = clean(value(row, textAt) ?? '', rules.cleaning)
           ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {
@@ -176,6 +179,24 @@ export async function collect(
     lengths,
     machineTexts: await machine.sample(),
     mojibake,
+  }
+}
+
+/** Of a file whose first row is the source's number `before`: what is read of rows that are not human-written. */
+function selectionOf(
+  filter: HumanFilter,
+  source: LocatedSource,
+  before: number,
+  seed: number,
+): Omit<Selection, 'summed'> {
+  const shown = new Drawn<number>(seed, EXAMPLES_PER_RULE)
+  return {
+    deciding: filter.columns.length,
+    rows: source.limit - before,
+    wants: (values) => filter.authorOf(values) !== 'other',
+    // Of the examples of the whole source those in this file are among the examples of the file.
+    unwanted: (row) => shown.offer('', idOf(source, before + row + 1), () => row),
+    nevertheless: () => shown.all,
   }
 }
 

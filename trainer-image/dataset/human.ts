@@ -1,5 +1,9 @@
 import type { Condition } from './source.ts'
 
+export type Author = 'human' | 'machine' | 'other' | 'unknown'
+/** Of the columns that decide, in their order. */
+export type Values = readonly (string | undefined)[]
+
 /** Which rows are human-written, and which values the columns had that decide it. */
 export interface HumanFilter {
   /** Columns to be read, by the numbers that `judge` asks for. */
@@ -8,7 +12,9 @@ export interface HumanFilter {
    * Who wrote the row. "machine": only the first condition, which is about that, does not hold. "other": another does not, so the text
    * was changed. "unknown": a column holds a value that its condition lists neither way.
    */
-  judge(valueIn: (column: number) => string | undefined): 'human' | 'machine' | 'other' | 'unknown'
+  judge(valueIn: (column: number) => string | undefined): Author
+  /** What `judge` says of a row with these values, which is not counted. */
+  authorOf(values: Values): Author
   /** What the conditions want that no row had: "label in [human]"; empty when every wanted value was seen. */
   unseen(): string
   /** For a person whose filter matched nothing: per column its values so far, most frequent first, at most 20. */
@@ -21,28 +27,35 @@ const REMEMBERED = 1000
 export function humanFilter(conditions: readonly Condition[]): HumanFilter {
   const tests = conditions.map(({ values, others }) => ({ wanted: listed(values), other: others && listed(others) }))
   const seen = conditions.map(() => new Map<string, number>())
+  const record = (i: number, value: string | undefined): void => {
+    const counts = seen[i] as Map<string, number>
+    const name = value === undefined ? 'null' : value.length > 60 ? `${value.slice(0, 60)}…` : value
+    const count = counts.get(name)
+    if (count !== undefined || counts.size < REMEMBERED) counts.set(name, (count ?? 0) + 1)
+    tests[i]?.wanted.match(value)
+  }
+  const authorOf = (values: Values): Author => {
+    let others = true
+    let byHuman = true
+    let known = true
+    tests.forEach(({ wanted, other }, i) => {
+      const value = values[i]
+      const matches = wanted.has(value)
+      if (i === 0) byHuman = matches
+      else others &&= matches
+      if (other !== undefined && value !== undefined && !matches) known &&= other.has(value)
+    })
+    if (!known) return 'unknown'
+    if (!others) return 'other'
+    return byHuman ? 'human' : values[0] === undefined ? 'other' : 'machine'
+  }
   return {
     columns: conditions.map(({ column }) => column),
+    authorOf,
     judge(valueIn) {
-      let others = true
-      let byHuman = true
-      let known = true
-      let author: string | undefined
-      tests.forEach(({ wanted, other }, i) => {
-        const value = valueIn(i)
-        if (i === 0) author = value
-        const counts = seen[i] as Map<string, number>
-        const name = value === undefined ? 'null' : value.length > 60 ? `${value.slice(0, 60)}…` : value
-        const count = counts.get(name)
-        if (count !== undefined || counts.size < REMEMBERED) counts.set(name, (count ?? 0) + 1)
-        const matches = wanted.has(value)
-        if (i === 0) byHuman = matches
-        else others &&= matches
-        if (other !== undefined && value !== undefined && !matches) known &&= other.has(value)
-      })
-      if (!known) return 'unknown'
-      if (!others) return 'other'
-      return byHuman ? 'human' : author === undefined ? 'other' : 'machine'
+      const values = conditions.map((_, i) => valueIn(i))
+      for (const [i, value] of values.entries()) record(i, value)
+      return authorOf(values)
     },
     unseen: () =>
       conditions
@@ -66,12 +79,13 @@ function listed(values: readonly string[]) {
   const texts = new Map(values.map((value) => [value, value]))
   const numbers = new Map(values.filter(isNumber).map((value) => [Number(value), value]))
   const matched = new Set<string>()
+  const entryOf = (value: string | undefined): string | undefined =>
+    value === undefined ? undefined : (texts.get(value) ?? (isNumber(value) ? numbers.get(Number(value)) : undefined))
   return {
-    has(value: string | undefined): boolean {
-      if (value === undefined) return false
-      const entry = texts.get(value) ?? (isNumber(value) ? numbers.get(Number(value)) : undefined)
+    has: (value: string | undefined): boolean => entryOf(value) !== undefined,
+    match(value: string | undefined): void {
+      const entry = entryOf(value)
       if (entry !== undefined) matched.add(entry)
-      return entry !== undefined
     },
     unmatched: (): string[] => values.filter((value) => !matched.has(value)),
   }

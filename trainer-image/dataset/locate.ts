@@ -53,7 +53,12 @@ export async function locate(
       signal: downloads.signal,
       onProgress: downloads.onBytes,
     })
-    return { ...source, texts: [textFile(source, file)], revision: `sha256:${done.sha256}`, remarks: [] }
+    return {
+      ...source,
+      texts: [{ ...textFile(source, file), sha256: done.sha256 }],
+      revision: `sha256:${done.sha256}`,
+      remarks: [],
+    }
   }
   return { ...source, texts: await filesBelow(source, filePath ?? ''), revision: '', remarks: [] }
 }
@@ -112,7 +117,7 @@ async function locateInRepository(
   return {
     ...source,
     license,
-    texts: done.files.map(({ file }) => textFile(source, file)).sort(byPath),
+    texts: done.files.map(({ file, sha256 }) => ({ ...textFile(source, file), sha256 })).sort(byPath),
     revision: commit,
     remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
   }

@@ -31,9 +31,15 @@ export class MachineTexts {
     this.#rules = rules
   }
 
-  offer(id: string, source: string, raw: string): void {
-    const rank = hash('md5', `${this.#seed}\0${raw}`, 'hex')
+  /** What stands before a text in the sum that it is ranked by. */
+  get prefix(): string {
+    return `${this.#seed}\0`
+  }
+
+  /** `rank`: the sum of prefix and text, if it is known. */
+  offer(id: string, source: string, text: () => string, rank = hash('md5', this.prefix + text(), 'hex')): void {
     if (rank >= this.#limit || this.#drawn.has(rank)) return
+    const raw = text()
     // What is held must stay small, and of a text this long hardly anything is left.
     if (raw.length > 4 * this.#rules.maxCharacters && clean(raw, this.#rules).kind === 'removed') return
     this.#drawn.set(rank, { id, source, text: raw })

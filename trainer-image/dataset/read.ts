@@ -4,6 +4,7 @@ import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
 import { bytesOf, readCsvFile } from './csv-file.ts'
 import { databaseFailure, fileLiteral, identifier, literal } from './database.ts'
+import { type Selection, selectedColumns } from './selection.ts'
 import type { Format } from './source.ts'
 
 /** Some rows, with the wanted columns in the order in which they were asked for. A value is made when it is asked for. */
@@ -11,11 +12,15 @@ export interface Rows {
   readonly count: number
   /** Undefined where the row has none. */
   value(row: number, column: number): string | undefined
+  /** What the selection wants summed, in hex, where the reader has it at hand: it is cheaper than the text. */
+  sum?(row: number, column: number): string | undefined
 }
 
 export interface TextFile {
   readonly path: string
   readonly format: Format
+  /** Of a download, which was summed as it came: lower-case hex over its bytes. */
+  readonly sha256?: string
 }
 
 /** Larger single records are refused as broken quoting or a wrong format, in bytes. */
@@ -34,13 +39,14 @@ export const formatOf = (path: string): Format | undefined => endings.find(([end
 /**
  * Yields the wanted columns of a file in its own order, some hundreds or thousands of rows at a time. A column that is not there, and
  * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected. `onShare` hears
- * how much of the file has been read, about, from 0 to 1.
+ * how much of the file has been read, about, from 0 to 1. Where the format allows it, texts that `selection` does not want are undefined.
  */
 export async function* readRows(
   connection: DuckDBConnection,
   file: TextFile,
   wanted: readonly string[],
   onShare: (read: number) => void = () => {},
+  selection?: Selection,
 ): AsyncGenerator<Rows> {
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
@@ -51,13 +57,17 @@ export async function* readRows(
     let units = 0
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
+    const selected =
+      selection && file.format === 'Parquet'
+        ? await selectedColumns(connection, file.path, wanted, selection)
+        : undefined
     const result = await connection.stream(
-      `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
+      selected ?? `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
     )
     for (;;) {
       const chunk = await result.fetchChunk()
       if (!chunk || chunk.rowCount === 0) return
-      const found = rowsOf(chunk)
+      const found = rowsOf(chunk, wanted.length, selected ? selection?.summed.columns : undefined)
       // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
       units += rows === undefined ? lengthOf(found, wanted.length) : found.count
       onShare(Math.min(units / (rows ?? size), 1))
@@ -131,13 +141,19 @@ async function parquetRows(connection: DuckDBConnection, path: string): Promise<
   return Number(reader.getRows()[0]?.[0])
 }
 
-function rowsOf(chunk: DuckDBDataChunk): Rows {
+/** The wanted columns and behind them the sums of `summed`, which are some of them. */
+function rowsOf(chunk: DuckDBDataChunk, wanted: number, summed: readonly number[] = []): Rows {
   const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
+  const value = (row: number, column: number): string | undefined => {
+    const found = columns[column]?.getItem(row)
+    return typeof found === 'string' ? found : undefined
+  }
   return {
     count: chunk.rowCount,
-    value(row, column) {
-      const value = columns[column]?.getItem(row)
-      return typeof value === 'string' ? value : undefined
+    value,
+    sum(row, column) {
+      const place = summed.indexOf(column)
+      return place < 0 ? undefined : value(row, wanted + place)
     },
   }
 }

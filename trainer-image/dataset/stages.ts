@@ -9,7 +9,7 @@ import type { Settings } from './settings.ts'
 import type { WorkFolder } from './work-folder.ts'
 
 /** Raised when stages of an older image must not be taken for those of this one. */
-const VERSION = 1
+const VERSION = 2
 
 /** Stages of a preparation that are finished: sealed folders that the next attempt finds, until the dataset itself is sealed. */
 export interface Stages {
@@ -57,6 +57,15 @@ async function isWhole(folder: string, key: string, log: Logger): Promise<boolea
   }
 }
 
+async function sumOf(path: string, signal: AbortSignal): Promise<string> {
+  try {
+    return await sha256File(path, signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
 /** Of everything that the stages depend on: the spec as it was filled in, and the bytes of every file of every source. */
 export async function stagesKey(
   { cleaning, deduplication, decontamination, split, format, specHash }: Settings,
@@ -67,13 +76,7 @@ export async function stagesKey(
   const sources = []
   for (const { texts, location: _, limit, ...source } of located) {
     const files = []
-    for (const { path, format } of texts) {
-      const sha256 = await sha256File(path, signal).catch((error: unknown) => {
-        signal.throwIfAborted()
-        throw error
-      })
-      files.push({ path, format, sha256 })
-    }
+    for (const { path, format, sha256 = await sumOf(path, signal) } of texts) files.push({ path, format, sha256 })
     sources.push({ ...source, limit: Number.isFinite(limit) ? limit : null, files })
   }
   const held = { ngramWords, sets: sets.length } // the last of the sources

@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SharedContent } from '../storage/shared-content.ts'
 import { downloadHttp, type HttpDownload } from './http-download.ts'
 
@@ -52,10 +53,18 @@ const whole: Handler = (request, response) => {
   response.end(content.subarray(from))
 }
 
+/** Breaks the connection when what came has been written: bytes that nobody has read yet may get lost with it. */
+async function writeAndBreak(response: ServerResponse): Promise<void> {
+  const part = `${join(root, `file-${files - 1}`)}.part`
+  response.write(content.subarray(0, 100_000))
+  while (!existsSync(part) || statSync(part).size < 100_000) await sleep(5)
+  response.destroy()
+}
+
 /** Says the whole length, sends a part and breaks the connection. */
 const broken: Handler = (_, response) => {
   response.writeHead(200, { 'content-length': content.byteLength })
-  response.write(content.subarray(0, 100_000), () => setTimeout(() => response.destroy(), 20))
+  void writeAndBreak(response)
 }
 const status =
   (code: number, headers: Record<string, string> = {}): Handler =>
@@ -67,6 +76,36 @@ test('a whole file is written, summed and left without a .part', async () => {
   assert.deepEqual(await done(), { sha256, bytes: content.byteLength })
   assert.deepEqual(readFileSync(file), content)
   assert.equal(existsSync(`${file}.part`), false)
+})
+
+test('a file that has another ETag when the download goes on is fetched whole', async () => {
+  const other = Buffer.from(content.toReversed())
+  const tagged =
+    (isHonoured: boolean): Handler =>
+    (request, response, count) => {
+      if (count === 1) {
+        response.writeHead(200, { 'content-length': content.byteLength, etag: '"one"' })
+        return void writeAndBreak(response)
+      }
+      const { range, 'if-range': tag } = request.headers
+      if (count === 2) assert.equal(tag, '"one"')
+      const isWhole = range === undefined || (isHonoured && tag !== '"two"')
+      const body = isWhole ? other : other.subarray(Number(/\d+/.exec(range)?.[0]))
+      const place = { 'content-range': `bytes ${other.byteLength - body.byteLength}-299999/300000` }
+      response.writeHead(isWhole ? 200 : 206, {
+        etag: '"two"',
+        'content-length': body.byteLength,
+        ...(!isWhole && place),
+      })
+      response.end(body)
+    }
+  for (const isHonoured of [true, false]) {
+    const { file, done } = attempt(tagged(isHonoured))
+    assert.equal((await done()).bytes, other.byteLength)
+    assert.deepEqual(readFileSync(file), other)
+    assert.equal(existsSync(`${file}.part.etag`), false)
+    assert.equal(requests.length, isHonoured ? 2 : 3)
+  }
 })
 
 test('a broken connection is resumed from the byte where it broke', async () => {

@@ -2,15 +2,14 @@
  * One HTTP download into one file: resumed by Range after any break, checked against a sum, retried with jitter when the network or the
  * server is at fault. The bytes lie in `<file>.part` until they are whole and right, so `file` exists only when it is.
  */
-import { createHash, type Hash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { mkdir, open, rename, rm, stat, statfs } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises'
 import { basename, dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Headers, Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
 import { fetch } from '../service/fetch.ts'
 import type { SharedContent } from '../storage/shared-content.ts'
+import { type Downloaded, type ExpectedSum, mismatch, type Sums, sumFile, WrittenBytes } from './download-sums.ts'
 
 /** How often and how patiently to try again; every field has a default that suits a Job. */
 export interface RetryPolicy {
@@ -21,9 +20,6 @@ export interface RetryPolicy {
   /** A connection that brings nothing for this long is given up; default 60000. */
   readonly idleMilliseconds?: number
 }
-
-/** The sum the bytes must have. `gitBlob` is git's object id of a file: sha1 over "blob <size>\0" and the bytes. */
-export type ExpectedSum = { readonly sha256: string } | { readonly gitBlob: string; readonly bytes: number }
 
 export interface HttpDownload {
   readonly url: string
@@ -38,12 +34,6 @@ export interface HttpDownload {
   /** Called after each chunk with the bytes present so far and, when the server said it, the size of the whole. */
   readonly onProgress?: (bytes: number, total: number | undefined) => void
   readonly retry?: RetryPolicy
-}
-
-export interface Downloaded {
-  /** Lower-case hex over the whole file. */
-  readonly sha256: string
-  readonly bytes: number
 }
 
 /** Network or server trouble: the next try may do better. `afterMilliseconds` is what the server asked for. */
@@ -90,17 +80,19 @@ export async function downloadHttp(download: HttpDownload): Promise<Downloaded> 
     throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
   }
   await rename(part, download.file)
+  await writeTag(part, undefined)
   if (sum) await shared?.give(sum, download.file)
   return { sha256: sums.sha256, bytes: sums.bytes }
 }
 
 async function fetchWhole(part: string, download: HttpDownload): Promise<Sums> {
+  const written = new WrittenBytes(download.expected)
   await retrying(
     download,
     () => sizeOf(part),
-    () => fetchInto(part, download),
+    () => fetchInto(part, download, written),
   )
-  return sumFile(part, download.signal)
+  return (await sizeOf(part)) === written.bytes ? written.sums() : sumFile(part, download.signal)
 }
 
 /** A small JSON answer, with the same errors and retries. `headers` are the answer's. */
@@ -177,14 +169,15 @@ function statusFailure(url: string, { status, statusText, headers }: Response): 
 }
 
 /** Brings `part` from what it holds to the whole, or throws. */
-async function fetchInto(part: string, download: HttpDownload): Promise<void> {
+async function fetchInto(part: string, download: HttpDownload, sums: WrittenBytes): Promise<void> {
   const held = await sizeOf(part)
   const idle = new AbortController()
   const timer = setTimeout(() => idle.abort(new Error('no data arrived')), download.retry?.idleMilliseconds ?? 60_000)
   const signal = AbortSignal.any([download.signal, idle.signal])
   try {
     // Without "identity" a server may compress, and then neither lengths nor ranges mean bytes of the file.
-    const range: Record<string, string> = held > 0 ? { range: `bytes=${held}-` } : {}
+    const tag = held > 0 ? await readTag(part) : undefined
+    const range: Record<string, string> = held > 0 ? { range: `bytes=${held}-`, ...(tag && { 'if-range': tag }) } : {}
     const response = await send(download, { 'accept-encoding': 'identity', ...range }, signal)
     const [, begin, total] = /^bytes (?:(\d+)-\d+|\*)\/(\d+)$/.exec(response.headers.get('content-range') ?? '') ?? []
     if (response.status === 416) {
@@ -194,17 +187,42 @@ async function fetchInto(part: string, download: HttpDownload): Promise<void> {
       throw new Transient(`the server has no bytes from ${held}; starting over`)
     }
     const resumed = response.status === 206
+    const tagNow = strongTag(response)
+    if (resumed && tag !== undefined && tagNow !== undefined && tag !== tagNow) {
+      await response.body?.cancel()
+      await rm(part, { force: true })
+      throw new Transient(`the server has another file now (ETag ${tagNow}, was ${tag}); starting over`)
+    }
+    if (!resumed) await writeTag(part, tagNow)
     if (resumed && Number(begin) !== held) throw new Transient(`asked for bytes from ${held}, got them from ${begin}`)
     const length = response.headers.get('content-length')
     const size = resumed ? Number(total) : length === null ? undefined : Number(length)
     await requireSpace(part, size === undefined ? 0 : size - (resumed ? held : 0))
-    const written = await append(part, resumed, response, download, timer, size)
+    const written = await append(part, resumed, response, download, timer, size, sums)
     if (size !== undefined && written !== size)
       throw new Transient(`the connection ended at byte ${written} of ${size}`)
   } finally {
     clearTimeout(timer)
   }
 }
+
+/**
+ * A strong ETag names the bytes that `part` began with. Sent as If-Range, so that a server that has others by now sends them whole; a weak
+ * one says nothing about bytes.
+ */
+const strongTag = ({ headers }: Response): string | undefined => /^"[^"]*"$/.exec(headers.get('etag') ?? '')?.[0]
+const tagFile = (part: string): string => `${part}.etag`
+
+async function readTag(part: string): Promise<string | undefined> {
+  const text = await readFile(tagFile(part), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return ''
+    throw error
+  })
+  return /^"[^"\n]*"$/.test(text) ? text : undefined
+}
+
+const writeTag = (part: string, tag: string | undefined): Promise<void> =>
+  tag === undefined ? rm(tagFile(part), { force: true }) : writeFile(tagFile(part), tag)
 
 async function append(
   part: string,
@@ -213,6 +231,7 @@ async function append(
   { onProgress }: HttpDownload,
   timer: NodeJS.Timeout,
   size: number | undefined,
+  sums: WrittenBytes,
 ): Promise<number> {
   const file = await open(part, resumed ? 'a' : 'w')
   try {
@@ -225,6 +244,7 @@ async function append(
       if (!chunk || chunk.done) break
       timer.refresh()
       await file.appendFile(chunk.value)
+      sums.add(position, chunk.value)
       position += chunk.value.byteLength
       onProgress?.(position, size)
     }
@@ -247,29 +267,4 @@ const sizeOf = async (path: string): Promise<number> => {
     throw error
   })
   return found.size
-}
-
-interface Sums extends Downloaded {
-  readonly gitBlob: string
-}
-
-async function sumFile(path: string, signal: AbortSignal): Promise<Sums> {
-  const bytes = await sizeOf(path)
-  const sha256 = createHash('sha256')
-  const blob: Hash = createHash('sha1').update(`blob ${bytes}\0`)
-  for await (const chunk of createReadStream(path, { signal, highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
-    sha256.update(chunk)
-    blob.update(chunk)
-  }
-  return { sha256: sha256.digest('hex'), gitBlob: blob.digest('hex'), bytes }
-}
-
-function mismatch(sums: Sums, expected: ExpectedSum): string | undefined {
-  if ('sha256' in expected)
-    return sums.sha256 === expected.sha256.toLowerCase()
-      ? undefined
-      : `${sums.bytes} bytes with sha256 ${sums.sha256}; expected ${expected.sha256}`
-  return sums.gitBlob === expected.gitBlob
-    ? undefined
-    : `${sums.bytes} bytes with git object id ${sums.gitBlob}; expected ${expected.bytes} bytes and ${expected.gitBlob}`
 }

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { datasetInfo, listFiles, modelInfo } from '@huggingface/hub'
 import { JobFailure } from '../job/failure.ts'
 import type { SharedContent } from '../storage/shared-content.ts'
-import { type Downloaded, downloadHttp, getJson, type RetryPolicy } from './http-download.ts'
+import type { Downloaded } from './download-sums.ts'
+import { downloadHttp, getJson, type RetryPolicy } from './http-download.ts'
 
 export interface HubRepository {
   readonly kind: 'model' | 'dataset'

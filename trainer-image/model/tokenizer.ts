@@ -6,6 +6,7 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { JobFailure } from '../job/failure.ts'
 import { bytesOfToken, characterOfByte } from './byte-alphabet.ts'
 import { fieldsOf, isObject, type JsonObject } from './json.ts'
+import { createPieceEncoder } from './piece-encoder.ts'
 
 export interface Tokenizer {
   /** Ids in the order of their numbers: one more than the largest. */
@@ -89,8 +90,11 @@ function createEncoder(path: string, tokenizerJson: JsonObject): (text: string) 
   }
   refuseEndless(path, tokenizerJson.pre_tokenizer)
   const absent = { added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null }
-  const encoder = orInvalid(() => new HuggingFaceTokenizer({ ...absent, ...tokenizerJson }, {}))
-  return (text) => orInvalid(() => Int32Array.from(encoder.encode(text, { add_special_tokens: false }).ids))
+  const plain = (json: JsonObject) => new HuggingFaceTokenizer({ ...absent, ...json }, {})
+  const encoder = orInvalid(() => plain(tokenizerJson))
+  const byPieces = orInvalid(() => createPieceEncoder(encoder, tokenizerJson, plain))
+  return (text) =>
+    orInvalid(() => byPieces?.(text) ?? Int32Array.from(encoder.encode(text, { add_special_tokens: false }).ids))
 }
 
 /** The library cuts a text into pieces of length 0 for ever. */

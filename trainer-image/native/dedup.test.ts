@@ -65,6 +65,15 @@ test('pairs planted at similarities around the threshold are found exactly when 
   })
 })
 
+test('a word is the same word at the end of a text and inside another, however long it is', async () => {
+  for (let length = 1; length <= 40; length++) {
+    const a = [...words(44), 'x'.repeat(length)].join(' ')
+    const b = `${a} and three more`
+    assert.equal(jaccard(a, b), 41 / 44)
+    assert.deepEqual(await clusters([a, b], { threshold: 0.93 }), [0, 0], `${length} letters`)
+  }
+})
+
 test('a similarity equal to the threshold is not above it', async () => {
   const a = words(44).join(' ')
   const b = words(40).join(' ')

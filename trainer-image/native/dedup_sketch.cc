@@ -63,13 +63,15 @@ void Sketcher::read(std::string_view text) {
     }
     const size_t begin = at;
     uint64_t h = kGolden;
+    // To the first block that is not full, an empty one too: at the end of a text a word has the hash that it has
+    // elsewhere.
     for (;;) {
       const uint64_t bytes = eight(text, at);
       const size_t left = std::min<size_t>(8, text.size() - at);
       const size_t own = std::min<size_t>(left, std::countr_zero(spaces_in(bytes)) / 8);
       h = mix((h + kGolden) ^ (own < 8 ? bytes & ((uint64_t{1} << 8 * own) - 1) : bytes));
       at += own;
-      if (own < 8 || at == text.size()) break;
+      if (own < 8) break;
     }
     words_.push_back(h + (at - begin) * kGolden);
     at++;

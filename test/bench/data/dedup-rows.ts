@@ -2,7 +2,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Contender, inTurns } from '../contender.ts'
-import { python } from '../python.ts'
+import { hasModule, python } from '../python.ts'
 import type { Bench, Row } from '../report.ts'
 import { documents, pairs } from '../settings.ts'
 import { writeDocuments } from './corpus.ts'
@@ -34,16 +34,20 @@ function printJudgement(who: string, result: string): void {
 
 export function dedupBesidePeers(claim: string, threads: number): Bench[] {
   const peers = [
-    { work: 'dedup-vs-text-dedup', name: 'text-dedup 0.4.1 MinHash', script: 'text_dedup_minhash.py' },
-    { work: 'dedup-vs-datatrove', name: 'datatrove 0.10.1 MinHash', script: 'datatrove_minhash.py' },
+    { work: 'dedup-vs-text-dedup', name: 'text-dedup 0.4.1 MinHash', program: 'text_dedup' },
+    { work: 'dedup-vs-datatrove', name: 'datatrove 0.10.1 MinHash', program: 'datatrove' },
   ]
-  return peers.map(({ work, name, script }): Bench => {
+  return peers.map(({ work, name, program }): Bench => {
     const measure = async (): Promise<Row[]> => {
+      if (!hasModule('requirements-data.txt', program)) {
+        console.log(`${work}: not measured, ${name} is not there: its Python is older than 3.12`)
+        return []
+      }
       const folder = await corpus(claim, documents)
       const [mineIn, theirsIn] = [join(claim, 'ours.clusters'), join(claim, 'theirs.clusters')]
       await using mine = new Contender(process.execPath, [here('dedup.ts'), folder, mineIn, String(threads)])
       await using theirs = new Contender(python('requirements-data.txt'), [
-        here(`../peer/${script}`),
+        here(`../peer/${program}_minhash.py`),
         folder,
         theirsIn,
         String(threads),

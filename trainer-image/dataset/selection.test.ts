@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { DuckDBInstance } from '@duckdb/node-api'
+import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { collect } from './collect.ts'
+import { parquetOf, type Row } from './preparing.ts'
+import { planSource } from './source.ts'
+import type { SpooledText } from './spool.ts'
+
+const folder = await mkdtemp(join(tmpdir(), 'humanizer-selection-'))
+const instance = await DuckDBInstance.create(':memory:', { threads: '2' })
+const connection = await instance.connect()
+after(async () => {
+  connection.closeSync()
+  instance.closeSync()
+  await rm(folder, { recursive: true })
+})
+
+const cleaning = {
+  minCharacters: 5,
+  maxCharacters: 200,
+  minWords: 1,
+  removeUrls: true,
+  removeEmails: true,
+  languages: [],
+}
+
+/** The rows as two files of one source, in the format. */
+async function collected(format: 'CSV' | 'Parquet', rows: readonly Row[], source: Partial<Source>) {
+  const planned = planSource(Source.fromPartial({ name: 's', filePath: 'x', format, ...source }))
+  const halves = [rows.slice(0, rows.length / 2), rows.slice(rows.length / 2)]
+  const texts = await Promise.all(
+    halves.map(async (half, i) => {
+      const path = join(folder, `${i}.${format}`)
+      if (format === 'Parquet') await parquetOf(path, half)
+      else await writeFile(path, [Object.keys(half[0]!), ...half.map(Object.values)].map(lineOf).join(''))
+      return { path, format }
+    }),
+  )
+  const kept: SpooledText[] = []
+  const spool = { append: async (more: readonly SpooledText[]) => void kept.push(...more) }
+  const watch = { signal: new AbortController().signal, onRows: () => {} }
+  const located = { ...planned, texts, revision: '', remarks: [] }
+  const result = await collect(connection, [located], { cleaning, exact: true, seed: 1 }, spool, watch)
+  return { kept, result }
+}
+const lineOf = (fields: readonly string[]): string => `${fields.map((field) => `"${field}"`).join(',')}\n`
+
+const rowsOf = (count: number, more: (i: number) => Row): Row[] =>
+  Array.from({ length: count }, (_, i) => ({ text: `Row number ${i} says so.`, ...more(i) }))
+const raid = rowsOf(6000, (i) => ({
+  model: ['human', 'gpt2', 'gpt4'][i % 3]!,
+  attack: ['none', 'homoglyph', 'number', 'synonym'][i % 4]!,
+}))
+
+// CSV is read row by row: every text is there when it is asked for.
+const cases: readonly { readonly what: string; readonly rows: readonly Row[]; readonly source: Partial<Source> }[] = [
+  {
+    what: 'RAID',
+    rows: raid.map(({ text, ...row }) => ({ generation: text!, source_id: 'x', ...row })),
+    source: {
+      filePath: undefined,
+      huggingFace: { repository: 'liamdugan/raid', revision: '', files: [], tokenFile: '' },
+    },
+  },
+  {
+    what: 'a limit',
+    rows: raid,
+    source: { limit: 3500, keep: { policy: 'Matching', column: 'attack', values: ['none'] } },
+  },
+  {
+    what: 'labels that are numbers',
+    rows: rowsOf(50, (i) => ({ label: ['0', '1', '0.0'][i % 3]! })),
+    source: { keep: { policy: 'Matching', column: 'label', values: ['0'] } },
+  },
+  {
+    what: 'more different values than are listed',
+    rows: rowsOf(900, (i) => ({ label: `l${i % 450}` })),
+    source: { keep: { policy: 'Matching', column: 'label', values: ['l7'] } },
+  },
+  {
+    what: 'a column that is called as DuckDB calls its row numbers',
+    rows: rowsOf(50, (i) => ({ label: `l${i % 2}`, file_row_number: 'x' })),
+    source: { keep: { policy: 'Matching', column: 'label', values: ['l1'] } },
+  },
+]
+for (const { what, rows, source } of cases)
+  test(`a parquet file gives what the rows give one by one: ${what}`, async () => {
+    const [parquet, csv] = [await collected('Parquet', rows, source), await collected('CSV', rows, source)]
+    assert.ok(parquet.kept.length > 0)
+    assert.deepEqual(parquet, csv)
+  })
