@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { after, suite, test } from 'node:test'
 import { linearModules } from '../../trainer-image/model/llama.ts'
 import { type Architecture, engineInfo, loadModel, type Quantization } from '../../trainer-image/native/index.ts'
-import { type MemoryNeeds, memoryItems } from '../../trainer-image/train/memory-plan.ts'
+import { type MemoryNeeds, memoryItems } from '../../trainer-image/train/memory-items.ts'
 import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
 
 const nf4 = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
@@ -154,7 +154,7 @@ const program = (policy: string) => `
   import { join } from 'node:path'
   import { linearModules } from './trainer-image/model/llama.ts'
   import { loadModel } from './trainer-image/native/index.ts'
-  import { memoryItems, totalOf } from './trainer-image/train/memory-plan.ts'
+  import { memoryItems, totalOf } from './trainer-image/train/memory-items.ts'
   import { writeCheckpointFiles } from './trainer-image/train/resume-files.ts'
   import { lora, pack, randomDocument } from './test/parity/random-model.ts'
   const { architecture, tensors, quantization } = JSON.parse(process.env.MODEL)

@@ -4,8 +4,9 @@ import {
   type AdapterTensor,
   type Architecture,
   type Batch,
+  type ComputePath,
+  type DeviceMemory,
   type EngineInfo,
-  type InstructionPath,
   type Likelihood,
   type LoraConfig,
   type Model,
@@ -241,7 +242,7 @@ export function loadModel(
     threads: number
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
-    instructionPath?: InstructionPath
+    instructionPath?: ComputePath
   },
 ): Promise<Model> {
   return settled(async () => {
@@ -312,4 +313,9 @@ export function quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor 
 
 export function engineInfo(): EngineInfo {
   return addon().engineInfo()
+}
+
+/** Throws DEVICE_UNAVAILABLE with what to do where there is no GPU to use. */
+export function deviceMemory(): DeviceMemory {
+  return now(() => addon().deviceMemory())
 }

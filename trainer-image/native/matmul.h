@@ -12,6 +12,7 @@ namespace humanizer {
 
 enum class Transpose { kNN, kNT, kTN };
 
-void matmul(Rows c, ConstRows a, ConstRows b, Transpose transpose, float alpha, float beta);
+using Matmul = void(Rows c, ConstRows a, ConstRows b, Transpose transpose, float alpha, float beta);
+Matmul matmul;
 
 }  // namespace humanizer

@@ -1,234 +1,7 @@
-/**
- * What a training run takes in memory at its peak, before it is loaded: bytes by item, from the run's own figures. The engine's items follow
- * llama_passes.cc (plan), llama_weights.cc and adapter.cc; test/parity/memory-plan.test.ts holds them against what the engine then takes.
- */
-import { JobFailure } from '../job/failure.ts'
-import { type LinearModule, linearModules, moduleShape } from '../model/llama.ts'
-import type { ActivationCheckpointing, Architecture, LoraConfig, Quantization, TensorSource } from '../native/index.ts'
-
-/** Bounds of one pass of the engine over a group of packed sequences. */
-export interface PassShape {
-  readonly tokens: number
-  readonly documents: number
-  /** Tokens with a label: the rows of the head. */
-  readonly labels: number
-  /** Tokens of the longest document. */
-  readonly longest: number
-}
-
-/** The lengths, in tokens, of all that a run will feed to its model. */
-export interface Lengths {
-  /** Of one packed sequence. */
-  readonly longestSequence: number
-  readonly longestDocument: number
-  readonly shortestDocument: number
-  /** In one packed sequence. */
-  readonly mostDocuments: number
-  readonly mostLabels: number
-}
-
-/** The engine works through packed sequences about so many tokens at a time: kGroupTokens of llama_passes.cc. */
-export const groupTokens = 1024
-
-/** The largest pass of a run: a group ends before it exceeds 1,024 tokens, but holds one sequence at least. */
-export function largestPass(lengths: Lengths, microBatchSize: number, maxSequenceLength: number): PassShape {
-  const sequence = Math.min(lengths.longestSequence, maxSequenceLength)
-  const tokens = Math.max(sequence, Math.min(groupTokens, microBatchSize * sequence))
-  return {
-    tokens,
-    documents: Math.max(
-      1,
-      Math.min(microBatchSize * lengths.mostDocuments, Math.floor(tokens / lengths.shortestDocument)),
-    ),
-    labels: Math.min(microBatchSize * lengths.mostLabels, tokens),
-    longest: Math.min(lengths.longestDocument, sequence),
-  }
-}
-
-export interface MemoryNeeds {
-  readonly architecture: Architecture
-  readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes' | 'nf4'>[]
-  readonly quantization: Quantization
-  /** Absent optimizer: AdamW. */
-  readonly lora: Pick<LoraConfig, 'rank' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
-  readonly threads: number
-  /** Products with frozen weights take bf16 factors: bf16_matmul.h. */
-  readonly bf16Products: boolean
-  readonly lengths: Lengths
-  readonly microBatchSize: number
-  readonly maxSequenceLength: number
-  /** Bytes that this process holds already, before anything is loaded. */
-  readonly heldByNode: number
-}
-
-/** Bytes at the peak, by what takes them. */
-export interface MemoryItems {
-  /** As held: NF4 codes and scales, or as stored; norms and biases as float32. */
-  readonly baseWeights: number
-  /** LoRA's parameters, float32. */
-  readonly adapter: number
-  readonly gradients: number
-  /** Both moments: float32, or 8-bit codes with the scales of their blocks. */
-  readonly optimizer: number
-  /** What the layers keep for backward, by the policy of activation checkpointing. */
-  readonly activations: number
-  /** A block of the logits and of the head's weights, and the rows of the last norm. */
-  readonly logits: number
-  /** What all layers share: a decoded weight, attention's tiles, gradients of activations, LoRA's panels, rotations. */
-  readonly scratch: number
-  /** Copies of adapter and moments while a checkpoint is written. */
-  readonly checkpoint: number
-  /** Keys and values of one Generate call between two steps, which has maxSequenceLength tokens at most. */
-  readonly generation: number
-  /** Node with the dataset, and what Node, OpenMP and oneDNN take once the engine runs. */
-  readonly node: number
-}
-
-/**
- * Room for what Node, the threads' stacks and oneDNN's packed operands grow by once the engine runs. Measured 14 MiB in training and 30 more
- * over four checkpoints, of which `checkpoint` is 22 (2 threads, the widths of SmolLM2-135M); memory-plan.test.ts measures it again.
- */
-const runtimeBytes = (threads: number): number => (32 + 8 * threads) * 2 ** 20
-
-const up = (value: number, step: number): number => Math.ceil(value / step) * step
-/** Bytes of a block of float32 in the engine's arena: memory.h. */
-const block = (floats: number): number => up(4 * floats, 64)
-const product = (shape: readonly number[]): number => shape.reduce((all, size) => all * size, 1)
-const isLinear = (name: string): boolean => /^model\.layers\.\d+\..*_proj\.weight$/.test(name)
-
-function weightBytes({ tensors, quantization }: MemoryNeeds): number {
-  const { type, blockSize, doubleQuantization } = quantization
-  const saved = tensors.some(({ nf4 }) => nf4) // a base in 4 bits is held as its files have it, what they kept in 16 bits too
-  const bytesOf = ({ name, shape, bytes, nf4 }: (typeof tensors)[number]): number => {
-    const values = product(shape)
-    if (shape.length < 2) return 4 * values
-    if (saved ? !nf4 : type === 'None' || !isLinear(name)) return bytes
-    const blocks = Math.ceil(values / blockSize)
-    return Math.ceil(values / 2) + (doubleQuantization ? blocks + 4 * Math.ceil(blocks / 256) : 4 * blocks) // nf4.h
-  }
-  return tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
-}
-
-/** Of one layer, the number of values of each LoRA matrix. */
-const matrixSizes = ({ architecture, lora }: MemoryNeeds): number[] =>
-  lora.targetModules.flatMap((module) => moduleShape(architecture, module).map((side) => lora.rank * side))
-
-const adapterBytes = (needs: MemoryNeeds): number =>
-  4 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + values, 0)
-
-/** adamw8bit.h: matrices of fewer values keep float32, the others a code each and a float32 scale for 256. */
-function optimizerBytes(needs: MemoryNeeds): number {
-  const in8 = needs.lora.optimizer === 'AdamW8bit'
-  const bytesOf = (values: number) => (in8 && values >= 4096 ? values + 4 * Math.ceil(values / 256) : 4 * values)
-  return 2 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + bytesOf(values), 0)
-}
-
-const sizesOf = ({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: Architecture) => {
-  const [q, kv] = [heads * headSize, keyValueHeads * headSize]
-  return { hidden: hiddenSize, ffn: intermediateSize, q, kv, qkv: q + 2 * kv }
-}
-
-function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: ActivationCheckpointing): number {
-  const { layers, heads } = needs.architecture
-  const { hidden, ffn, q, qkv } = sizesOf(needs.architecture)
-  const rows = (columns: number): number => block(tokens * columns)
-  const input = rows(hidden)
-  const cheap = 2 * rows(hidden) + rows(ffn) // both norms' outputs, SwiGLU's
-  const h = linearModules(needs.architecture).length * rows(needs.lora.rank)
-  const others = rows(hidden) + 2 * rows(1) + rows(qkv) + rows(q) + rows(heads) + rows(2 * ffn) + h
-  if (policy === 'Full') return layers * input + others
-  return layers * (input + others + (policy === 'None' ? cheap : 0))
-}
-
-/** Where rows are few: what each thread decodes at a time (few_rows.h), and x as bf16 in two orders (few_rows_bf16.h). */
-function fewRowsFloats({ threads, bf16Products }: MemoryNeeds, columns: number, nf4Block: number | undefined): number {
-  const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, columns)
-  const tile = (Math.floor(Math.floor(8192 / columns) / step) + 1) * step * columns
-  return threads * tile + (bf16Products ? 16 + 8 * up(columns, 128) : 0)
-}
-const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
-
-/** x and W as pairs of bf16, and what each thread decodes of W: bf16_matmul.h. */
-function bf16Floats(
-  threads: number,
-  tokens: number,
-  [out, input]: readonly [number, number],
-  nf4Block?: number,
-): number {
-  const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, input)
-  const decoded = ((step * 32) / divisor(step, 32)) * input
-  const [rows, columns] = [up(out, 32), up(input, 32)]
-  return 16 + threads * up(decoded, 16) + (rows * columns + (tokens + 14) * Math.max(rows, columns)) / 2
-}
-
-/** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */
-const vocabularyBlock = 4096
-const logitsBytes = 64 * 2 ** 20
-
-function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
-  const { architecture, threads, bf16Products } = needs
-  const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
-  const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
-  const part = Math.min(labels, most)
-  const product = bf16Products ? bf16Floats(threads, part, [vocabularyBlock, hidden]) : vocabularyBlock * hidden
-  const weights = Math.max(product, fewRowsFloats(needs, hidden, undefined))
-  const scratch = Math.max(part * (vocabulary + vocabularyBlock) + product, part * vocabulary + weights)
-  return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
-}
-
-function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
-  const { architecture, quantization, threads, lora, bf16Products } = needs
-  const { hidden, ffn, q, qkv } = sizesOf(architecture)
-  const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
-  const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
-  const products = bf16Products
-    ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
-    : [qkv * hidden, 2 * ffn * hidden]
-  const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
-  const loraPanels = Math.max(
-    ...shapes.map(([out, input]) => (threads + 1) * (input + out + 112) * up(lora.rank, 32)), // lora.h
-  )
-  const rows = (columns: number): number => block(pass.tokens * columns)
-  const forward = rows(hidden) + rows(Math.max(hidden, q)) + rows(ffn)
-  const backward = 2 * rows(hidden) + rows(qkv) + rows(ffn)
-  // The table of rotations doubles as positions grow; the old one is there until the new one is filled.
-  const rotations = 3 * 4 * Math.max(256, pass.longest) * architecture.headSize
-  return block(decoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + forward + backward + rotations
-}
-
-/** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
-function attentionFloats({ architecture, threads }: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
-  const [queryBlock, keyBlock, chunks] = [48, 96, 4]
-  const size = up(architecture.headSize, 32)
-  const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size
-  const forward = 2 * panels + threads * (queryBlock * size + 6 * (longest + 32))
-  const tiles = queryBlock * (3 * size + 2 * keyBlock + 2)
-  return Math.max(forward, (3 + 2 * chunks) * panels + threads * tiles)
-}
-
-/**
- * The items of a run whose base is loaded, whose adapter has been trained and is being saved. Loading needs less: beside the weights it holds
- * one matrix as stored and as float32, and neither adapter nor arena. An evaluation needs less too: one layer's activations, no gradients.
- */
-export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing): MemoryItems {
-  const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength)
-  const adapter = adapterBytes(needs)
-  const optimizer = optimizerBytes(needs)
-  return {
-    baseWeights: weightBytes(needs),
-    adapter,
-    gradients: adapter,
-    optimizer,
-    activations: activationBytes(needs, pass, policy),
-    logits: headBytes(needs, pass),
-    scratch: scratchBytes(needs, pass),
-    checkpoint: adapter + optimizer,
-    generation: 4 * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
-    node: needs.heldByNode + runtimeBytes(needs.threads),
-  }
-}
-
-export const totalOf = (items: MemoryItems): number => Object.values(items).reduce((sum, bytes) => sum + bytes, 0)
+/** Which policy of activation checkpointing a run takes, by what it would take in memory (memory-items.ts) and what there is. */
+import { failureOf, JobFailure } from '../job/failure.ts'
+import type { ActivationCheckpointing } from '../native/index.ts'
+import { groupTokensOf, type MemoryItems, type MemoryNeeds, memoryItems, onDevice, totalOf } from './memory-items.ts'
 
 /** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
 export interface MemoryPlan {
@@ -237,7 +10,7 @@ export interface MemoryPlan {
   readonly reason: string
   readonly items: MemoryItems
   readonly total: number
-  /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine. */
+  /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine; or of the GPU's memory. */
   readonly limit: number
 }
 
@@ -264,13 +37,37 @@ export function planMemory(
     const reason = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
     return { activationCheckpointing, reason, items, total, limit }
   }
-  const items = Object.entries(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))
   throw new JobFailure(
     'DeviceOutOfMemory',
-    `the run does not fit in memory: ${sizes.join(', ')}, this process may take ${mebibytes(limit)} ` +
-      `(${items.map(([item, bytes]) => `${item} ${mebibytes(bytes)}`).join(', ')}); ` +
+    `the run does not fit in ${onDevice(needs) ? "the GPU's memory" : 'memory'}: ${sizes.join(', ')}, ` +
+      `${onDevice(needs) ? 'it has free' : 'this process may take'} ${mebibytes(limit)} ` +
+      `(${told(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))}); ` +
       `expected ${whatFits(needs, asked, gradientAccumulation, limit).join(', or ')}`,
   )
+}
+
+const told = (items: MemoryItems): string =>
+  Object.entries(items)
+    .map(([item, bytes]) => `${item} ${mebibytes(bytes)}`)
+    .join(', ')
+
+/** What the engine could not allocate in spite of the plan says neither what was planned nor what would take less; anything else as it is. */
+export function beyondPlan(error: unknown, { total, limit, items }: MemoryPlan, training: Trained): unknown {
+  if (error instanceof JobFailure || failureOf(error).reason !== 'DeviceOutOfMemory') return error
+  const { microBatchSize: size, gradientAccumulation, maxSequenceLength } = training
+  const group = groupTokensOf(items.node === 0)
+  const smaller =
+    size % 2 === 0 && (size / 2) * maxSequenceLength < group
+      ? `training.microBatchSize is ${size}: microBatchSize ${size / 2} with gradientAccumulation ${gradientAccumulation * 2} trains the same in less memory`
+      : `training.maxSequenceLength is ${maxSequenceLength}: a shorter one needs less`
+  const planned = `planned were ${mebibytes(total)} of ${mebibytes(limit)} (${told(items)})`
+  return new JobFailure('DeviceOutOfMemory', `${failureOf(error).message}; ${planned}; ${smaller}`, { cause: error })
+}
+
+interface Trained {
+  readonly microBatchSize: number
+  readonly gradientAccumulation: number
+  readonly maxSequenceLength: number
 }
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
@@ -295,7 +92,8 @@ function whatFits(
   }
   const length = lengthsBelow(maxSequenceLength).find((length) => excess({ maxSequenceLength: length }) <= 0)
   if (length !== undefined) settings.push(`training.maxSequenceLength ${length}`)
-  return [...settings, `a memory limit that is ${mebibytes(excess({}))} higher`]
+  const more = mebibytes(excess({}))
+  return [...settings, onDevice(needs) ? `a GPU with ${more} more` : `a memory limit that is ${more} higher`]
 }
 
 /** From the largest. */
