@@ -13,13 +13,13 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { get } from 'node:https'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { load } from 'js-yaml'
 import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
 import { binDir } from '../cache.ts'
 import { spawnTied } from '../child.ts'
+import { freePort } from '../port.ts'
 
 const TOKEN = 'test-admin'
 const AUDIT_POLICY = {
@@ -64,16 +64,31 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
   }
 }
 
+/** Where one that runs is found by other processes. */
+export interface Address {
+  readonly folder: string
+  readonly port: number
+}
+
 export class ApiServer implements AsyncDisposable {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'humanizer-apiserver-'))
+  readonly #folder: string
   readonly #options: ApiServerOptions
   readonly #processes = new Map<string, ChildProcess>()
+  readonly #attached: boolean
   #etcdPort = 0
   #port = 0
   #namespaces = 0
 
-  constructor(options: ApiServerOptions) {
+  /** One to launch(), or with `running` one that another process launched. */
+  constructor(options: ApiServerOptions, running?: Address) {
     this.#options = options
+    this.#attached = running !== undefined
+    this.#folder = running?.folder ?? mkdtempSync(join(tmpdir(), 'humanizer-apiserver-'))
+    this.#port = running?.port ?? 0
+  }
+
+  get address(): Address {
+    return { folder: this.#folder, port: this.#port }
   }
 
   /** Port of the API server on 127.0.0.1; the same after a restart. */
@@ -103,7 +118,7 @@ export class ApiServer implements AsyncDisposable {
 
   /** The same as a file, for a process of its own. */
   kubeConfigFile(options?: { port?: number; token?: string }): string {
-    const path = join(this.#folder, `kubeconfig-${options?.port ?? this.#port}`)
+    const path = join(this.#folder, `kubeconfig-${options?.port ?? this.#port}-${process.pid}`)
     writeFileSync(`${path}.new`, this.kubeConfig(options))
     renameSync(`${path}.new`, path) // an operator that starts meanwhile reads a whole file
     return path
@@ -198,6 +213,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   async stop(): Promise<void> {
+    if (this.#attached) return
     for (const name of [...this.#processes.keys()].reverse()) await this.#end(name)
     rmSync(this.#folder, { recursive: true, force: true })
   }
@@ -214,6 +230,7 @@ export class ApiServer implements AsyncDisposable {
       '--kubeconfig', kubeConfig, '--authentication-kubeconfig', kubeConfig, '--authorization-kubeconfig', kubeConfig,
       '--bind-address', '127.0.0.1', '--secure-port', String(await freePort()), '--cert-dir', join(folder, 'kcm'),
       '--service-account-private-key-file', join(folder, 'sa.key'), '--leader-elect=false', '--profiling=false',
+      '--kube-api-qps', '500', '--kube-api-burst', '1000',
     ])
   }
 
@@ -270,27 +287,16 @@ async function post(url: string, body: unknown): Promise<unknown> {
   return response.json()
 }
 
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() => resolve(typeof address === 'object' && address ? address.port : 0))
-    })
-  })
-}
-
-/** Waits until `what` holds, asking every 50 ms; throws after the limit. Resolves to the milliseconds it took. */
+/** Waits until `what` holds, asking every 50 ms, later up to every 250 ms; throws after the limit. Resolves to the milliseconds it took. */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
   limitSeconds = 180,
 ): Promise<number> {
   const started = performance.now()
-  while (!(await holds())) {
+  for (let pause = 50; !(await holds()); pause = Math.min(250, pause * 1.2)) {
     if (performance.now() - started > limitSeconds * 1000) throw new Error(`not within ${limitSeconds} s: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await new Promise((resolve) => setTimeout(resolve, pause))
   }
   return performance.now() - started
 }

@@ -3,7 +3,8 @@ import { after, before, test } from 'node:test'
 import type { Cluster, KubeObject } from '../../operator/kube/cluster.ts'
 import { Conflict, Forbidden, Invalid, NotLeading, Unavailable } from '../../operator/kube/errors.ts'
 import { KubeCluster } from '../../operator/kube/kube-cluster.ts'
-import { type ApiServer, freePort, startApiServer, until } from './api-server.ts'
+import { freePort } from '../port.ts'
+import { type ApiServer, startApiServer, until } from './api-server.ts'
 import { silent, type Widget, widget, widgetCrd, widgetKind, widgetsPath } from './widget.ts'
 
 let server: ApiServer

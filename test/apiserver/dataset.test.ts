@@ -13,10 +13,11 @@ import { promisify } from 'node:util'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { binDir } from '../cache.ts'
 import { spawnTied } from '../child.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { Kubelet } from './run-kubelet.ts'
 import { readyOf, reasonOf, User } from './run-objects.ts'
 import { operatorIn } from './run-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const corpus = readFileSync(join(root, 'test', 'fixtures', 'prose.jsonl'))
@@ -32,7 +33,7 @@ const files = createServer((_, response) => {
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
   files.listen(0, '127.0.0.1')
   await once(files, 'listening')
 })

@@ -4,13 +4,14 @@ import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { after, before, test } from 'node:test'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 let path: string
 
 before(async () => {
-  server = await startApiServer()
+  server = await sharedApiServer()
   path = `/apis/humanizer.dev/v1alpha1/namespaces/${await server.namespace()}/adapterreleases`
 })
 after(() => server.stop())

@@ -11,9 +11,10 @@ import type { AdapterRelease } from '../../operator/api/generated/adapterrelease
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
 import { binDir } from '../cache.ts'
 import { blocksOf } from '../cluster/commands.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene, signingKey, trainerImage } from './release-scene.ts'
 import { operatorIn } from './run-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 const serving = { replicas: 2, port: 8000 }
@@ -21,7 +22,7 @@ const serving = { replicas: 2, port: 8000 }
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 
@@ -42,7 +43,7 @@ const request = (scene: ReleaseScene, value: string): Promise<AdapterRelease> =>
     body: { metadata: { annotations: { 'humanizer.dev/drillRequestedAt': value } } },
   })
 
-async function drilled(scene: ReleaseScene, value: string, limitSeconds = 20): Promise<AdapterRelease> {
+async function drilled(scene: ReleaseScene, value: string, limitSeconds = 60): Promise<AdapterRelease> {
   let seen: AdapterRelease | undefined
   await until(
     `drill ${value} to end`,

@@ -9,8 +9,9 @@ import { createPodCaller } from '../../operator/release/pod-caller.ts'
 import { createTrust } from '../../operator/trust/trust.ts'
 import { ServingProcesses } from '../bench/serving-processes.ts'
 import { type Checkpoint, Claim, quantization } from '../wire/serving-pod.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
 import { conditionOf, ReleaseScene } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 let scene: ReleaseScene
@@ -19,7 +20,7 @@ let processes: ServingProcesses
 let good: Checkpoint
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
   scene = await ReleaseScene.begin(server)
   await scene.pods.stop() // real ones take their place
   claim = await Claim.create()

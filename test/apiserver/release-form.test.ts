@@ -1,9 +1,10 @@
 /** spec.form on a real API server: real Jobs and Deployments, their pods played. */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { digestOf, ReleaseScene } from './release-scene.ts'
 import { completes, fails, Kubelet, type PodScript } from './run-kubelet.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const b = digestOf('b')
 const source = { run: { name: 'prose', checkpoint: 'Best' } }
@@ -14,7 +15,7 @@ let kubelet: Kubelet | undefined
 let ends: () => PodScript | undefined
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 beforeEach(async () => {

@@ -1,15 +1,16 @@
 /** A release that does harm goes back by itself, on a real API server: only status changes, and nothing flaps. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 let server: ApiServer
 let scene: ReleaseScene
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
   scene = await ReleaseScene.begin(server)
 })
 after(async () => {

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { digestOf, ReleaseScene, readyOf } from './release-scene.ts'
 import type { Lie } from './serving-stand-in.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [b, c] = ['b', 'c'].map(digestOf) as [string, string]
 const health = { windowSeconds: 60, requests: 40, errors: 0, firstTokenP95Seconds: 0.1 }
@@ -117,7 +118,7 @@ let server: ApiServer
 let scene: ReleaseScene
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
   scene = await ReleaseScene.begin(server)
   await scene.finishedRun()
 })
@@ -150,7 +151,7 @@ test(
               assert.notEqual(readyOf(seen), 'True/Serving')
               return readyOf(seen) === `False/${reason}` && says.test(messageOf(seen))
             },
-            60,
+            180,
           ).catch((error) => {
             throw new Error(`${error.message}; it says ${seen && readyOf(seen)}: ${seen && messageOf(seen)}`)
           })
@@ -158,7 +159,7 @@ test(
           assert.deepEqual([seen?.status?.active, seen?.status?.history], [undefined, undefined])
           scene.pods.lies.delete(name)
           if (reason === 'LoadFailed') return // a refusal stands until the spec changes
-          await scene.untilReady('True/Serving', { name, limitSeconds: 60 })
+          await scene.untilReady('True/Serving', { name, limitSeconds: 180 })
         }),
       ),
     )

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
 const best = { source: { run: { name: 'prose', checkpoint: 'Best' } } }
@@ -12,7 +13,7 @@ let server: ApiServer
 let scene: ReleaseScene
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 beforeEach(async () => {

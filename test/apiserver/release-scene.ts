@@ -91,7 +91,7 @@ export class ReleaseScene {
   }
 
   /** Waits for Ready to be so for the newest spec; resolves the release. */
-  async untilReady(want: string, { limitSeconds = 20, name = 'writer' } = {}): Promise<AdapterRelease> {
+  async untilReady(want: string, { limitSeconds = 60, name = 'writer' } = {}): Promise<AdapterRelease> {
     let seen: AdapterRelease | undefined
     await until(
       `Ready ${want}`,

@@ -1,8 +1,9 @@
 /** What becomes of a release when what it was made from is shared, changes its base or is deleted. */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { conditionOf, digestOf, ReleaseScene, readyOf } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string]
 const checkpoint = (name: string, run = 'prose') => ({ source: { run: { name: run, checkpoint: name } } })
@@ -11,7 +12,7 @@ let server: ApiServer
 let scene: ReleaseScene
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 beforeEach(async () => {

@@ -1,8 +1,9 @@
 /** The release controller on a real API server with real Deployments; the pods are stand-ins that answer signed calls. */
 import assert from 'node:assert/strict'
 import { after, afterEach, before, beforeEach, test } from 'node:test'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { digestOf, ReleaseScene } from './release-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b, c] = ['a', 'b', 'c'].map(digestOf) as [string, string, string]
 
@@ -10,7 +11,7 @@ let server: ApiServer
 let scene: ReleaseScene
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 beforeEach(async () => {

@@ -2,15 +2,16 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { Invalid } from '../../operator/kube/errors.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
 import { datasetSpec, runSpec, User } from './run-objects.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 let user: User
 let names = 0
 
 before(async () => {
-  server = await startApiServer()
+  server = await sharedApiServer()
   user = new User(server.client(), await server.namespace())
 })
 after(() => server.stop())

@@ -2,15 +2,16 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { completes } from './run-kubelet.ts'
 import { datasetSpec, readyOf, reasonOf, type User } from './run-objects.ts'
 import { operatorIn, reaches, scene } from './run-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
-import { type ApiServer, startApiServer } from './api-server.ts'
+import type { ApiServer } from './api-server.ts'
 import { operatorIn, reaches, scene } from './run-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 

@@ -4,15 +4,16 @@ import { checklistItems } from '../../operator/api/checklist.ts'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import type { Job } from '../../operator/workload/attempt-state.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { completes, digestOf, fails, type JobPod, Kubelet, type PodScript } from './run-kubelet.ts'
 import { apiVersion, reasonOf, type User } from './run-objects.ts'
 import { operatorIn, reaches, scene } from './run-scene.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
 
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 

@@ -101,16 +101,18 @@ export class ServingPods {
         this.#pods.delete(uid)
         await close(pod)
       }
+    if (items.length === 0) return
+    const files = await this.#files()
     for (const item of items) {
       const uid = item.metadata.uid ?? ''
       if (!this.#pods.has(uid) && this.schedulerSays !== '') {
         await this.#unschedule(item)
         continue
       }
-      const pod = this.#pods.get(uid) ?? (await this.#start(item))
+      const pod = this.#pods.get(uid) ?? (await this.#start(item, fileOf(files, item, 'config', 'config.json')))
       this.#pods.set(uid, pod)
       if (!this.slowFiles || pod.state.loadedTime === '') {
-        const desired = await this.#file(item, 'desired', 'desired.json')
+        const desired = fileOf(files, item, 'desired', 'desired.json')
         this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
       }
       if (!pod.ready && pod.state.loadedTime !== '') {
@@ -130,8 +132,8 @@ export class ServingPods {
     })
   }
 
-  async #start(item: Pod): Promise<StandIn> {
-    const config = ServeConfig.fromJSON(JSON.parse(await this.#file(item, 'config', 'config.json')))
+  async #start(item: Pod, configuration: string): Promise<StandIn> {
+    const config = ServeConfig.fromJSON(JSON.parse(configuration))
     const uid = item.metadata.uid ?? ''
     const index = this.#nextAddress - 2
     const ip = `${this.#subnet}.${this.#nextAddress++}`
@@ -194,19 +196,26 @@ export class ServingPods {
     return reportRunning(this.#client, `${this.#path('pods')}/${metadata.name}`, { ip, startedAt, ready })
   }
 
-  /** Content of a file of the ConfigMap that the pod mounts as `volume`. */
-  async #file({ spec }: Pod, volume: string, file: string): Promise<string> {
-    const name = spec.volumes.find((each) => each.name === volume)?.configMap?.name
-    const { data } = await this.#client.request<{ data: Record<string, string> }>(
+  /** The data of every ConfigMap of the namespace by its name: one request, however many pods there are. */
+  async #files(): Promise<Files> {
+    const { items } = await this.#client.request<{ items: (KubeObject & { data?: Record<string, string> })[] }>(
       'GET',
-      `${this.#path('configmaps')}/${name}`,
+      this.#path('configmaps'),
     )
-    return data[file] ?? ''
+    return new Map(items.map(({ metadata, data }) => [metadata.name, data ?? {}]))
   }
 
   #path(resource: string): string {
     return `/api/v1/namespaces/${this.#namespace}/${resource}`
   }
+}
+
+type Files = ReadonlyMap<string, Readonly<Record<string, string>>>
+
+/** Content of a file of the ConfigMap that the pod mounts as `volume`. */
+function fileOf(files: Files, { spec }: Pod, volume: string, file: string): string {
+  const name = spec.volumes.find((each) => each.name === volume)?.configMap?.name
+  return files.get(name ?? '')?.[file] ?? ''
 }
 
 async function close({ http, calls }: StandIn): Promise<void> {

@@ -3,11 +3,12 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
-import { type ApiServer, startApiServer, until } from './api-server.ts'
+import { type ApiServer, until } from './api-server.ts'
 import { completes, digestOf, type JobPod, Kubelet, type PodEnd } from './run-kubelet.ts'
 import { readyOf, runSpec, User } from './run-objects.ts'
 import { operatorIn } from './run-scene.ts'
 import { ServingPods } from './serving-stand-in.ts'
+import { sharedApiServer } from './shared-api-server.ts'
 
 type Report = { baseline: object; checkpoints: { evaluation: object; best?: boolean }[] } & Record<string, unknown>
 
@@ -107,7 +108,7 @@ const lies: Record<string, Lie> = {
 
 let server: ApiServer
 before(async () => {
-  server = await startApiServer({ controllerManager: true })
+  server = await sharedApiServer()
 })
 after(() => server.stop())
 

@@ -38,7 +38,6 @@ function operate(signal: AbortSignal): Promise<number | null> {
         METRICS_PORT: '0',
         HEALTH_PORT: '0',
         FAULT_AFTER_MUTATION: '1',
-        NODE_COMPILE_CACHE: join(folder, 'compiled'),
       },
       stdio: ['ignore', log, log],
     })

@@ -36,9 +36,8 @@ async function deleteAll(kind: 'arl' | 'qlr' | 'hds', name: string): Promise<voi
   const selector = `humanizer.dev/${{ arl: 'release', qlr: 'run', hds: 'dataset' }[kind]}=${name}`
   assert.notEqual(await leftovers(selector), '', `nothing is labelled ${selector}`)
   await namespace.kubectl(['delete', kind, name, '--wait=true'])
-  await waitFor(`nothing labelled ${selector} to be left`, 240, async () =>
-    (await leftovers(selector)) === '' ? true : undefined,
-  )
+  const gone = async () => ((await leftovers(selector)) === '' ? true : undefined)
+  await waitFor(`nothing labelled ${selector} to be left`, 240, gone, 2000)
 }
 
 const there = (folder: string): boolean => existsSync(join(namespace.folder, folder))

@@ -10,7 +10,7 @@ import { kubectl, waitFor } from './kubectl.ts'
 import type { CustomObject, Pod } from './objects.ts'
 import { condition, datasetSpec, holds, type Namespace, openWorld, runFolder, runSpec, type World } from './world.ts'
 
-const steps = 240
+const steps = 120
 let world: World
 let namespace: Namespace
 /** A run that nothing disturbed: every disturbed one must end with the bytes of its last checkpoint. */
@@ -26,7 +26,7 @@ interface MidRun {
 }
 
 /** Starts a run and resolves as soon as its first checkpoint is sealed: the claim is looked at directly, which is quick. */
-async function midRun(name: string): Promise<MidRun> {
+async function begun(name: string): Promise<MidRun> {
   await namespace.apply('QLoRARun', name, runSpec(steps))
   const run = (await namespace.get('qlr', name))!
   const pod = await waitFor(`a training pod of ${name}`, 180, async () =>
@@ -39,6 +39,13 @@ async function midRun(name: string): Promise<MidRun> {
     20,
   )
   return { run, pod }
+}
+
+/** The same, with the trainer held where it is: however quick the machine, there is something left to train. */
+async function midRun(name: string): Promise<MidRun> {
+  const middle = await begun(name)
+  await world.signal(middle.pod, 'SIGSTOP')
+  return middle
 }
 
 /** The highest step that is safe on the claim now; fails when there is nothing left to train. */
@@ -73,7 +80,7 @@ before(async () => {
 })
 
 test('a training pod refuses calls that are unsigned or signed by a stranger, and trains on', async () => {
-  const { run, pod } = await midRun('undisturbed')
+  const { run, pod } = await begun('undisturbed')
   const ownerUid = run.metadata.uid
   const request = { runUid: ownerUid, attempt: 1 }
   const stranger = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
@@ -113,6 +120,7 @@ test('a deleted training pod resumes and does not count as a failure', async () 
   const middle = await midRun('deleted-pod')
   const sealed = sealedSoFar(middle)
   await namespace.kubectl(['delete', 'pod', middle.pod.metadata.name, '--wait=false'])
+  await world.signal(middle.pod, 'SIGCONT')
   const run = await endsAlike(middle, sealed)
   assert.equal(run.status?.failures ?? 0, 0)
 })
@@ -126,6 +134,7 @@ test('an evicted training pod resumes and does not count as a failure', async ()
     ['create', '--raw', `/api/v1/namespaces/${namespace.name}/pods/${name}/eviction`, '-f', '-'],
     JSON.stringify({ apiVersion: 'policy/v1', kind: 'Eviction', metadata: { name, namespace: namespace.name } }),
   )
+  await world.signal(middle.pod, 'SIGCONT')
   const run = await endsAlike(middle, sealed)
   assert.equal(run.status?.failures ?? 0, 0)
 })
@@ -134,6 +143,10 @@ test('a suspended run gives its pod back, and goes on to the same bytes when res
   const middle = await midRun('suspended')
   const sealed = sealedSoFar(middle)
   await namespace.patch('qlr', 'suspended', { suspend: true })
+  await waitFor('the training pod to be told to stop', 120, async () =>
+    (await trainPods('suspended')).find(({ metadata }) => metadata.deletionTimestamp),
+  )
+  await world.signal(middle.pod, 'SIGCONT')
   await namespace.until(
     'qlr',
     'suspended',
@@ -154,9 +167,7 @@ test('a result is found by an operator that was down from mid-training until the
   const { pod } = middle
   let sealTimesAtEnd: Readonly<Record<number, number>>
   try {
-    // However slow the operator is to leave and however quick the machine: training waits for it.
-    await world.signal(pod, 'SIGSTOP')
-    await world.scaleOperator(0)
+    await world.scaleOperator(0) // however slow it is to leave: training waits for it
     sealedSoFar(middle)
     const unfinished = await namespace.get('qlr', 'orphan')
     assert.equal(condition(unfinished!, 'Succeeded')?.status, 'Unknown')

@@ -4,11 +4,13 @@ import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { readGguf } from '../../trainer-image/model/gguf.ts'
 import { binDir } from '../cache.ts'
 import { blocksOf } from './commands.ts'
+import { waitFor } from './kubectl.ts'
 import type { CustomObject } from './objects.ts'
 import { datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
@@ -26,15 +28,29 @@ const served = ({ status }: CustomObject): Served => (status?.active ?? {}) as S
 const until = (what: string, probe: (release: CustomObject) => boolean): Promise<CustomObject> =>
   namespace.until('arl', 'writer', what, 300, (release) => probe(release) && holds(release, 'Ready'))
 
-/** Requests by way of the Service, whose pods change: each from inside the cluster's network. */
-const ask = async (): Promise<string | null> => {
-  const { spec } = JSON.parse(await namespace.kubectl(['get', 'service', 'writer', '-o', 'json'])) as {
-    spec: { clusterIP: string }
-  }
-  const program =
-    'fetch(process.argv[1], { method: "POST", body: JSON.stringify({ text: "the weather be nice", max_tokens: 4 }) })' +
-    '.then(({ status, headers }) => process.stdout.write(status + " " + headers.get("x-humanizer-adapter-digest")))'
-  return world.inNetwork(process.execPath, ['-e', program, `http://${spec.clusterIP}:8000/v1/rewrite`])
+/** Asks over and over by way of the Service, whose pods change, each time on a connection of its own; prints a line for each answer. */
+const asking = `
+import { request } from 'node:http'
+const answer = () => new Promise((resolve) =>
+  request(process.argv[1], { method: 'POST', agent: false }, (answer) =>
+    answer.resume().once('end', () => resolve(answer.statusCode + ' ' + answer.headers['x-humanizer-adapter-digest'])),
+  ).once('error', resolve).end('{"text": "the weather be nice", "max_tokens": 4}'))
+for (;;) {
+  console.log(String(await answer()))
+  await new Promise((resolve) => setTimeout(resolve, 100))
+}`
+
+interface Asking {
+  readonly answers: readonly string[]
+  stop(): void
+}
+async function ask(): Promise<Asking> {
+  const ip = await namespace.kubectl(['get', 'service', 'writer', '--output=jsonpath={.spec.clusterIP}'])
+  const answers: string[] = []
+  const program = ['--input-type=module', '--eval', asking, `http://${ip}:8000/v1/rewrite`]
+  const child = world.startInNetwork(process.execPath, program)
+  createInterface(child.stdout!).on('line', (line) => answers.push(line))
+  return { answers, stop: () => child.kill('SIGKILL') }
 }
 
 before(async () => {
@@ -67,13 +83,9 @@ test('what docs/llama-cpp.md says to type in a serving pod gives the adapter tha
 })
 
 test('the merged form takes over without a lost request, and the adapter again', async (t) => {
-  assert.equal(await ask(), `200 ${best}`)
-  const answers: (string | null)[] = []
-  let asking = true
-  const load = (async () => {
-    while (asking) answers.push(await ask().catch((error: Error) => error.message))
-  })()
+  const { answers, stop } = await ask()
   try {
+    await waitFor('an answer', 60, async () => answers[0])
     await namespace.patch('arl', 'writer', { form: 'Merged' })
     const merged = await until('to serve merged weights', (release) => served(release).form === 'Merged')
     const { path = '', logitError = '', adapterEffect = '' } = served(merged).merged ?? {}
@@ -83,8 +95,7 @@ test('the merged form takes over without a lost request, and the adapter again',
     await namespace.patch('arl', 'writer', { form: 'Adapter' })
     await until('to serve the adapter', (release) => served(release).form === undefined)
   } finally {
-    asking = false
-    await load
+    stop()
   }
   assert.deepEqual([...new Set(answers)], [`200 ${best}`])
   t.diagnostic(`${answers.length} requests were answered`)

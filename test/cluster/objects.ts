@@ -34,6 +34,8 @@ export interface CustomObject {
       readonly evalLoss?: string
     }[]
     readonly active?: { readonly digest?: string; readonly checkpoint?: string; readonly run?: string }
+    readonly step?: { readonly percent: number }
+    readonly drill?: { readonly state?: string; readonly message?: string }
     readonly pods?: readonly {
       readonly name: string
       readonly uid: string

@@ -166,6 +166,46 @@ test('a candidate that regresses beyond its gate never becomes active', async ()
   await serves(other)
 })
 
+test('by steps half of the requests go to the candidate, then all of them, and none is lost', async () => {
+  const [active, candidate] = [digestOf(second, 'checkpoint-40'), digestOf(second, 'checkpoint-60')]
+  const load = underLoad(2)
+  try {
+    await load.answeredBy(active, 60)
+    await namespace.patch('arl', 'writer', { strategy: { steps: [{ percent: 50, pauseSeconds: 5 }] } })
+    await release({ run: { name: 'second', checkpoint: 'checkpoint-60' } })
+    const half = ({ status }: CustomObject): boolean => status?.step?.percent === 50
+    const { status } = await namespace.until('arl', 'writer', 'to give half to the candidate', 120, half)
+    assert.equal(status?.active?.digest, active)
+    await Promise.all([load.answeredBy(active, 60), load.answeredBy(candidate, 60)])
+    await serves(candidate)
+    await load.answeredBy(candidate, 60)
+  } finally {
+    await load.stop()
+  }
+  assert.deepEqual(load.lost, [])
+  await namespace.patch('arl', 'writer', { strategy: null })
+})
+
+test('a drill under load goes back and comes again, and loses nothing', async (t) => {
+  const load = underLoad(2)
+  try {
+    await load.answeredBy(digestOf(second, 'checkpoint-60'), 60)
+    await namespace.kubectl(['annotate', 'arl', 'writer', 'humanizer.dev/drillRequestedAt=today'])
+    const over = ({ status }: CustomObject): boolean =>
+      ['Passed', 'Failed', 'Refused'].includes(status?.drill?.state ?? '')
+    const { status } = await namespace.until('arl', 'writer', 'to end its drill', 120, over)
+    assert.equal(status?.drill?.state, 'Passed', status?.drill?.message)
+    t.diagnostic(status?.drill?.message ?? '')
+    await load.answeredBy(digestOf(second, 'checkpoint-60'), 60)
+  } finally {
+    await load.stop()
+  }
+  assert.deepEqual(load.lost, [])
+  await release({ run: { name: 'second', checkpoint: 'checkpoint-40' } })
+  await serves(digestOf(second, 'checkpoint-40'))
+  await noneRestarted()
+})
+
 test('a serving pod comes back with the active adapter while the operator is down and the run is deleted', async () => {
   const active = digestOf(second, 'checkpoint-40')
   await namespace.kubectl(['delete', 'qlr', 'second', '--wait=true'])

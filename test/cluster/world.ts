@@ -2,13 +2,14 @@
  * The cluster that test/cluster shares: started once, images loaded, the chart installed. Each test works in a namespace of its
  * own whose claim already holds the tiny model and the prose, so that nothing has to be downloaded.
  */
-import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { type ChildProcess, execFile } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
 import { NotFound } from '../../operator/kube/errors.ts'
 import { pathOf, pluralOf } from '../../operator/kube/path.ts'
+import { spawnTied } from '../child.ts'
 import {
   buildImages,
   type Cluster,
@@ -81,8 +82,16 @@ export class World {
 
   /** Runs a program of the host inside the cluster's network, where pods and Services have their addresses. */
   async inNetwork(program: string, args: readonly string[]): Promise<string> {
-    const init = (await run('cat', [join(this.#runDir, 'pid.init')])).stdout.trim()
-    return (await run('nsenter', ['-t', init, '-n', program, ...args], { maxBuffer: 16 << 20 })).stdout
+    return (await run('nsenter', [...this.#network, program, ...args], { maxBuffer: 16 << 20 })).stdout
+  }
+
+  /** The same for one that runs on beside the test. */
+  startInNetwork(program: string, args: readonly string[]): ChildProcess {
+    return spawnTied('nsenter', [...this.#network, program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  }
+
+  get #network(): readonly string[] {
+    return ['-t', readFileSync(join(this.#runDir, 'pid.init'), 'utf8').trim(), '-n']
   }
 
   /** What a GET of an address in the cluster's network answers. */

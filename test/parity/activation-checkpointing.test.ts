@@ -19,9 +19,9 @@ const vocabulary = oddArchitecture.vocabularySize
 /** Ragged documents in two groups of sequences; the first five tokens of each are a prompt without loss. */
 const long = pack(
   [
-    [randomDocument(300, vocabulary, 1), randomDocument(211, vocabulary, 2)],
-    [randomDocument(97, vocabulary, 3)],
-    [randomDocument(700, vocabulary, 4), randomDocument(13, vocabulary, 5)],
+    [randomDocument(250, vocabulary, 1), randomDocument(181, vocabulary, 2)],
+    [randomDocument(77, vocabulary, 3)],
+    [randomDocument(530, vocabulary, 4), randomDocument(13, vocabulary, 5)],
   ],
   (position) => position > 4,
 )
@@ -34,7 +34,7 @@ const outcomeOf = (adapter: Adapter) => ({
   optimizer: adapter.optimizerState(),
 })
 
-/** Three optimizer steps: every loss and norm, the gradients of the last micro-batch, adapter and moments; and the peak. */
+/** Two optimizer steps: every loss and norm, the gradients of the last micro-batch, adapter and moments; and the peak. */
 async function train(
   activationCheckpointing: ActivationCheckpointing,
   {
@@ -51,12 +51,12 @@ async function train(
   dispose()
   const adapter = await model.createAdapter(config)
   const figures: object[] = []
-  for (let step = 1; step <= 3; step++) {
+  for (let step = 1; step <= 2; step++) {
     figures.push(await model.accumulate(adapter, batch, step))
     const options = { step, learningRate: 5e-3, gradientScale: 1e-3, maxGradientNorm: 1, weightDecay: 0.01 }
     figures.push(await model.optimizerStep(adapter, { ...options, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }))
   }
-  figures.push(await model.accumulate(adapter, batch, 4))
+  figures.push(await model.accumulate(adapter, batch, 3))
   const outcome = { figures, ...outcomeOf(adapter) }
   const { peakBytes } = model.memory()
   model.close()
@@ -74,8 +74,11 @@ suite('trap 16: activation checkpointing and a frozen base', () => {
     },
     { name: 'down_proj alone', config: { ...lora, targetModules: ['down_proj'], dropout: 0.1 }, batch: long },
   ]
-  for (const instructionPath of engineInfo().instructionPaths)
-    for (const { name, ...given } of cases)
+  const { instructionPaths } = engineInfo()
+  // Which layers end early is the same code on every path: the first and the last stand for all.
+  const ends = [instructionPaths[0], instructionPaths.at(-1)]
+  for (const instructionPath of instructionPaths)
+    for (const { name, ...given } of ends.includes(instructionPath) ? cases : cases.slice(0, 2))
       test(`trap 16: None, Selective and Full give the same bits on ${instructionPath}: ${name}`, async () => {
         const run = { architecture: oddArchitecture, instructionPath, ...given }
         const [none, selective, full] = [

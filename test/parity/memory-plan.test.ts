@@ -17,7 +17,7 @@ const small: Architecture = {
   ...oddArchitecture,
   hiddenSize: 192,
   intermediateSize: 512,
-  layers: 4,
+  layers: 3,
   heads: 6,
   headSize: 32,
   vocabularySize: 3001,
@@ -45,12 +45,12 @@ const cases: readonly Case[] = [
     architecture: small,
     quantization: stored,
     threads: 1,
-    documents: [1500],
+    documents: [1100],
     microBatchSize: 2,
   },
   {
     name: 'a large vocabulary beside a small model',
-    architecture: { ...small, layers: 2, vocabularySize: 40_000, tiedEmbeddings: false },
+    architecture: { ...small, layers: 2, vocabularySize: 20_000, tiedEmbeddings: false },
     quantization: nf4,
     threads: 3,
     documents: [256, 256, 256, 256],
@@ -67,17 +67,22 @@ const cases: readonly Case[] = [
 ]
 
 const { instructionPath: f32Path, instructionPaths } = engineInfo()
-const bf16Path = instructionPaths.filter((path) => path === 'avx512_bf16')
-const everyCase = [f32Path, ...bf16Path].flatMap((instructionPath) => cases.map((c) => ({ ...c, instructionPath })))
+/** A policy changes the activations alone, bf16 products what is beside them: under Full that is the larger part. */
+const ways = [
+  ...policies.map((policy) => ({ policy, instructionPath: f32Path })),
+  ...instructionPaths
+    .filter((path) => path === 'avx512_bf16')
+    .map((instructionPath) => ({ policy: 'Full' as const, instructionPath })),
+]
 
-suite('the engine takes what was planned', () => {
-  for (const { name, architecture, quantization, threads, documents, microBatchSize, instructionPath } of everyCase)
-    for (const policy of policies)
-      test(`${name}, ${policy}, ${instructionPath}`, async () => {
-        const { tensors, dispose } = randomWeights(architecture)
+for (const { name, architecture, quantization, threads, documents, microBatchSize } of cases)
+  suite(`the engine takes what was planned: ${name}`, () => {
+    const { tensors, dispose } = randomWeights(architecture)
+    after(dispose)
+    for (const { policy, instructionPath } of ways)
+      test(`${policy}, ${instructionPath}`, async () => {
         const options = { quantization, threads, activationCheckpointing: policy, instructionPath }
         const model = await loadModel(architecture, tensors, options)
-        dispose()
         const adapter = await model.createAdapter(lora)
         const sequence = documents.map((length, i) => randomDocument(length, architecture.vocabularySize, i))
         const batch = pack(Array.from({ length: microBatchSize }, () => sequence))
@@ -119,7 +124,7 @@ suite('the engine takes what was planned', () => {
         const ratio = planned / peakBytes
         assert.ok(ratio >= 1 && ratio < 1.03, `planned ${planned}, taken ${peakBytes}: ${ratio}`)
       })
-})
+  })
 
 test('a generation between two steps takes its keys and values, and no more scratch than the step', async () => {
   const { tensors, dispose } = randomWeights(small)
@@ -170,7 +175,7 @@ const program = (policy: string) => `
   const adapter = await model.createAdapter(config)
   const document = (i) => randomDocument(256, architecture.vocabularySize, i)
   const sequence = [document(1), document(2), document(3), document(4)]
-  const batch = pack([sequence, sequence])
+  const batch = pack([sequence])
   const folder = mkdtempSync(join(tmpdir(), 'memory-plan-'))
   const opened = { files: [], chatTemplate: { source: '' } }
   for (let step = 1; step <= 2; step++) {
@@ -190,7 +195,7 @@ suite('the whole process takes what was planned, and no more than 1.3 times less
     ...oddArchitecture,
     hiddenSize: 576,
     intermediateSize: 1536,
-    layers: 6,
+    layers: 3,
     heads: 9,
     keyValueHeads: 3,
     headSize: 64,

@@ -8,7 +8,7 @@ export function testsOf(program: string, options: { arguments?: string[]; timeou
   const { stdout, stderr, status, signal } = spawnSync(program, options.arguments ?? [], {
     encoding: 'utf8',
     timeout: options.timeout,
-    env: { ...process.env, GOMP_SPINCOUNT: '2000', ASAN_OPTIONS: 'hard_rss_limit_mb=2048' },
+    env: { ...process.env, GOMP_SPINCOUNT: '0', ASAN_OPTIONS: 'hard_rss_limit_mb=2048' },
   })
   const lines = stdout.split('\n').filter((line) => line !== '')
   for (const line of lines) {

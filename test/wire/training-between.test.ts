@@ -8,7 +8,8 @@ import type { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import { type GenerateResponse, TrainerServiceService as Trainer } from '#proto/humanizer/trainer/v1/trainer_service.ts'
 import { Channels } from '../../operator/trust/channel.ts'
 import { createSigner } from '../../operator/trust/signer.ts'
-import { type Claim, freePort, makeClaim, runToEnd, startPod } from './training-pod.ts'
+import { freePort } from '../port.ts'
+import { type Claim, makeClaim, runToEnd, startPod } from './training-pod.ts'
 
 const { publicKey, privateKey } = generateKeyPairSync('ed25519')
 const publicPem = publicKey.export({ type: 'spki', format: 'pem' }).toString()

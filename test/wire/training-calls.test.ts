@@ -9,7 +9,8 @@ import type { WatchRunResponse } from '#proto/humanizer/trainer/v1/trainer_servi
 import { TrainerServiceService as Trainer } from '#proto/humanizer/trainer/v1/trainer_service.ts'
 import { type Answer, Channels, type Peer } from '../../operator/trust/channel.ts'
 import { createSigner, type Signer } from '../../operator/trust/signer.ts'
-import { type Claim, freePort, makeClaim, type Pod, startPod } from './training-pod.ts'
+import { freePort } from '../port.ts'
+import { type Claim, makeClaim, type Pod, startPod } from './training-pod.ts'
 
 const key = () => {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519')

@@ -1,7 +1,6 @@
 /** A training pod without Kubernetes: its own process, its own claim, and a port for the operator's calls. */
 import type { ChildProcess } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -142,14 +141,3 @@ export function logs(pod: Pod, what: string, holds: (seen: string) => boolean): 
 /** Steps of the checkpoints that are there under their final names. */
 export const stepsOf = (claim: Claim): number[] =>
   readdirSync(claim.runDirectory).flatMap((name) => /^checkpoint-(\d+)$/.exec(name)?.slice(1).map(Number) ?? [])
-
-/** A TCP port of this machine that is free now. */
-export const freePort = (): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0))
-    })
-  })
