@@ -72,7 +72,7 @@ test-apiserver test-chart test-cluster:
 	@test/cluster/packages.sh && test/cluster/build.sh
 	@node test/run.ts $(@:test-%=%) $(if $(@:test-cluster=),,documents)
 
-bench: native ## Measure (SUITE=engine, ablation, data, detector or release): prints a table, writes bench.json; engine fails under 60 % of the peak
+bench: native ## Measure (SUITE=engine, profile, ablation, data, detector or release): prints a table, writes bench.json; engine fails under 60 % of the peak
 	@$(if $(filter release,$(SUITE)),test/cluster/packages.sh && test/cluster/build.sh &&) node test/bench/$(SUITE).ts
 
 cuda: $(DEPS) ## Compile the CUDA kernels and write what they take to docs/gpu-resources.md

@@ -18,7 +18,9 @@ await Promise.all([
   import('./model/fetch.ts'),
   import('./train/train.ts'),
   import('./merge/merge.ts'),
+  import('./push/upload.ts'),
   import('./serve/serve.ts'),
   import('./vllm/serve.ts'),
+  import('./push/upload.ts'),
 ])
 flushCompileCache()

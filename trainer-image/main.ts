@@ -13,8 +13,9 @@ import { type ToolOptions, tools } from './job/tools.ts'
  * result as its end. The only reader of the environment.
  */
 
-const usage = `usage: main.ts <prepare|fetch|train|merge|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
+const usage = `usage: main.ts <prepare|fetch|train|merge|upload|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
        main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]
+       main.ts gguf --model DIR [--q8] [--output FILE]
        main.ts push --to HOST/REPOSITORY [--folder DIR] [--auth DOCKERCONFIGJSON] [--plain-http]`
 
 async function readConfiguration(path: string): Promise<unknown> {
@@ -55,6 +56,8 @@ async function main(): Promise<number> {
       host: { type: 'string' },
       base: { type: 'string' },
       adapter: { type: 'string' },
+      model: { type: 'string' },
+      q8: { type: 'boolean' },
       output: { type: 'string' },
       folder: { type: 'string' },
       to: { type: 'string' },

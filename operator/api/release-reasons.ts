@@ -79,6 +79,14 @@ export const ReleaseReason = {
   /** A serving pod computes another loss on the adapter's canary set than was sealed with it. */
   CanaryFailed: 'CanaryFailed',
 
+  // Of the condition Pushed.
+  /** It is where spec.push says; the message is what to pull. */
+  Pushed: 'Pushed',
+  /** A Job sends it, or is about to. */
+  Pushing: 'Pushing',
+  /** The last attempts failed; tried again, after a growing wait. */
+  PushFailed: 'PushFailed',
+
   // Events only, of a rollback drill (status.drill).
   /** It went there and back and lost no request. */
   DrillPassed: 'DrillPassed',
@@ -91,3 +99,5 @@ export type ReleaseReason = (typeof ReleaseReason)[keyof typeof ReleaseReason]
 
 /** Condition of releases only: True while requests are answered, by the active adapter, whatever spec.source asks for. */
 export const ServingCondition = 'Serving'
+/** Condition of releases with spec.push only: whether what serves has been pushed. Serving never depends on it. */
+export const PushedCondition = 'Pushed'

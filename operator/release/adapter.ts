@@ -73,7 +73,8 @@ export function asProposed({
   activeSinceTime: _,
   leftTime: __,
   leftBecause: ___,
-  regressed: ____,
+  wentBack: ____,
+  regressed: _____,
   ...adapter
 }: Adapter): Adapter {
   return { ...adapter, generation: 0 }

@@ -2,7 +2,6 @@ import { type ChecklistItem, type ChecklistName, checked, checklistItems, open }
 import type { AdapterRelease, AdapterReleaseSpec } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { baseDigest, type Release, type Status } from './adapter.ts'
-import { isGoneBackTo } from './text.ts'
 
 /** What of a release tells whether an adapter was reviewed, decided on and gone back from; as stored or as decide sees it. */
 export interface Telling {
@@ -41,7 +40,7 @@ export function releaseItems(digests: ReadonlySet<string>, releases: readonly Te
     first('DeploymentDecided', (release) => decided(digests, release), 'no release has promoted or refused it'),
     first(
       'RollbackTested',
-      (release) => wentBack(digests, release),
+      (release) => rolledBack(digests, release),
       'no release went back from it or to it; the annotation humanizer.dev/drillRequestedAt asks for a drill',
     ),
   ]
@@ -97,13 +96,13 @@ function decided(
 }
 
 /** A drill that lost nothing, or a real way back: by itself, by a person, or to the base. */
-function wentBack(digests: ReadonlySet<string>, { metadata: { name }, status }: Telling): Told | undefined {
+function rolledBack(digests: ReadonlySet<string>, { metadata: { name }, status }: Telling): Told | undefined {
   const { drill, history = [] } = status ?? {}
   const ours = history.filter(({ digest }) => digests.has(digest))
   // From one of ours, or to one: what was gone back to serves since the other left.
   const left = history.find(
-    ({ digest, regressed, leftBecause, leftTime }) =>
-      (regressed || isGoneBackTo(leftBecause)) &&
+    ({ digest, regressed, wentBack, leftTime }) =>
+      (regressed || wentBack) &&
       (digests.has(digest) ||
         ours.some(({ activeSinceTime }) => activeSinceTime !== undefined && activeSinceTime === leftTime)),
   )

@@ -1,17 +1,19 @@
+import type { Reclaim } from '#proto/humanizer/trainer/v1/storage.ts'
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { ChildKind, Controller } from '../controller/controller.ts'
-import type { Cluster } from '../kube/cluster.ts'
+import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import type { Trust } from '../trust/trust.ts'
 import { makeChildren } from '../workload/children.ts'
 import { ownerOf } from '../workload/names.ts'
 import { reclaimWithSweep } from '../workload/reclaim.ts'
-import { modelNameOf } from './adapter.ts'
+import { modelNameOf, type Release } from './adapter.ts'
 import { applyChildren, jobRefused, retireChildren } from './children.ts'
 import { mergeChildren } from './merge-job.ts'
 import { observe } from './observe.ts'
 import { baseName, createPodCaller, type PodAddress, type PodCaller } from './pod-caller.ts'
 import { whileAsking } from './probes.ts'
+import { pushChildren } from './push-job.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import type { ServingSettings } from './serving.ts'
 
@@ -42,8 +44,11 @@ export function releaseController(
         apiVersion: 'humanizer.dev/v1alpha1',
         kind: 'QLoRARun',
         plural: 'qloraruns',
-        concerns: ({ spec }, run) =>
+        concerns: ({ spec, status = {} }, run) =>
           spec.source.run?.name === run.metadata.name ||
+          [status.active, status.candidate, ...(status.history ?? [])].some(
+            (each) => each?.run === run.metadata.name,
+          ) ||
           ((run as QLoRARun).status?.checkpoints?.some(({ digest }) => digest === spec.source.digest) ?? false),
       },
       {
@@ -59,6 +64,11 @@ export function releaseController(
 }
 
 function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: PodCaller): Effects {
+  const makeJob = async (release: Release, children: (reclaim: Reclaim) => KubeObject[]) => {
+    const reclaim = await reclaimWithSweep(cluster, release as AdapterRelease)
+    const refusal = await makeChildren(cluster, release, children(reclaim))
+    return refusal && jobRefused(refusal)
+  }
   return {
     settings,
     observe: (release, asked, now) => observe(release, cluster, caller, asked, now),
@@ -72,13 +82,18 @@ function clusterEffects(cluster: Cluster, settings: ServingSettings, caller: Pod
       const ask = (pod: PodAddress) => caller.ask(pod, port, modelNameOf(release))
       return whileAsking(addressed(underLoad), ask, desired.digest || baseName, switching)
     },
-    async merge(release, adapter, attempt, claim) {
-      const reclaim = await reclaimWithSweep(cluster, release as AdapterRelease)
-      const children = mergeChildren(release, adapter, attempt, claim, settings, reclaim)
-      const refusal = await makeChildren(cluster, release, children)
-      return refusal && jobRefused(refusal)
-    },
+    merge: (release, work) => makeJob(release, (reclaim) => mergeChildren(release, work, settings, reclaim)),
+    push: (release, work) =>
+      makeJob(release, (reclaim) =>
+        release.spec.push ? pushChildren(release, release.spec.push, work, settings, reclaim) : [],
+      ),
     retire: (release, objects) => retireChildren(cluster, release, objects),
+    async liveRuns({ apiVersion, metadata: { namespace = '' } }, names) {
+      const found = await Promise.all(
+        names.map((name) => cluster.get<QLoRARun>({ apiVersion, kind: 'QLoRARun', namespace, name })),
+      )
+      return new Map(found.flatMap((run) => (run ? [[run.metadata.name, run.metadata.uid ?? ''] as const] : [])))
+    },
     event: (release, type, reason, message) => cluster.event(release, type, reason, message),
     elapsed: () => performance.now(),
   }

@@ -3,16 +3,18 @@ import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { type ClaimState, sharingOf } from '../workload/claim.ts'
 import type { ClaimUse } from '../workload/pod.ts'
-import { type Adapter, desiredOf, isDrilling, nameOf, type Release, type Status, sameAdapter } from './adapter.ts'
+import { type Adapter, desiredOf, isDrilling, type Release, type Status, sameAdapter } from './adapter.ts'
+import type { AdapterWork } from './adapter-job.ts'
 import { drillInterrupted, drillStart, drillStep } from './drill.ts'
 import { inForm } from './form.ts'
 import { goingBack } from './going-back.ts'
+import { leftovers } from './leftovers.ts'
 import { type MergeStep, mergeStep } from './merging.ts'
 import { callKey, type Observed, type ServingPod } from './observed.ts'
 import { obstacle } from './obstacle.ts'
 import { pinning } from './pins.ts'
 import { agreedBefore, agrees } from './pods.ts'
-import { waitsFor } from './review.ts'
+import { pushStep } from './pushing.ts'
 import {
   deploymentName,
   desiredAdapter,
@@ -21,7 +23,8 @@ import {
   servingObjects,
   upToDate,
 } from './serving.ts'
-import { type Resolution, resolveSource, type Sources } from './source.ts'
+import { type Resolution, resolveSource } from './source.ts'
+import { standing } from './standing.ts'
 import { nextStep, secondsLeft, splitOf, stepWords } from './steps.ts'
 import { fingerprint, promotion, proposal, refusalByPod, repair, type Transition, withdrawal } from './transitions.ts'
 import { watchLeft, watchSeconds } from './watch.ts'
@@ -41,7 +44,9 @@ import { watchLeft, watchSeconds } from './watch.ts'
 export type Decision =
   | { readonly kind: 'transition'; readonly transition: Transition }
   /** The Job that writes a candidate into weights. */
-  | { readonly kind: 'merge'; readonly adapter: Adapter; readonly attempt: number; readonly claim: ClaimUse }
+  | ({ readonly kind: 'merge' } & AdapterWork)
+  /** The Job that sends it where spec.push says. */
+  | ({ readonly kind: 'push' } & AdapterWork)
   | { readonly kind: 'apply'; readonly objects: readonly KubeObject[] }
   /** underLoad: these pods are asked all the while. */
   | {
@@ -54,6 +59,7 @@ export type Decision =
   /** Nothing to do now. state and reason become Ready, Reconciling and Stalled; seconds: look again, at the latest. */
   | { readonly kind: 'rest'; readonly summary: Summary; readonly seconds?: number }
 
+type Rest = Extract<Decision, { kind: 'rest' }>
 /** A merge that is under way. */
 type Awaited = Extract<MergeStep, { kind: 'wait' }>
 
@@ -67,7 +73,18 @@ export function decide(release: Release, observed: Observed, settings: ServingSe
   const decision = next(release, observed, settings, now)
   if (decision.kind !== 'rest' || isDrilling(release.status ?? {})) return decision
   const drill = drillStart(release, observed.pods, settings.trainerImage, decision.summary, now)
-  return drill ? { kind: 'transition', transition: drill } : decision
+  return drill ? { kind: 'transition', transition: drill } : pushBeside(decision, release, observed, now)
+}
+
+/** A push takes a turn only when there is nothing to do for what serves. */
+function pushBeside(decision: Rest, release: Release, observed: Observed, now: Date): Decision {
+  const push = pushStep(release, observed, now)
+  if (!push) return decision
+  if (push.kind === 'transition') return push
+  const { seconds = Number.POSITIVE_INFINITY } = decision
+  if (push.kind === 'wait') return { ...decision, seconds: Math.min(seconds, push.seconds) }
+  const use = claimUse(release, observed.claim)
+  return 'kind' in use ? decision : { ...push, claim: use }
 }
 
 function next(release: Release, observed: Observed, settings: ServingSettings, now: Date): Decision {
@@ -75,6 +92,8 @@ function next(release: Release, observed: Observed, settings: ServingSettings, n
   const resolution = inForm(release, resolveSource(release, observed.sources))
   const transition = nextTransition(release, status, resolution, observed, settings, now)
   if (transition) return { kind: 'transition', transition }
+  const stale = leftovers(release, [...observed.jobs, ...observed.children])
+  if (stale.length > 0) return { kind: 'retire', objects: stale }
   const merge = mergeStep(release, observed, now)
   if (merge?.kind === 'merge') {
     const use = claimUse(release, observed.claim)
@@ -86,7 +105,7 @@ function next(release: Release, observed: Observed, settings: ServingSettings, n
   if (!desired) {
     const idle = observed.children.filter(({ kind }) => kind === 'Deployment')
     if (idle.length > 0) return { kind: 'retire', objects: idle }
-    return { kind: 'rest', ...standing(release, resolution, observed.sources, merge, now) }
+    return { kind: 'rest', ...standing(release, resolution, merge, now) }
   }
   return serve(release, desired, resolution, observed, merge, settings, now)
 }
@@ -127,7 +146,7 @@ function serve(
   release: Release,
   desired: Adapter,
   resolution: Resolution,
-  { children, claim, pods, asked, sources }: Observed,
+  { children, claim, pods, asked }: Observed,
   merge: Awaited | undefined,
   settings: ServingSettings,
   now: Date,
@@ -188,15 +207,18 @@ function serve(
     return rest('reconciling', ReleaseReason.Stepping, stepWords(status), Math.min(stepLeft, watchSeconds))
 
   const isSilent = theirs.some((pod) => !pod.state)
-  const { summary, seconds } = standing(release, resolution, sources, merge, now)
+  const { summary, seconds } = standing(release, resolution, merge, now)
   const left = watchLeft(release, now)
   const waits = [seconds, isSilent ? silenceSeconds : undefined, left && Math.min(left, watchSeconds)]
   const soonest = Math.min(...waits.filter((wait) => wait !== undefined))
   return { kind: 'rest', summary, ...(Number.isFinite(soonest) && { seconds: soonest }) }
 }
 
+/** A pod that did not answer is asked again after this time. */
+const silenceSeconds = 3
+
 /** How pods mount the claim, or why they cannot. */
-function claimUse({ spec }: Release, claim: ClaimState | undefined): ClaimUse | Extract<Decision, { kind: 'rest' }> {
+function claimUse({ spec }: Release, claim: ClaimState | undefined): ClaimUse | Rest {
   const { claimName } = spec.storage
   if (!claim) {
     const message = `spec.storage.claimName: claim ${claimName} does not exist`
@@ -208,77 +230,7 @@ function claimUse({ spec }: Release, claim: ClaimState | undefined): ClaimUse | 
   return rest('stalled', ReleaseReason.StorageNotShared, message)
 }
 
-/** A pod that did not answer is asked again after this time. */
-const silenceSeconds = 3
-/** Evidence that could not be measured is looked for again after this time. */
-const evidenceSeconds = 60
-
-interface Standing {
-  readonly summary: Summary
-  readonly seconds?: number
-}
-
-/** How things stand once nothing more can be done. Of a run that was deleted meanwhile it says where its adapter is. */
-function standing(
-  release: Release,
-  resolution: Resolution,
-  { runs }: Sources,
-  merge: Awaited | undefined,
-  now: Date,
-): Standing {
-  const stands = standingOf(release, resolution, merge, now)
-  const { run } = release.spec.source
-  if (!run || resolution.kind !== 'resolved' || runs.some(({ metadata }) => metadata.name === run.name)) return stands
-  const { summary } = stands
-  const message = `${summary.message}; run ${run.name} is deleted, its adapter stays on the claim for this release`
-  return { ...stands, summary: { ...summary, message } }
-}
-
-/** What serves is right, or why what spec.source asks for does not serve. */
-function standingOf(release: Release, resolution: Resolution, merge: Awaited | undefined, now: Date): Standing {
-  const { active, candidate, verdict } = release.status ?? {}
-  const serving = active ? `; ${nameOf(active)} serves` : ''
-  if (merge)
-    return { summary: { ...merge.summary, message: `${merge.summary.message}${serving}` }, seconds: merge.seconds }
-  if (resolution.kind !== 'resolved') {
-    const state = resolution.kind === 'waiting' ? 'reconciling' : 'stalled'
-    return { summary: { state, reason: resolution.reason, message: `${resolution.message}${serving}` } }
-  }
-  if (verdict?.state === 'Refused' && candidate)
-    return {
-      summary: {
-        state: 'stalled',
-        reason: (verdict.reason ?? ReleaseReason.GateFailed) as ReleaseReason,
-        message: `${nameOf(candidate)} was refused: ${verdict.message}${serving}`,
-      },
-    }
-  if (candidate && (verdict?.state === 'RolledBack' || verdict?.state === 'Regressed')) {
-    const rolledBack = verdict.state === 'RolledBack'
-    const reason = rolledBack ? ReleaseReason.RolledBack : ReleaseReason.Regressed
-    const message = `${nameOf(candidate)} ${rolledBack ? 'was rolled back' : 'regressed'}: ${verdict.message}${serving}`
-    return { summary: { state: 'stalled', reason, message } }
-  }
-  if (verdict?.state === 'Held' && candidate) {
-    const reason = verdict.reason as ReleaseReason
-    const message = `${nameOf(candidate)} is held: ${verdict.message}${serving}`
-    const seconds = reason === ReleaseReason.GateError ? evidenceSeconds : waitsFor(release, now)
-    return { summary: { state: 'reconciling', reason, message }, ...(seconds !== undefined && { seconds }) }
-  }
-  return {
-    summary: {
-      state: 'ready',
-      reason: ReleaseReason.Serving,
-      message: active ? `every pod answers with ${nameOf(active)}` : 'nothing serves',
-    },
-  }
-}
-
-function rest(
-  state: Summary['state'],
-  reason: ReleaseReason,
-  message: string,
-  seconds?: number,
-): Extract<Decision, { kind: 'rest' }> {
+function rest(state: Summary['state'], reason: ReleaseReason, message: string, seconds?: number): Rest {
   return { kind: 'rest', summary: { state, reason, message }, ...(seconds !== undefined && { seconds }) }
 }
 

@@ -18,7 +18,12 @@ test('the Job has the base’s own claim beside the release’s, no device and n
   const object = release({ pod: { resources: { limits: { 'nvidia.com/gpu': 1, memory: '8Gi' } } } })
   const claim = { name: 'humanizer', singleNode: true }
   const reclaim = reclaimOf(object as Parameters<typeof reclaimOf>[0])
-  const [config, job] = mergeChildren(object, adapter, 3, claim, new World().settings, reclaim) as Manifest[]
+  const [config, job] = mergeChildren(
+    object,
+    { adapter, attempt: 3, claim },
+    new World().settings,
+    reclaim,
+  ) as Manifest[]
   assert.equal(job.metadata.name, 'writer-merge-bbbbbbbb-3')
   assert.equal(job.spec.backoffLimit, 0)
   const { spec } = job.spec.template

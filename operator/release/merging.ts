@@ -1,10 +1,8 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
-import type { KubeObject } from '../kube/cluster.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import type { AttemptState } from '../workload/attempt-state.ts'
 import { backoffSeconds, secondsLeft } from '../workload/backoff.ts'
 import { type Ending, remedyOf } from '../workload/ending.ts'
-import { attemptLabel } from '../workload/names.ts'
 import { type Adapter, nameOf, type Release, type Status } from './adapter.ts'
 import type { Summary } from './decide.ts'
 import { mergeJobName } from './merge-job.ts'
@@ -25,7 +23,6 @@ export type Merge = NonNullable<Status['merge']>
 export type MergeStep =
   | { readonly kind: 'transition'; readonly transition: Transition }
   | { readonly kind: 'merge'; readonly adapter: Adapter; readonly attempt: number }
-  | { readonly kind: 'retire'; readonly objects: readonly KubeObject[] }
   | { readonly kind: 'wait'; readonly summary: Summary; readonly seconds: number }
 
 /** Failures that may be chance, before the candidate is refused. */
@@ -39,18 +36,11 @@ export function currentMerge(release: Release): { readonly jobName: string; read
   return { jobName: mergeJobName(release.metadata.name, merge.digest, merge.number), attempt: merge.number }
 }
 
-/** Undefined when no candidate is to be merged and nothing of an earlier merge is left to clear away. */
-export function mergeStep(
-  release: Release,
-  { merge: state, jobs, children, pods }: Observed,
-  now: Date,
-): MergeStep | undefined {
+/** Undefined when no candidate is to be merged. */
+export function mergeStep(release: Release, { merge: state, pods }: Observed, now: Date): MergeStep | undefined {
   const status = release.status ?? {}
   const { candidate, verdict } = status
-  const isMerging = verdict?.state === 'Merging' && candidate !== undefined
-  const stale = leftovers(release, isMerging, [...jobs, ...children])
-  if (stale.length > 0) return { kind: 'retire', objects: stale }
-  if (!isMerging) return undefined
+  if (verdict?.state !== 'Merging' || !candidate) return undefined
   const merge = status.merge?.digest === candidate.digest ? status.merge : undefined
   if (!merge) return next(status, candidate, 0)
   if (merge.finishTime) {
@@ -151,17 +141,6 @@ function failed(
 function wait(candidate: Adapter, words: string, seconds: number): MergeStep {
   const message = `merging ${nameOf(candidate)}: ${words}`
   return { kind: 'wait', summary: { state: 'reconciling', reason: ReleaseReason.Merging, message }, seconds }
-}
-
-/** Jobs of earlier attempts and of candidates that were given up, with their ConfigMaps. The last one that ended stays for its log. */
-function leftovers(release: Release, isMerging: boolean, objects: readonly KubeObject[]): KubeObject[] {
-  const current = currentMerge(release)
-  const { merge, candidate } = release.status ?? {}
-  const isWanted = merge?.finishTime !== undefined || (isMerging && merge?.digest === candidate?.digest)
-  return objects.filter(
-    ({ metadata }) =>
-      metadata.labels?.[attemptLabel] !== undefined && !(isWanted && metadata.name === current?.jobName),
-  )
 }
 
 const decimal = (value: number): string => String(Number(value.toPrecision(3)))

@@ -1,7 +1,7 @@
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
-import { attemptState, type Job } from '../workload/attempt-state.ts'
+import { type AttemptState, attemptState, type Job } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
 import { attemptLabel, childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
 import type { Pod as JobPod } from '../workload/pod-state.ts'
@@ -11,6 +11,7 @@ import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
 import { type Pod, troubleOf } from './pod-trouble.ts'
+import { currentPush } from './pushing.ts'
 import { servingLabel } from './serving.ts'
 import { knownHere, type Sources } from './source.ts'
 import { expanded } from './stored.ts'
@@ -34,7 +35,7 @@ export async function observe(
 ): Promise<Observed> {
   const { namespace, uid: ownerUid } = ownerOf(release)
   const selector = childSelector(ownerOf(release))
-  const merge = currentMerge(release)
+  const [merge, push] = [currentMerge(release), currentPush(release)]
   const [sources, claim, [pods, jobPods], jobs, ...children] = await Promise.all([
     observeSources(release, cluster, namespace),
     observeClaim(cluster, namespace, release.spec.storage.claimName),
@@ -43,15 +44,20 @@ export async function observe(
       const seen = await Promise.all(serving.map((pod) => observePod(pod, release, caller, asked, now)))
       return [seen, all.filter((pod) => !serving.includes(pod))] as const
     }),
-    merge ? cluster.list<Job>({ apiVersion: 'batch/v1', kind: 'Job' }, namespace, selector) : [],
+    release.status?.merge || release.status?.push
+      ? cluster.list<Job>({ apiVersion: 'batch/v1', kind: 'Job' }, namespace, selector)
+      : [],
     ...childKinds.map((kind) => cluster.list(kind, namespace, selector)),
   ])
+  const stateOf = (work: typeof merge): AttemptState =>
+    work ? attemptState({ ...work, ownerUid }, jobs, jobPods as JobPod[], now) : { kind: 'absent' }
   return {
     sources,
     claim,
     children: children.flat().filter((child) => isOwnedBy(child, ownerUid) && !child.metadata.deletionTimestamp),
     pods,
-    merge: merge ? attemptState({ ...merge, ownerUid }, jobs, jobPods as JobPod[], now) : { kind: 'absent' },
+    merge: stateOf(merge),
+    push: stateOf(push),
     jobs: jobs.filter(({ metadata }) => !metadata.deletionTimestamp),
     asked,
   }

@@ -36,7 +36,9 @@ export interface Observed {
   readonly pods: readonly ServingPod[]
   /** Where the attempt that status.merge speaks of stands. */
   readonly merge: AttemptState
-  /** This release's Jobs that are not being deleted; not read before the first merge. */
+  /** Where the attempt that status.push speaks of stands. */
+  readonly push: AttemptState
+  /** This release's Jobs that are not being deleted; not read before the first merge or push. */
   readonly jobs: readonly KubeObject[]
   readonly asked: Asked
 }

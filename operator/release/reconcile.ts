@@ -1,14 +1,17 @@
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { AdapterRelease, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
+import { PushedCondition } from '../api/release-reasons.ts'
 import { type Outcome, settled, waiting } from '../controller/outcome.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { findCondition } from '../kube/conditions.ts'
-import type { ClaimUse } from '../workload/pod.ts'
-import type { Adapter, Release, Status } from './adapter.ts'
+import type { Release, Status } from './adapter.ts'
+import type { AdapterWork } from './adapter-job.ts'
 import type { Refusal } from './children.ts'
 import { decide } from './decide.ts'
+import { keptOf, type LiveRuns, runsOf } from './kept.ts'
 import { type Asked, callKey, type Observed, type ServingPod } from './observed.ts'
 import { noProbes, type Probes, sumOf } from './probes.ts'
+import { pushRefused } from './pushing.ts'
 import type { ServingSettings } from './serving.ts'
 import { afterTransition, atRest } from './status.ts'
 import { expanded, stored } from './stored.ts'
@@ -29,8 +32,12 @@ export interface Effects {
     underLoad: readonly ServingPod[],
   ): Promise<Probes>
   /** Makes the Job of one attempt; resolves why it cannot. */
-  merge(release: Release, adapter: Adapter, attempt: number, claim: ClaimUse): Promise<Refusal | undefined>
+  merge(release: Release, work: AdapterWork): Promise<Refusal | undefined>
+  /** As merge, of the Job that pushes. */
+  push(release: Release, work: AdapterWork): Promise<Refusal | undefined>
   retire(release: Release, objects: readonly KubeObject[]): Promise<Refusal | undefined>
+  /** Which of these runs are there. */
+  liveRuns(release: Release, names: readonly string[]): Promise<LiveRuns>
   /** Never throws. */
   event(release: AdapterRelease, type: 'Normal' | 'Warning', reason: string, message: string): Promise<void>
   /** Milliseconds on a clock that never goes back. */
@@ -106,9 +113,14 @@ class Work {
         return undefined
       }
       case 'merge': {
-        const { adapter, attempt, claim } = decision
-        const refusal = await this.#effects.merge(this.#release, adapter, attempt, claim)
+        const refusal = await this.#effects.merge(this.#release, decision)
         return refusal && this.#rest(observed, refusal)
+      }
+      case 'push': {
+        const refusal = await this.#effects.push(this.#release, decision)
+        if (refusal)
+          await this.#write(afterTransition(this.#release.status, pushRefused(this.#release, refusal, this.#now)))
+        return undefined
       }
       case 'retire': {
         const refusal = await this.#effects.retire(this.#release, decision.objects)
@@ -132,11 +144,18 @@ class Work {
   }
 
   async #rest(observed: Observed, { summary, seconds }: Refusal): Promise<Outcome> {
-    const before = findCondition(this.#release.status?.conditions, 'Ready')?.reason
-    const { state, reason, message } = summary
-    await this.#write(atRest(this.#release, observed, summary, this.#effects.settings.trainerImage, this.#now))
-    if (before !== reason && !this.#told.has(reason))
+    const before = this.#release.status?.conditions
+    const { state, reason } = summary
+    // Read only here: a rollback does not wait for it.
+    const kept = keptOf(this.#release, await this.#effects.liveRuns(this.#release, runsOf(this.#release)))
+    const message = kept ? `${summary.message}; ${kept}` : summary.message
+    const said = { state, reason, message }
+    await this.#write(atRest(this.#release, observed, said, this.#effects.settings.trainerImage, this.#now))
+    if (findCondition(before, 'Ready')?.reason !== reason && !this.#told.has(reason))
       this.#tell(state === 'stalled' ? 'Warning' : 'Normal', reason, message)
+    const pushed = findCondition(this.#object.status?.conditions, PushedCondition)
+    if (pushed && findCondition(before, PushedCondition)?.reason !== pushed.reason)
+      this.#tell(pushed.status === 'False' ? 'Warning' : 'Normal', pushed.reason, pushed.message)
     return seconds === undefined ? settled : waiting(seconds)
   }
 

@@ -52,6 +52,7 @@ test('what was approved and served goes back without being asked again, and hist
   assert.deepEqual([now?.digest, now?.approvedBy, now?.leftTime], [b, 'ann', undefined])
   assert.deepEqual([before?.digest, before?.approvedBy, before?.leftTime], [a, 'bob', '2026-01-01T00:32:00Z'])
   assert.match(before?.leftBecause ?? '', /^prose\/checkpoint-24 \(sha256:b+…\) was gone back to$/)
+  assert.equal(before?.wentBack, true)
   assert.equal(before?.metrics?.evalLoss, '1.9')
 })
 

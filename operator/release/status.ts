@@ -1,11 +1,12 @@
-import { ReleaseReason, ServingCondition } from '../api/release-reasons.ts'
-import { readyFrom, setCondition } from '../kube/conditions.ts'
+import { PushedCondition, ReleaseReason, ServingCondition } from '../api/release-reasons.ts'
+import { type Condition, readyFrom, removeCondition, setCondition } from '../kube/conditions.ts'
 import { drilled, nameOf, type Release, type Status } from './adapter.ts'
 import { checklistOf } from './checklist.ts'
 import type { Summary } from './decide.ts'
 import { policyOf } from './gates.ts'
 import type { Observed } from './observed.ts'
 import { recordOf } from './pods.ts'
+import { pushCondition } from './pushing.ts'
 import { deploymentName, endpointOf, labelSelector } from './serving.ts'
 import { cut, messageLimit } from './text.ts'
 import type { Transition } from './transitions.ts'
@@ -27,7 +28,12 @@ export function atRest(release: Release, observed: Observed, summary: Summary, i
   const given = drilled(status) ?? status.active
   const answers = records.some(({ uid, digest }) => behindService.has(uid) && digest === given?.digest)
   const said = { ...summary, message: cut(summary.message, messageLimit) }
-  const conditions = readyFrom(status.conditions, said, observedGeneration, now)
+  const conditions = withPushed(
+    readyFrom(status.conditions, said, observedGeneration, now),
+    pushCondition(release, observed.push),
+    observedGeneration,
+    now,
+  )
   const leadsTo = status.deployment ?? (status.active && deploymentName(release, status.active, image))
   return withoutUndefined({
     ...status,
@@ -45,6 +51,17 @@ export function atRest(release: Release, observed: Observed, summary: Summary, i
     selector: leadsTo && selectorText(labelSelector(release, leadsTo)),
   })
 }
+
+/** It stands only while there is something to push. */
+const withPushed = (
+  conditions: readonly Condition[],
+  pushed: ReturnType<typeof pushCondition>,
+  observedGeneration: number,
+  now: Date,
+): Condition[] =>
+  pushed
+    ? setCondition(conditions, { ...pushed, observedGeneration }, now)
+    : removeCondition(conditions, PushedCondition)
 
 function answering({ active }: Status, answers: boolean) {
   if (!active)

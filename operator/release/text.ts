@@ -23,6 +23,3 @@ const cameBack = ' was gone back to'
 /** Why an adapter left: another took its place, one that had served before or not. */
 export const replacedBy = (name: string, isKnown: boolean): string =>
   cut(`${cut(name, becauseLimit - cameBack.length)}${isKnown ? cameBack : ' took its place'}`, becauseLimit)
-
-/** Whether what is read is that a person went back to what had served before. */
-export const isGoneBackTo = (leftBecause = ''): boolean => leftBecause.endsWith(cameBack)

@@ -165,7 +165,8 @@ export function promotion(status: Status, adapter: Adapter, deployment: string, 
   const activated = { ...adapter, activeSinceTime: kubeTime(now) }
   const others = served(status).filter((each) => !sameAdapter(each, adapter))
   const isKnown = others.length < served(status).length
-  const left = { leftTime: kubeTime(now), leftBecause: replacedBy(nameOf(adapter), isKnown) }
+  const leftBecause = replacedBy(nameOf(adapter), isKnown)
+  const left = { leftTime: kubeTime(now), leftBecause, ...(isKnown && { wentBack: true }) }
   return {
     changes: {
       active: activated,
@@ -197,12 +198,13 @@ function standDown(status: Status): Transition['changes'] {
 }
 
 /**
- * A verdict holds until the spec or the evidence changes; the number of replicas is no reason to judge again. What served is
- * judged by no evidence.
+ * A verdict holds until the spec or the evidence changes; neither the number of replicas nor where copies go is a reason to judge again.
+ * What served is judged by no evidence.
  */
 export function fingerprint({ spec, status }: Release, adapter: Adapter): string {
-  const { replicas: _, ...serving } = spec.serving
+  const { push: _, ...judged } = spec
+  const { replicas: __, ...serving } = spec.serving
   const { digest, metrics } = adapter
   const isKnown = served(status).some((each) => sameAdapter(each, adapter))
-  return shortHash({ ...spec, serving, digest, ...(!isKnown && { metrics }) })
+  return shortHash({ ...judged, serving, digest, ...(!isKnown && { metrics }) })
 }

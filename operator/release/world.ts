@@ -6,7 +6,8 @@ import type { KubeObject } from '../kube/cluster.ts'
 import type { AttemptState } from '../workload/attempt-state.ts'
 import type { Ending } from '../workload/ending.ts'
 import { attemptLabel } from '../workload/names.ts'
-import type { Adapter, Release } from './adapter.ts'
+import type { Release } from './adapter.ts'
+import type { AdapterWork } from './adapter-job.ts'
 import { nameConflict, type Refusal } from './children.ts'
 import { ownWords, parseState } from './heard.ts'
 import { mergeJobName } from './merge-job.ts'
@@ -14,8 +15,12 @@ import { currentMerge } from './merging.ts'
 import { release, run, start } from './objects.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { Probes } from './probes.ts'
+import { pushJobName } from './push-job.ts'
+import { currentPush } from './pushing.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { configName, desiredName, type ServingSettings } from './serving.ts'
+
+const nothing: AttemptState = { kind: 'absent' }
 
 const running: AttemptState = {
   kind: 'running',
@@ -87,6 +92,12 @@ export class World implements Effects {
   readonly jobs = new Map<string, AttemptState>()
   /** How Jobs that merge end, in order; the last one stands for all later ones. */
   merges: readonly Ending[] = []
+  /** The same of Jobs that push. */
+  pushes: readonly Ending[] = []
+  /** Why the pod of a Job does not start. */
+  jobsWait: Extract<AttemptState, { kind: 'pending' }> | undefined
+  /** What the API server says to a Job that pushes. */
+  refusePush: Refusal | undefined
   dieAt = 0
   effects = 0
   now: Date = start
@@ -128,8 +139,9 @@ export class World implements Effects {
   /** Every pod reads its desired.json, as it does each second; a Job that merges runs, then ends. */
   tick(): void {
     for (const [name, state] of this.jobs) {
-      if (state.kind === 'pending') this.jobs.set(name, running)
-      const ending = this.merges[Math.min(Number(name.split('-').at(-1)), this.merges.length) - 1]
+      if (state.kind === 'pending') this.jobs.set(name, this.jobsWait ?? running)
+      const endings = name.includes('-push-') ? this.pushes : this.merges
+      const ending = endings[Math.min(Number(name.split('-').at(-1)), endings.length) - 1]
       if (state.kind === 'running' && ending) this.jobs.set(name, { kind: 'ended', ending })
     }
     for (const pod of this.pods) {
@@ -153,15 +165,15 @@ export class World implements Effects {
   async observe(release: Release, asked: Asked): Promise<Observed> {
     const pods = this.pods.map((pod) => this.#seen(pod, asked))
     const sources = { runs: this.runs, releases: this.releases }
-    const current = currentMerge(release)
-    const merge: AttemptState = (current && this.jobs.get(current.jobName)) ?? { kind: 'absent' }
+    const stateOf = (work = { jobName: '' }): AttemptState => this.jobs.get(work.jobName) ?? nothing
     const jobs = [...this.jobs.keys()].map(jobObject)
     return structuredClone({
       sources,
       claim: this.claim,
       children: [...this.children.values()],
       pods,
-      merge,
+      merge: stateOf(currentMerge(release)),
+      push: stateOf(currentPush(release)),
       jobs,
       asked,
     })
@@ -209,8 +221,16 @@ export class World implements Effects {
     return this.milliseconds
   }
 
-  async merge(release: Release, { digest }: Adapter, attempt: number): Promise<undefined> {
-    const name = mergeJobName(release.metadata.name, digest, attempt)
+  async merge(release: Release, { adapter, attempt }: AdapterWork): Promise<undefined> {
+    this.#begin(mergeJobName(release.metadata.name, adapter.digest, attempt))
+  }
+
+  async push(release: Release, { adapter, attempt }: AdapterWork): Promise<Refusal | undefined> {
+    if (!this.refusePush) this.#begin(pushJobName(release.metadata.name, adapter.digest, attempt))
+    return this.refusePush
+  }
+
+  #begin(name: string): void {
     if (!this.jobs.has(name))
       this.jobs.set(name, { kind: 'pending', reason: 'Scheduling', message: 'it waits for a node' })
     this.#effect()
@@ -224,6 +244,10 @@ export class World implements Effects {
         this.pods.splice(0, this.pods.length, ...this.pods.filter((pod) => pod.deployment !== metadata.name))
       this.#effect()
     }
+  }
+
+  async liveRuns(): Promise<ReadonlyMap<string, string>> {
+    return new Map(this.runs.map(({ metadata }) => [metadata.name, metadata.uid ?? '']))
   }
 
   async event(_: AdapterRelease, type: string, reason: string): Promise<void> {

@@ -105,7 +105,9 @@ function unmounted(pod: Pod): { reason: WorkloadReason; message: string } {
       reason: WorkloadReason.VolumeNotMounted,
       message: `a volume of pod ${pod.metadata.name} is not mounted yet`,
     }
-  const named = secrets.map(({ secretName, items }) => `${secretName} (key ${items?.[0]?.key})`).join(', ')
+  const named = secrets
+    .map(({ secretName, items }) => (items ? `${secretName} (key ${items[0]?.key})` : secretName))
+    .join(', ')
   return {
     reason: WorkloadReason.SecretMissing,
     message: `a volume of pod ${pod.metadata.name} is not mounted yet; it needs Secret ${named}. It goes on by itself once that is there`,

@@ -41,7 +41,7 @@ export interface ClaimUse {
 interface WorkloadPod {
   readonly owner: Owner
   readonly settings: WorkloadSettings
-  readonly command: 'prepare' | 'fetch' | 'train' | 'merge' | 'serve'
+  readonly command: 'prepare' | 'fetch' | 'train' | 'merge' | 'upload' | 'serve'
   /** ConfigMap whose config.json is mounted at /etc/humanizer. */
   readonly configMapName: string
   readonly claim: ClaimUse
@@ -175,13 +175,23 @@ export function tokenMount(
   return {
     name: `token-${directory}`,
     source: { secret: { secretName: secret.name, defaultMode: 0o440, items, ...(optional && { optional }) } },
-    mountPath: `/etc/humanizer-secrets/${directory}`,
+    mountPath: secretFolder(directory),
     readOnly: true,
   }
 }
 
+/** Mounts all keys of a Secret as files of secretFolder(directory). The pod waits until the Secret is there. */
+export const secretMount = (directory: string, secretName: string): Mount => ({
+  name: `secret-${directory}`,
+  source: { secret: { secretName, defaultMode: 0o440 } },
+  mountPath: secretFolder(directory),
+  readOnly: true,
+})
+
+export const secretFolder = (directory: string): string => `/etc/humanizer-secrets/${directory}`
+
 /** Where a mounted token lies in the container. */
-export const tokenFile = (directory: string): string => `/etc/humanizer-secrets/${directory}/token`
+export const tokenFile = (directory: string): string => `${secretFolder(directory)}/token`
 
 const GPU = 'nvidia.com/gpu'
 

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { get } from 'node:https'
 import { after, before, test } from 'node:test'
+import { load } from 'js-yaml'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
+import { blocksOf } from '../cluster/commands.ts'
 import type { ApiServer } from './api-server.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
@@ -106,6 +108,48 @@ const refused: { what: string; spec: unknown; name?: string; says: RegExp }[] = 
     spec: { source: run, serving: { engine: 'VLLM', vllm: { image: 'v', maxLoraRank: 48 } } },
     says: /maxLoraRank/,
   },
+  { what: 'a push to nowhere', spec: { source: run, push: {} }, says: /exactly one of registry and s3/ },
+  {
+    what: 'a push to two places',
+    spec: {
+      source: run,
+      push: { registry: { repository: 'ghcr.io/team/writer' }, s3: { bucket: 'models', secretRef: { name: 'aws' } } },
+    },
+    says: /exactly one of registry and s3/,
+  },
+  {
+    what: 'a push to S3 without credentials',
+    spec: { source: run, push: { s3: { bucket: 'models' } } },
+    says: /spec.push.s3.secretRef: Required/,
+  },
+  {
+    what: 'a prefix that begins with a slash',
+    spec: { source: run, push: { s3: { bucket: 'models', prefix: '/a', secretRef: { name: 'aws' } } } },
+    says: /spec.push.s3.prefix/,
+  },
+  {
+    what: 'an endpoint with a path',
+    spec: { source: run, push: { s3: { bucket: 'models', endpoint: 'https://a/b', secretRef: { name: 'aws' } } } },
+    says: /spec.push.s3.endpoint/,
+  },
+  {
+    what: 'a push to a tag',
+    spec: { source: run, push: { registry: { repository: 'ghcr.io/team/writer:latest' } } },
+    says: /spec.push.registry.repository/,
+  },
+  {
+    what: 'a push of something else',
+    spec: { source: run, push: { artifact: 'Weights', registry: { repository: 'ghcr.io/team/writer' } } },
+    says: /spec.push.artifact/,
+  },
+  {
+    what: 'a push with a Secret of another namespace',
+    spec: {
+      source: run,
+      push: { registry: { repository: 'ghcr.io/team/writer', secretRef: { name: 'a', namespace: 'b' } } },
+    },
+    says: /unknown field "spec.push.registry.secretRef.namespace"/,
+  },
   { what: 'an unknown form', spec: { source: run, form: 'merged' }, says: /spec.form/ },
   { what: 'an unknown way to go back', spec: { source: run, rollback: { mode: 'Maybe' } }, says: /spec.rollback.mode/ },
   { what: 'a limit in words', spec: { source: run, rollback: { maxErrorPercent: 'five' } }, says: /maxErrorPercent/ },
@@ -187,6 +231,17 @@ test('three lines are a release; the rest has defaults', async () => {
     pod: {},
     storage: { claimName: 'humanizer', reclaimPolicy: 'Retain' },
   })
+})
+
+test('the examples of docs/push.md are accepted as they stand', async () => {
+  const text = readFileSync(new URL('../../docs/push.md', import.meta.url), 'utf8')
+  const examples = blocksOf(text).filter((block) => block.startsWith('spec:'))
+  assert.equal(examples.length, 2)
+  for (const example of examples) {
+    const { spec } = load(example) as { spec: Pick<AdapterRelease['spec'], 'push'> }
+    const { push } = (await create({ source: run, ...spec })).spec
+    assert.equal(push?.artifact, 'Adapter')
+  }
 })
 
 test('everything that can be said is accepted', async () => {

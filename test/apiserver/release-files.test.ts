@@ -8,10 +8,12 @@ import { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { createPodCaller } from '../../operator/release/pod-caller.ts'
 import { createTrust } from '../../operator/trust/trust.ts'
 import { ServingProcesses } from '../bench/serving-processes.ts'
+import { dockerConfig, startRegistry, withPassword } from '../fixtures/registry.ts'
 import { type Checkpoint, Claim, quantization } from '../wire/serving-pod.ts'
 import type { ApiServer } from './api-server.ts'
 import { conditionOf, ReleaseScene } from './release-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
+import { linesOf, type } from './typing.ts'
 
 let server: ApiServer
 let scene: ReleaseScene
@@ -158,6 +160,31 @@ for (const [index, { what, make, reason, says }] of lies.entries())
     })
     assert.deepEqual([answer.status, answer.headers.get('x-humanizer-adapter-digest')], [200, good.digest])
   })
+
+test('what docs/push.md says to type in a serving pod pushes what it serves, with the credentials of the reader', async () => {
+  const registry = await startRegistry(claim.root, withPassword)
+  try {
+    const { status } = await scene.get()
+    const folder = join(claim.root, status?.pods?.[0]?.uid ?? '')
+    const files = `--data ${claim.dataDir} --config ${folder}/config.json --desired ${folder}/desired.json`
+    const [line = ''] = linesOf('push.md', 'kubectl exec')
+    const reference = await type(server, line.replace('host/repository', `${registry.host}/team/writer`), {
+      namespace: scene.namespace,
+      docker: dockerConfig(registry.host),
+      inPod: `${files} --plain-http`,
+    })
+    const [, digest] = reference.trim().split('@')
+    const headers = {
+      authorization: `Basic ${Buffer.from('writer:secret').toString('base64')}`,
+      accept: 'application/vnd.oci.image.manifest.v1+json',
+    }
+    const answer = await fetch(`http://${registry.host}/v2/team/writer/manifests/${digest}`, { headers })
+    const { annotations } = (await answer.json()) as { annotations: Record<string, string> }
+    assert.equal(annotations['dev.humanizer.digest'], status?.active?.digest)
+  } finally {
+    registry.stop()
+  }
+})
 
 test('an order signed with another key changes nothing', async () => {
   await scene.apply({ source: { run: { name: 'good', checkpoint: 'Best' } } })

@@ -70,7 +70,7 @@ test('run and dataset are deleted while a release serves: it serves on, new pods
   const { status } = await scene.get()
   assert.equal(status?.active?.digest, b)
   const { message = '' } = conditionOf(await scene.get(), 'Ready') ?? {}
-  assert.match(message, /; run prose is deleted, its adapter stays on the claim for this release$/)
+  assert.match(message, /; run prose is deleted; release writer keeps on the claim prose\/checkpoint-24 \(active\)$/)
 })
 
 test('another base model without room waits beside the old one, which answers on; with room it takes over', async () => {
@@ -101,7 +101,7 @@ test('a candidate that waits for a person outlives its run: what it is made from
   await scene.client.request('DELETE', scene.path('qloraruns', 'prose'))
   await until('status says so', async () => {
     const { message = '' } = conditionOf(await scene.get(), 'Ready') ?? {}
-    return /is held: .*; run prose is deleted, its adapter stays on the claim for this release$/.test(message)
+    return /is held: .*; run prose is deleted; release writer keeps on the claim .*\(candidate\)/.test(message)
   })
   await scene.apply({ ...checkpoint('Best'), review: { required: true, approvedDigest: b } })
   assert.equal((await scene.untilReady('True/Serving')).status?.active?.digest, b)

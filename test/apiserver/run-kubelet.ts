@@ -47,6 +47,7 @@ const results: Readonly<Record<string, object>> = {
     logitError: 0.002,
     adapterEffect: 0.3,
   },
+  upload: { digest: digestOf('b'), reference: `ghcr.io/team/writer@${digestOf('8')}`, files: 5 },
   train: {
     state: 'RUN_STATE_SUCCEEDED',
     progress: { step: 30, totalSteps: 30, epoch: 2, trainLoss: 1.84, evalLoss: 1.9, tokensPerSecond: 120.5 },
@@ -88,6 +89,7 @@ const fieldOf: Readonly<Record<string, string>> = {
   fetch: 'fetch',
   train: 'run',
   merge: 'merge',
+  upload: 'push',
 }
 
 /** The pod completes and tells so. `specHash` is what a preparation was asked for. */
@@ -110,8 +112,8 @@ export const fails = ({ ownerUid, attempt }: JobPod, exitCode: number, reason: s
 })
 
 interface Pod extends KubeObject {
-  spec: { containers: { command: string[] }[] }
-  status?: { phase?: string; containerStatuses?: unknown[] }
+  spec: { containers: { command: string[] }[]; volumes?: { secret?: { secretName: string; optional?: boolean } }[] }
+  status?: { phase?: string; containerStatuses?: unknown[]; conditions?: unknown[] }
 }
 
 const PACE_MS = 100
@@ -161,6 +163,7 @@ export class Kubelet implements AsyncDisposable {
   }
 
   async #start(pod: Pod): Promise<void> {
+    if (await this.#lacksSecret(pod)) return
     const labels = pod.metadata.labels ?? {}
     const seen: JobPod = {
       name: pod.metadata.name,
@@ -178,6 +181,22 @@ export class Kubelet implements AsyncDisposable {
       containerStatuses: [containerStatus({ running: { startedAt } }, script.kind !== 'hang')],
     })
     if (script.kind === 'end' || script.kind === 'evict') await this.end(seen.name, script)
+  }
+
+  /** A pod is not started before its volumes are there; it has waited for long. */
+  async #lacksSecret({ metadata: { name }, spec, status }: Pod): Promise<boolean> {
+    const wanted = spec.volumes?.flatMap(({ secret }) => (secret && !secret.optional ? [secret.secretName] : [])) ?? []
+    if (wanted.length === 0) return false
+    const path = `/api/v1/namespaces/${this.#namespace}/secrets`
+    const { items } = await this.#client.request<{ items: KubeObject[] }>('GET', path)
+    if (wanted.every((each) => items.some(({ metadata }) => metadata.name === each))) return false
+    const lastTransitionTime = new Date(Date.now() - 60_000).toISOString()
+    const conditions = [
+      { type: 'PodScheduled', status: 'True', lastTransitionTime },
+      { type: 'PodReadyToStartContainers', status: 'False', lastTransitionTime },
+    ]
+    if (!status?.conditions?.length) await this.#patch(name, { phase: 'Pending', conditions })
+    return true
   }
 
   /** Ends a running pod as told. */

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { blocksOf } from '../cluster/commands.ts'
 import { dataAlone, dataBesidePeers } from './data/benches.ts'
-import { gemmShareWork } from './engine/gemm-share.ts'
+import { gemmShareWorks } from './engine/gemm-share.ts'
 import { saveStallWork } from './engine/save-stall.ts'
 import { besidePeers } from './peers.ts'
 
@@ -23,7 +23,7 @@ const typed: Readonly<Record<string, readonly string[]>> = {
   'make bench SUITE=engine PEERS=none ROWS=save PAIRS=1': [saveStallWork],
   'make bench SUITE=data PEERS=none DOCUMENTS=20000 MEGABYTES=40': dataAlone('', 1).flatMap(({ works }) => works),
 }
-const measuring = ['engine', 'ablation', 'data', 'release'].map((suite) => `make bench SUITE=${suite}`)
+const measuring = ['engine', 'profile', 'ablation', 'data', 'release'].map((suite) => `make bench SUITE=${suite}`)
 
 test('every command of docs/benchmarks.md is known here', () => {
   assert.deepEqual(commands.toSorted(), [...measuring, ...Object.keys(typed)].toSorted())
@@ -44,7 +44,7 @@ test('the table of docs/benchmarks.md has a row for every work of the suites, an
   const prose = { datasetDigest: '', rows: '', examples: [], tokens: 0 }
   const setting = { claim: '', base: '', gguf: '', prose, threads: 1, bf16: true }
   const benches = [...besidePeers(setting), ...dataBesidePeers('', 1), ...dataAlone('', 1)]
-  const works = [gemmShareWork, saveStallWork, ...benches.flatMap((bench) => bench.works)]
+  const works = [...Object.values(gemmShareWorks), saveStallWork, ...benches.flatMap((bench) => bench.works)]
   const told = [...document.matchAll(/^\| ([a-z]+-[^|]+?) \|/gm)].map(([, work]) => work)
   assert.deepEqual(told.toSorted(), works.toSorted())
 })

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { instructionPathOf } from '../../trainer-image/model/compute-dtype.ts'
 import { engineInfo } from '../../trainer-image/native/index.ts'
 import { ggufPath, writeBase } from './base.ts'
-import { gemmShare, gemmShareWork } from './engine/gemm-share.ts'
+import { type Factors, gemmShare, gemmShareWork, gemmShareWorks } from './engine/gemm-share.ts'
 import { saveStall, saveStallWork } from './engine/save-stall.ts'
 import { baseInClaim } from './engine/trainer-run.ts'
 import { besidePeers } from './peers.ts'
@@ -25,8 +25,12 @@ const base = join(claim, baseInClaim)
 try {
   await writeBase(base)
   const prose = await writeProse(claim, isShort ? 4 : 16)
+  const factors: Factors[] = engineInfo().instructionPaths.includes('avx512_bf16') ? ['f32', 'bf16'] : ['f32']
   const alone: Bench[] = [
-    { works: [gemmShareWork], measure: async () => [await gemmShare(base, threads)] },
+    ...factors.map((of) => ({
+      works: [gemmShareWorks[of]],
+      measure: async () => [await gemmShare(base, threads, of)],
+    })),
     { works: [saveStallWork], measure: async () => [await saveStall(claim, prose.datasetDigest)] },
   ]
   // torch computes bf16 on such processors in hardware; on the others it is seven times slower than f32.

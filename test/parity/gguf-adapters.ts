@@ -1,14 +1,17 @@
 /** A tiny random model and adapter of each family that llama.cpp has a name for, in its files and in ours. */
-
+import { writeFileSync } from 'node:fs'
 import { encodeAdapter } from '../../trainer-image/model/gguf-adapter.ts'
-import { ggmlModule, interleavesHeads } from '../../trainer-image/model/gguf-llama.ts'
-import { encodeGguf, type GgufWeights, ggmlF32, interleaveHalves } from '../../trainer-image/model/gguf-write.ts'
-import { expectedTensors, type LinearModule, linearModules } from '../../trainer-image/model/llama.ts'
+import { encodeModel } from '../../trainer-image/model/gguf-model.ts'
+import { expectedTensors, linearModules } from '../../trainer-image/model/llama.ts'
 import { type AdapterConfig, expectedAdapterTensors } from '../../trainer-image/model/peft.ts'
-import type { AdapterTensor, Architecture } from '../../trainer-image/native/index.ts'
+import type { AdapterTensor, Architecture, TensorSource } from '../../trainer-image/native/index.ts'
+import { seal } from '../../trainer-image/storage/sealed.ts'
+import { copyTinyLlama } from '../fixtures/adapter.ts'
 import { oddArchitecture, random } from './random-model.ts'
 
 export interface Family {
+  /** For people. */
+  readonly title: string
   /** general.architecture. */
   readonly name: string
   readonly architecture: Architecture
@@ -16,15 +19,29 @@ export interface Family {
 }
 
 const sizes: Architecture = { ...oddArchitecture, hiddenSize: 48, heads: 6, keyValueHeads: 2, headSize: 8, layers: 2 }
-const familyOf = (name: string, changes: Partial<Architecture>, lora: Partial<AdapterConfig> = {}): Family => {
+/** All four kinds of its factors come up at this head size. */
+const llama3 = {
+  type: 'llama3',
+  factor: 8,
+  lowFrequencyFactor: 1,
+  highFrequencyFactor: 4,
+  originalMaxPositions: 64,
+} as const
+const familyOf = (
+  name: string,
+  changes: Partial<Architecture>,
+  lora: Partial<AdapterConfig> = {},
+  title: string = name,
+): Family => {
   const architecture = { ...sizes, ...changes }
   const targetModules = linearModules(architecture)
   const config = { baseModel: `tiny/${name}`, rank: 5, alpha: 10, dropout: 0, targetModules, rankStabilized: false }
-  return { name, architecture, config: { ...config, ...lora } }
+  return { title, name, architecture, config: { ...config, ...lora } }
 }
 
 export const families: readonly Family[] = [
   familyOf('llama', {}),
+  familyOf('llama', { ropeScaling: llama3, ropeTheta: 500_000, tiedEmbeddings: false }, {}, 'llama 3'),
   familyOf('qwen2', { qkvBias: true, tiedEmbeddings: false }, { rankStabilized: true }),
   familyOf('phi3', { fusedProjections: true, tiedEmbeddings: false, keyValueHeads: 6 }),
 ]
@@ -64,41 +81,38 @@ export const adapterFile = (family: Family): Buffer =>
     ),
   )
 
-/** The base as llama.cpp has it, without a tokenizer. */
-export function baseFile(family: Family): Buffer {
-  const { name, architecture: a } = family
-  const metadata = {
-    'general.architecture': name,
-    [`${name}.block_count`]: a.layers,
-    [`${name}.context_length`]: 256,
-    [`${name}.embedding_length`]: a.hiddenSize,
-    [`${name}.feed_forward_length`]: a.intermediateSize,
-    [`${name}.attention.head_count`]: a.heads,
-    [`${name}.attention.head_count_kv`]: a.keyValueHeads,
-    [`${name}.attention.layer_norm_rms_epsilon`]: { float: a.rmsNormEpsilon },
-    [`${name}.rope.dimension_count`]: a.headSize,
-    [`${name}.rope.freq_base`]: { float: a.ropeTheta },
-    [`${name}.vocab_size`]: a.vocabularySize,
-    'tokenizer.ggml.model': 'none',
-  }
-  const weights = weightsOf(family).map(({ name: tensor, shape, data }): GgufWeights => {
-    const bytes = new Uint8Array(data.buffer)
-    const heads = /\.q_proj\./.test(tensor) ? a.heads : /\.k_proj\./.test(tensor) ? a.keyValueHeads : undefined
-    const rows = heads && interleavesHeads(name) ? interleaveHalves(bytes, heads, shape[0]!) : bytes
-    return { name: ggmlName(tensor), type: ggmlF32, shape, data: rows }
+/** The base's tensors as a loader finds them, in a file that this writes. */
+export function sourcesOf(family: Family, file: string): TensorSource[] {
+  let offset = 0
+  const parts = weightsOf(family)
+  writeFileSync(file, Buffer.concat(parts.map(({ data }) => new Uint8Array(data.buffer))))
+  return parts.map(({ name, shape, data }) => {
+    const source = { name, shape, dtype: 'F32', file, offset, bytes: data.byteLength } as const
+    offset += data.byteLength
+    return source
   })
-  return Buffer.concat(encodeGguf(metadata, weights))
 }
 
-const others: Readonly<Record<string, string>> = {
-  'model.embed_tokens.weight': 'token_embd.weight',
-  'model.norm.weight': 'output_norm.weight',
-  'lm_head.weight': 'output.weight',
+/** The base's file, without a tokenizer. */
+export const baseFile = (family: Family, tensors: readonly TensorSource[]): Promise<Buffer> => {
+  const { name, architecture } = family
+  return whole(
+    encodeModel({ architecture, ggmlArchitecture: name, tensors }, { 'tokenizer.ggml.model': 'none' }, false),
+  )
 }
 
-function ggmlName(name: string): string {
-  const [, layer, module, kind] = /^model\.layers\.(\d+)\.(?:\w+\.)?(\w+)\.(weight|bias)$/.exec(name) ?? []
-  if (layer === undefined) return others[name]!
-  const norms: Readonly<Record<string, string>> = { input_layernorm: 'attn_norm', post_attention_layernorm: 'ffn_norm' }
-  return `blk.${layer}.${norms[module!] ?? ggmlModule(module as LinearModule)}.${kind}`
+export async function whole(pieces: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = []
+  for await (const piece of pieces) all.push(piece)
+  return Buffer.concat(all)
 }
+
+/** The tiny Llama as a merged model lies on a claim, at `folder`. Nothing is merged: what that computes is for other tests, and may differ between processors. */
+export async function sealedTinyLlama(folder: string): Promise<string> {
+  copyTinyLlama(folder)
+  await seal(folder, digest('c'), { base: digest('b'), adapter: digest('a') })
+  return folder
+}
+
+/** What llama.cpp's tokenizer is asked to cut, and its model to go on with. */
+export const text = '<|im_start|>user\nIt was 1984, and the clocks were striking thirteen — naïve?<|im_end|>\n'

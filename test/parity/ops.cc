@@ -223,6 +223,43 @@ void attention_sums(const Backend& b, int threads, int64_t first, int64_t second
   }
 }
 
+// A decoding step of requests of several lengths: together each has the bits that it has alone. The cases after it draw
+// the numbers that they drew without it.
+void attention_of_requests(const Backend& b, int threads, AttentionShape s) {
+  const std::mt19937 before = generator;
+  constexpr int64_t kRequests = 9;
+  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
+  std::vector<Guarded> caches;
+  Guarded queries = Guarded::random(kRequests * q), out(kRequests * q), alone(kRequests * q), lse(kRequests * s.heads);
+  std::vector<AttentionSpan> spans;
+  int64_t all = 0, longest = 0;
+  for (int64_t r = 0; r < kRequests; ++r) {
+    const int64_t keys = 1 + 7 * r;
+    for (int side = 0; side < 2; ++side) caches.push_back(Guarded::random(keys * kv));
+    all += keys;
+    longest = keys;
+  }
+  const auto span_of = [&](int64_t r, Guarded& to) {
+    const auto cache = [&](int64_t side) {
+      Guarded& of = caches[static_cast<size_t>(2 * r + side)];
+      return dense(static_cast<const float*>(of.data()), static_cast<int64_t>(of.span().size()) / kv, kv);
+    };
+    return AttentionSpan{dense(to.data() + r * q, 1, q), lse.data() + r * s.heads,
+                         dense(static_cast<const float*>(queries.data()) + r * q, 1, q), cache(0), cache(1)};
+  };
+  Guarded scratch(attention_scratch(threads, kRequests, all, longest, s, false));
+  for (int64_t r = 0; r < kRequests; ++r) {
+    spans.push_back(span_of(r, out));
+    const AttentionSpan one = span_of(r, alone);
+    b.attention_forward(&one, 1, s, scratch.data());
+  }
+  b.attention_forward(spans.data(), kRequests, s, scratch.data());
+  report(named(b, "attention of requests together", {s.heads, s.kv_heads, s.head_size}),
+         std::ranges::equal(out.span(), alone.span()) ? 0 : 1, 0,
+         out.intact() && alone.intact() && lse.intact() && scratch.intact());
+  generator = before;
+}
+
 void lora(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
   Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
           dy = Guarded::random(rows * out);
@@ -504,6 +541,8 @@ int main() {
     attention(*b, kThreads, 131, {2, 1, 3});  // past a tile of keys
     attention_sums(*b, kThreads, 13, 257, {6, 2, 17});
     attention_sums(*b, kThreads, 1, 100, {3, 1, 64});
+    attention_of_requests(*b, kThreads, {9, 3, 64});
+    attention_of_requests(*b, kThreads, {14, 2, 37});  // seven heads of one key head, columns past the registers
     lora(*b, kThreads, 5, 33, 17, 3, 0);
     lora(*b, kThreads, 7, 70, 9, 4, 0.3f);
     lora(*b, kThreads, 1, 1, 1, 1, 0);

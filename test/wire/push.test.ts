@@ -1,69 +1,44 @@
 /** Adapters pushed to a real registry (Debian's docker-registry): by digest, once, with passwords and tokens. */
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
-import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { dump } from 'js-yaml'
-import { pushFolder } from '../../trainer-image/push/push.ts'
-import { RegistryClient } from '../../trainer-image/push/registry-client.ts'
+import { folderArtifact } from '../../trainer-image/push/artifact.ts'
+import { type Pushed, pushArtifact } from '../../trainer-image/push/push.ts'
+import { RegistryClient, type RegistryOptions } from '../../trainer-image/push/registry-client.ts'
 import type { Manifest } from '../../trainer-image/storage/sealed.ts'
-import { spawnTied } from '../child.ts'
 import { sealAdapter, tinyLlama } from '../fixtures/adapter.ts'
+import { dockerConfig, freePort, type Registry, startRegistry, withPassword } from '../fixtures/registry.ts'
 
 const main = fileURLToPath(new URL('../../trainer-image/main.ts', import.meta.url))
-const script = fileURLToPath(new URL('../cluster/registry.sh', import.meta.url))
-/** bcrypt of "secret", made once by crypt(3). */
-const htpasswd = 'writer:$2b$05$vR9V.Weh7uoXBY7JI82n/.FlaZ4XwkgkdHH7HybXeA3zTyHw1Q/5W\n'
 
 const root = mkdtempSync(join(tmpdir(), 'humanizer-push-'))
 const folder = join(root, 'adapter')
 let manifest: Manifest
-let program: string
-let registry: ChildProcess | undefined
+let registry: Registry | undefined
 let others: Server[] = []
 
 before(async () => {
-  program = execFileSync(script, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] }).trim()
   manifest = await sealAdapter(tinyLlama, folder, { rank: 4, alpha: 8, targetModules: ['q_proj'] })
 })
 afterEach(() => {
-  registry?.kill()
+  registry?.stop()
   for (const server of others) server.close()
   others = []
 })
 after(() => rmSync(root, { recursive: true }))
 
-async function freePort(): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
-
 /** A fresh, empty registry; resolves host:port. */
 async function start(auth?: object): Promise<string> {
-  const home = mkdtempSync(join(root, 'registry-'))
-  const host = `127.0.0.1:${await freePort()}`
-  const config = join(home, 'config.yaml')
-  writeFileSync(join(home, 'htpasswd'), htpasswd)
-  const storage = { filesystem: { rootdirectory: join(home, 'storage') } }
-  const access = auth && JSON.parse(JSON.stringify(auth).replaceAll('HOME', home))
-  writeFileSync(config, dump({ version: '0.1', storage, http: { addr: host }, ...(access && { auth: access }) }))
-  registry = spawnTied(program, ['serve', config], { stdio: 'ignore' })
-  for (let tries = 0; tries < 100; tries++) {
-    if (await fetch(`http://${host}/v2/`).catch(() => undefined)) return host
-    await sleep(100)
-  }
-  throw new Error('the registry does not answer')
+  registry = await startRegistry(root, auth)
+  return registry.host
 }
 
 async function serve(handler: Parameters<typeof createServer>[1]): Promise<string> {
@@ -74,11 +49,14 @@ async function serve(handler: Parameters<typeof createServer>[1]): Promise<strin
 }
 
 /** A dockerconfigjson with these credentials for a host. */
-function credentials(host: string, user = 'writer:secret'): string {
+function credentials(host: string, user?: string): string {
   const file = join(root, `auth-${host.replace(':', '-')}.json`)
-  writeFileSync(file, JSON.stringify({ auths: { [host]: { auth: Buffer.from(user).toString('base64') } } }))
+  writeFileSync(file, dockerConfig(host, user))
   return file
 }
+
+const pushFolder = async (from: string, to: string, options?: RegistryOptions): Promise<Pushed> =>
+  pushArtifact(await folderArtifact(from), to, options)
 
 const sha256 = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 
@@ -111,8 +89,8 @@ test('a folder is an artifact whose layers are its files by name, found by the d
 test('what is there is not sent again: a push that was cut off goes on, one that was done does nothing', async () => {
   const host = await start()
   const client = new RegistryClient({ host, repository: 'team/writer' }, { plain: true })
-  const { sha256: sum, bytes } = manifest.files['adapter_model.safetensors']!
-  await client.putBlob(`sha256:${sum}`, { file: join(folder, 'adapter_model.safetensors'), bytes })
+  const weights = (await folderArtifact(folder)).files.get('adapter_model.safetensors')!
+  await client.putBlob(`sha256:${weights.sha256}`, weights)
   const to = `${host}/team/writer`
   const first = await pushFolder(folder, to, { plain: true })
   assert.equal(first.present, 1)
@@ -121,7 +99,7 @@ test('what is there is not sent again: a push that was cut off goes on, one that
 })
 
 test('a registry with passwords takes those of a dockerconfigjson, and refuses others with exit 77', async () => {
-  const host = await start({ htpasswd: { realm: 'r', path: 'HOME/htpasswd' } })
+  const host = await start(withPassword)
   const push = (...more: string[]) =>
     spawnSync(process.execPath, [main, 'push', '--folder', folder, '--to', `${host}/w`, '--plain-http', ...more], {
       encoding: 'utf8',

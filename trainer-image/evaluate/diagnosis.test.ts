@@ -4,14 +4,14 @@ import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import type { Settings } from './advice.ts'
 import { diagnose } from './diagnosis.ts'
 import type { Evidence } from './findings.ts'
-import { share } from './share.ts'
+import { proportion } from './proportion.ts'
 
 type Interval = readonly [value: number, low: number, high: number]
 type Figures = Readonly<Record<string, Interval>>
 
-/** The share of so many yes in so many texts, with its interval. */
+/** The proportion of so many yes in so many texts, with its interval. */
 const of = (yes: number, texts: number): Interval => {
-  const { value, interval } = share(Array.from({ length: texts }, (_, i) => i < yes))!
+  const { value, interval } = proportion(Array.from({ length: texts }, (_, i) => i < yes))!
   return [value, interval!.low, interval!.high]
 }
 const figure = ([value, low, high]: Interval) => ({ value, low, high })

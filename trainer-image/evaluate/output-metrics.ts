@@ -3,8 +3,8 @@ import { bootstrap, type Estimate, ratio } from './bootstrap.ts'
 import { lengthRatio, namesKept, numbersKept, rougeL, wordOverlap } from './content.ts'
 import { isCopy } from './copying.ts'
 import { type MetricName, metricOf } from './metrics.ts'
+import { proportion } from './proportion.ts'
 import { distinct, repeatedStarts, sequenceRepetition } from './repetition.ts'
-import { share } from './share.ts'
 import { type MarkerValues, markersOf, styleDistance } from './style.ts'
 
 /** A text that was written for an input. */
@@ -49,7 +49,7 @@ export function outputMetrics(written: readonly Written[], seed: number): Metric
     return metricOf(name as MetricName, ratio(parts, seed))
   })
   const shares = Object.entries(askedOfOneText).flatMap(([name, ask]) =>
-    metricOf(name as MetricName, share(written.flatMap((each) => ask(each) ?? []))),
+    metricOf(name as MetricName, proportion(written.flatMap((each) => ask(each) ?? []))),
   )
   return [
     ...means,

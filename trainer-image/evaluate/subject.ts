@@ -12,8 +12,8 @@ import { SharedRuns } from './memorisation.ts'
 import { metricOf } from './metrics.ts'
 import { outputMetrics } from './output-metrics.ts'
 import { extract, type Output, writeOutputs } from './outputs.ts'
+import { proportion } from './proportion.ts'
 import { answerTokens, type Continuation, type Sample } from './samples.ts'
-import { share } from './share.ts'
 
 /** What all subjects of a run are asked, and measured against. */
 export interface Questions {
@@ -109,7 +109,7 @@ export async function metricsOfAnswers(
   const extracted = continuations.map(({ next }, index) => matched[index] === next.length)
   return [
     ...outputMetrics(written, seed),
-    ...metricOf('extracted', share(extracted)),
+    ...metricOf('extracted', proportion(extracted)),
     ...meanCurvature(curvatures, seed),
   ]
 }

@@ -1,6 +1,7 @@
 import { MergeConfig } from '#proto/humanizer/trainer/v1/merge.ts'
 import { FetchConfig } from '#proto/humanizer/trainer/v1/model.ts'
 import { PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { PushConfig } from '#proto/humanizer/trainer/v1/push.ts'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import { sweepFor } from '../storage/sweep.ts'
@@ -42,6 +43,12 @@ export const commands = {
     const config = parse(MergeConfig, configuration)
     await sweepFor(config, context)
     return { merge: await merge(config, context) }
+  },
+  upload: async (configuration, context) => {
+    const { upload } = await import('../push/upload.ts')
+    const config = parse(PushConfig, configuration)
+    await sweepFor(config, context)
+    return { push: await upload(config, context) }
   },
   serve: async (configuration, context) => {
     const config = parse(ServeConfig, configuration)

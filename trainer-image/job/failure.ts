@@ -26,7 +26,7 @@ export type Reason = keyof typeof exitCodes
 export type FailureReason = Exclude<Reason, 'Completed'>
 
 /** What a job had reached when it failed; goes into its result beside the reason. */
-export type PartialResult = Pick<JobResult, 'preparation' | 'fetch' | 'run' | 'merge'>
+export type PartialResult = Pick<JobResult, 'preparation' | 'fetch' | 'run' | 'merge' | 'push'>
 
 /** Ends a job with a typed reason. The message names the field or file, the value and what was expected. */
 export class JobFailure extends Error {

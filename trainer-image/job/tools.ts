@@ -16,6 +16,10 @@ export interface ToolOptions {
   readonly base?: string | undefined
   /** Folder of a sealed adapter or checkpoint. */
   readonly adapter?: string | undefined
+  /** Folder of a merged model. */
+  readonly model?: string | undefined
+  /** Its matrices in Q8_0. */
+  readonly q8?: boolean | undefined
   /** File to write; the standard output when absent. */
   readonly output?: string | undefined
   /** Sealed folder to push; what the pod serves when absent. */
@@ -30,9 +34,13 @@ export interface ToolOptions {
 /** What a person types, in a serving pod or at a desk: it has no configuration of its own and tells no operator. */
 export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf, push }
 
-/** Writes an adapter as llama.cpp's file: the one named, or what this pod was told to serve. */
+/** Writes an adapter as llama.cpp's file: the one named, or what this pod was told to serve; or a merged model. */
 async function gguf(options: ToolOptions): Promise<void> {
   const { base, adapter, output } = options
+  if (options.model !== undefined) {
+    const { readMergedAsGguf } = await import('../model/gguf-model.ts')
+    return write((await readMergedAsGguf(options.model, options.q8 ?? false)).read(), output)
+  }
   if ((base === undefined) !== (adapter === undefined))
     throw new JobFailure(
       'ConfigurationInvalid',
@@ -43,8 +51,16 @@ async function gguf(options: ToolOptions): Promise<void> {
     base !== undefined && adapter !== undefined
       ? await readAsGguf(base, adapter)
       : await readAsGguf(...(await served(options)))
+  return write(pieces, output)
+}
+
+/** To the file, or to the standard output. */
+async function write(
+  pieces: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+  output: string | undefined,
+): Promise<void> {
   if (output !== undefined) return pipeline(Readable.from(pieces), createWriteStream(output))
-  for (const piece of pieces)
+  for await (const piece of pieces)
     await new Promise<void>((resolve, reject) =>
       process.stdout.write(piece, (error) => (error ? reject(error) : resolve())),
     )
@@ -54,10 +70,14 @@ async function gguf(options: ToolOptions): Promise<void> {
 async function push(options: ToolOptions): Promise<void> {
   const { to, auth } = options
   if (to === undefined) throw new JobFailure('ConfigurationInvalid', '--to is absent; expected host[:port]/repository')
-  const { pushFolder } = await import('../push/push.ts')
+  const { pushArtifact } = await import('../push/push.ts')
+  const { folderArtifact } = await import('../push/artifact.ts')
   const [base, adapter] = options.folder === undefined ? await served(options) : [options.folder, options.folder]
   const folder = /(^|\/)merged\/[0-9a-f]{64}$/.test(base) ? base : adapter
-  const { reference, tag, present, files } = await pushFolder(folder, to, { auth, plain: options['plain-http'] })
+  const { reference, tag, present, files } = await pushArtifact(await folderArtifact(folder), to, {
+    auth,
+    plain: options['plain-http'],
+  })
   process.stdout.write(`${reference}\n`)
   process.stderr.write(`${files} files, ${present} of them there already; also under the tag ${tag}\n`)
 }

@@ -26,6 +26,14 @@ export interface GgufAdapterFacts {
  * read whole, since an adapter on another base gives nonsense and llama.cpp asks only for shapes. SourceInvalid for another one.
  */
 export async function readAsGguf(basePath: string, adapterPath: string): Promise<Uint8Array[]> {
+  return (await readGgufAdapter(basePath, adapterPath)).pieces
+}
+
+/** As readAsGguf, with the digests that the file has in it. */
+export async function readGgufAdapter(
+  basePath: string,
+  adapterPath: string,
+): Promise<{ readonly pieces: Uint8Array[]; readonly base: string; readonly adapter: string }> {
   const opened = await openModel(basePath)
   const { digest, base } = await verifySealed(adapterPath)
   const baseDigest = (base as { digest?: string } | undefined)?.digest
@@ -36,7 +44,8 @@ export async function readAsGguf(basePath: string, adapterPath: string): Promise
     )
   await requireModel(opened, baseDigest, basePath)
   const stored = await readAdapter(adapterPath, opened.architecture)
-  return encodeAdapter(opened.architecture, stored, { architecture: opened.ggmlArchitecture, digest, baseDigest })
+  const facts = { architecture: opened.ggmlArchitecture, digest, baseDigest }
+  return { pieces: encodeAdapter(opened.architecture, stored, facts), base: baseDigest, adapter: digest }
 }
 
 /** As readAsGguf, from memory. */

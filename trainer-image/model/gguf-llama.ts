@@ -67,7 +67,7 @@ export function ggmlModule(module: LinearModule): string {
 }
 
 /** Factors by which llama.cpp divides the rotary frequencies of a Llama 3; stands for rope_scaling of config.json. */
-const ROPE_FACTORS = 'rope_freqs.weight'
+export const ropeFactorsName = 'rope_freqs.weight'
 
 /** The Hugging Face name of a ggml tensor, or undefined for one that a plain Llama does not have. */
 export function huggingFaceName(ggml: string): string | undefined {
@@ -76,6 +76,20 @@ export function huggingFaceName(ggml: string): string | undefined {
   const [, layer, part, kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(ggml) ?? []
   if (layer === undefined || part === undefined || !Object.hasOwn(IN_LAYER, part)) return undefined
   return `model.layers.${layer}.${IN_LAYER[part]}.${kind}`
+}
+
+/** The ggml name of a tensor of expectedTensors. */
+export function ggmlName(huggingFace: string): string {
+  const [, layer, path, kind] = /^model\.layers\.(\d+)\.(.+)\.(weight|bias)$/.exec(huggingFace) ?? []
+  if (layer === undefined) return Object.keys(TOP_LEVEL).find((name) => TOP_LEVEL[name] === huggingFace)!
+  const fused = FUSED[path!.split('.').at(-1)!]
+  return `blk.${layer}.${fused ?? Object.keys(IN_LAYER).find((name) => IN_LAYER[name] === path)}.${kind}`
+}
+
+/** Heads that the rows of a tensor belong to, when llama.cpp may want them in its own order. */
+export function headsOf(huggingFace: string, { heads, keyValueHeads }: Architecture): number | undefined {
+  if (huggingFace.includes('.q_proj.')) return heads
+  return huggingFace.includes('.k_proj.') ? keyValueHeads : undefined
 }
 
 /** What general.architecture may be. Interleaved: the rows of q and k stand as llama.cpp's rotary kernel for that family wants them. */
@@ -131,16 +145,16 @@ export async function ggufArchitecture(file: GgufFile): Promise<Architecture> {
 }
 
 /** The file's tensors with Hugging Face's names; a tensor that a plain Llama does not have is refused. */
-export function ggufTensors(file: GgufFile, { heads, keyValueHeads }: Architecture): TensorSource[] {
+export function ggufTensors(file: GgufFile, architecture: Architecture): TensorSource[] {
   const { path, tensors } = file
   const interleaved = interleavesHeads(metadataOf(file).string('general.architecture'))
   const sources: TensorSource[] = []
   for (const tensor of tensors.values()) {
-    if (tensor.name === ROPE_FACTORS) continue
+    if (tensor.name === ropeFactorsName) continue
     const name = huggingFaceName(tensor.name)
     if (!name) throw new JobFailure('SourceInvalid', `${path}: tensor ${tensor.name} is not part of a Llama`)
     // Hugging Face and we rotate halves of a head.
-    const rotated = name.includes('.q_proj.') ? heads : name.includes('.k_proj.') ? keyValueHeads : undefined
+    const rotated = headsOf(name, architecture)
     sources.push({ ...tensor, name, file: path, ...(interleaved && rotated && { unpermuteHeads: rotated }) })
   }
   return sources
@@ -167,7 +181,7 @@ export function llama3Factors(
  * the result is taken only if it gives every factor of the file.
  */
 async function ropeScalingOf(file: GgufFile, headSize: number, theta: number): Promise<Architecture['ropeScaling']> {
-  const tensor = file.tensors.get(ROPE_FACTORS)
+  const tensor = file.tensors.get(ropeFactorsName)
   if (!tensor) return undefined
   const factors = await readFactors(file.path, tensor)
   const scaling = {
@@ -181,7 +195,7 @@ async function ropeScalingOf(file: GgufFile, headSize: number, theta: number): P
   if (factors.length !== expected.length || !factors.every((f, i) => Math.abs(f / expected[i]! - 1) < 1e-4))
     throw new JobFailure(
       'SourceInvalid',
-      `${file.path}: tensor ${ROPE_FACTORS} [${factors.length}] is not the llama3 rope scaling with low 1, high 4, 8192 positions`,
+      `${file.path}: tensor ${ropeFactorsName} [${factors.length}] is not the llama3 rope scaling with low 1, high 4, 8192 positions`,
     )
   return scaling
 }

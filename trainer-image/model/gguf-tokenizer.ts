@@ -5,8 +5,8 @@ import { metadataOf } from './gguf-llama.ts'
 import type { JsonObject } from './json.ts'
 
 /** ggml's token types. */
-const CONTROL = 3
-const USER_DEFINED = 4
+export const control = 3
+export const userDefined = 4
 
 const byteLevel = (useRegex: boolean) => ({
   type: 'ByteLevel',
@@ -40,7 +40,7 @@ interface PreTokenizer {
 const llama3: PreTokenizer = { preTokenizer: words('\\p{N}{1,3}'), ignoreMerges: true }
 
 /** What tokenizer.ggml.pre stands for: how text is cut into words before merging. */
-const PRE_TOKENIZERS: Readonly<Record<string, PreTokenizer>> = {
+export const preTokenizers: Readonly<Record<string, PreTokenizer>> = {
   'gpt-2': { preTokenizer: byteLevel(true) },
   smollm: {
     preTokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)] },
@@ -60,15 +60,15 @@ export function ggufTokenizerJson(file: GgufFile): JsonObject {
   if (kind !== 'gpt2')
     throw bad(`tokenizer.ggml.model "${kind}" is not supported; supported is "gpt2" (byte-level BPE)`)
   const name = metadata.string('tokenizer.ggml.pre', 'default')
-  const pre = Object.hasOwn(PRE_TOKENIZERS, name) ? PRE_TOKENIZERS[name] : undefined
+  const pre = Object.hasOwn(preTokenizers, name) ? preTokenizers[name] : undefined
   if (!pre)
-    throw bad(`tokenizer.ggml.pre "${name}" is not supported; supported are ${Object.keys(PRE_TOKENIZERS).join(', ')}`)
+    throw bad(`tokenizer.ggml.pre "${name}" is not supported; supported are ${Object.keys(preTokenizers).join(', ')}`)
   const tokens = metadata.strings('tokenizer.ggml.tokens')
   const types = metadata.numbers('tokenizer.ggml.token_type')
   if (types.length !== tokens.length)
     throw bad(`tokenizer.ggml.token_type has ${types.length} entries; expected one for each of ${tokens.length} tokens`)
   const added = tokens.flatMap((content, id) =>
-    types[id] === CONTROL || types[id] === USER_DEFINED
+    types[id] === control || types[id] === userDefined
       ? [
           {
             id,
@@ -77,7 +77,7 @@ export function ggufTokenizerJson(file: GgufFile): JsonObject {
             lstrip: false,
             rstrip: false,
             normalized: false,
-            special: types[id] === CONTROL,
+            special: types[id] === control,
           },
         ]
       : [],

@@ -44,19 +44,20 @@ function value(v: GgufMetadata[string]): Buffer {
   return Buffer.concat([u32(9), u32(typeof v[0] === 'string' ? 8 : 5), u64(v.length), ...items])
 }
 
-const padding = (length: number): Buffer => Buffer.alloc((alignment - (length % alignment)) % alignment)
+/** What follows so many bytes of data. */
+export const paddingOf = (length: number): Buffer => Buffer.alloc((alignment - (length % alignment)) % alignment)
 
-/** The file in pieces, without a copy of the tensors' data. Its bytes depend on the arguments alone. */
-export function encodeGguf(metadata: GgufMetadata, tensors: readonly GgufWeights[]): Uint8Array[] {
+/** A tensor in the table; `bytes` of its data follow elsewhere. */
+export type GgufEntry = Omit<GgufWeights, 'data'> & { readonly bytes: number }
+
+/** Everything before the data, which follows in the order of the table, each tensor with its padding. */
+export function ggufHeader(metadata: GgufMetadata, tensors: readonly GgufEntry[]): Uint8Array[] {
   let offset = 0
   const table: Buffer[] = []
-  const data: Uint8Array[] = []
-  for (const tensor of tensors) {
-    const sizes = tensor.shape.toReversed().map(u64)
-    table.push(string(tensor.name), u32(sizes.length), ...sizes, u32(tensor.type), u64(offset))
-    const pad = padding(tensor.data.byteLength)
-    data.push(tensor.data, pad)
-    offset += tensor.data.byteLength + pad.byteLength
+  for (const { name, shape, type, bytes } of tensors) {
+    const sizes = shape.toReversed().map(u64)
+    table.push(string(name), u32(sizes.length), ...sizes, u32(type), u64(offset))
+    offset += bytes + paddingOf(bytes).byteLength
   }
   const entries = Object.entries(metadata)
   const header = Buffer.concat([
@@ -67,7 +68,13 @@ export function encodeGguf(metadata: GgufMetadata, tensors: readonly GgufWeights
     ...entries.flatMap(([key, v]) => [string(key), value(v)]),
     ...table,
   ])
-  return [header, padding(header.byteLength), ...data]
+  return [header, paddingOf(header.byteLength)]
+}
+
+/** The file in pieces, without a copy of the tensors' data. Its bytes depend on the arguments alone. */
+export function encodeGguf(metadata: GgufMetadata, tensors: readonly GgufWeights[]): Uint8Array[] {
+  const entries = tensors.map(({ data, ...tensor }) => ({ ...tensor, bytes: data.byteLength }))
+  return [...ggufHeader(metadata, entries), ...tensors.flatMap(({ data }) => [data, paddingOf(data.byteLength)])]
 }
 
 /**

@@ -11,6 +11,7 @@
 #include "merge.h"
 #include "napi_model.h"
 #include "napi_values.h"
+#include "timed_backend.h"
 
 namespace humanizer {
 namespace {
@@ -29,7 +30,7 @@ const Backend& backend_of(const Napi::Value& name) {
 }
 
 // (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress,
-// instructionPath | undefined) -> model
+// instructionPath | undefined, whether its operations are timed) -> model
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Architecture architecture{};
@@ -40,6 +41,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
     architecture = architecture_of(info[0].As<Napi::Object>());
     checkpointing = checkpointing_of(info[4].ToString().Utf8Value());
     backend = &backend_of(info[6]);
+    if (info[7].ToBoolean()) backend = &timed(*backend);
     sources = list<TensorSource>(info[1], [](const Napi::Value& v) { return source_of(v.As<Napi::Object>()); });
   });
   const auto model = std::make_shared<OpenModel>(env, backend->memory);
@@ -240,6 +242,22 @@ void discard_gradients(const Napi::CallbackInfo& info) {
   now_or_throw(info.Env(), [&] { handle_of<AdapterHandle>(info[1])->discard_gradients(); });
 }
 
+// (model) -> [{op, calls, seconds, operations}] since the last time, when no operation is under way
+Napi::Value take_op_times_of(const Napi::CallbackInfo& info) {
+  const std::lock_guard lock(handle_of<ModelHandle>(info[0])->running);
+  const std::vector<OpTime> times = take_op_times();
+  Napi::Array array = Napi::Array::New(info.Env(), times.size());
+  for (uint32_t i = 0; i < times.size(); ++i) {
+    Napi::Object o = Napi::Object::New(info.Env());
+    o.Set("op", times[i].op);
+    o.Set("calls", static_cast<double>(times[i].calls));
+    o.Set("seconds", times[i].seconds);
+    o.Set("operations", times[i].operations);
+    array.Set(i, o);
+  }
+  return array;
+}
+
 Napi::Value memory(const Napi::CallbackInfo& info) {
   const Account& account = *handle_of<ModelHandle>(info[0])->account;
   Napi::Object o = Napi::Object::New(info.Env());
@@ -334,6 +352,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("readMoments", Napi::Function::New<read_moments>(env));
   exports.Set("writeMoments", Napi::Function::New<write_moments>(env));
   exports.Set("discardGradients", Napi::Function::New<discard_gradients>(env));
+  exports.Set("takeOpTimes", Napi::Function::New<take_op_times_of>(env));
   exports.Set("memory", Napi::Function::New<memory>(env));
   exports.Set("cancel", Napi::Function::New<cancel>(env));
   exports.Set("closeAll", Napi::Function::New<close_all>(env));

@@ -71,25 +71,103 @@ void forward_block(const AttentionSpan& span, const AttentionShape& s, int64_t h
   }
 }
 
-// A decoding step: packing all keys would cost more than the few products.
+// scores[r * stride + j] = scale * q[r] . k[j] for kHeads heads of one query.
+template <int kHeads>
+void few_scores(float* scores, int64_t stride, const float* q, ConstRows k, int64_t visible, float scale) {
+  for (int64_t j = 0; j < visible; ++j) {
+    const float* key = k.row(j);
+    Lanes sum[kHeads] = {};
+    int64_t c = 0;
+    for (; c + kLanes <= k.cols; c += kLanes) {
+      const Lanes value = load(key + c);
+      for (int r = 0; r < kHeads; ++r) sum[r] = multiply_add(load(q + r * k.cols + c), value, sum[r]);
+    }
+    for (int r = 0; r < kHeads; ++r) {
+      float total = add_lanes(sum[r]);
+      for (int64_t i = c; i < k.cols; ++i) total += q[r * k.cols + i] * key[i];
+      scores[r * stride + j] = total * scale;
+    }
+  }
+}
+
+// kWide registers of columns of out[r] = reciprocal[r] * sum_j p[r][j] v[j].
+template <int kHeads, int kWide>
+void few_values(float* out, const float* p, int64_t stride, ConstRows v, int64_t visible, const float* reciprocal,
+                int64_t column) {
+  Lanes sum[kHeads][kWide] = {};
+  for (int64_t j = 0; j < visible; ++j) {
+    const float* value = v.row(j) + column;
+    for (int w = 0; w < kWide; ++w) {
+      const Lanes lanes = load(value + w * kLanes);
+      for (int r = 0; r < kHeads; ++r) sum[r][w] = multiply_add(broadcast(p[r * stride + j]), lanes, sum[r][w]);
+    }
+  }
+  for (int r = 0; r < kHeads; ++r) {
+    for (int w = 0; w < kWide; ++w) store(out + r * v.cols + column + w * kLanes, sum[r][w] * reciprocal[r]);
+  }
+}
+
+// A decoding step: packing all keys would cost more than the few products. kHeads heads from h on, which share a key
+// head: each key and value is read once for them. A head's bits do not depend on kHeads.
+template <int kHeads>
 void forward_few(const AttentionSpan& span, const AttentionShape& s, int64_t h, float* scores) {
+  constexpr int kWide = kLanes == 16 ? 4 : 2;  // with kHeads of four the registers that there are
   const int64_t size = s.head_size, kv = h / (s.heads / s.kv_heads), past = span.k.rows - span.q.rows;
+  const int64_t stride = round_up(span.k.rows, kTileCols);
   const ConstRows k = head(span.k, kv, size), v = head(span.v, kv, size);
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
   for (int64_t i = 0; i < span.q.rows; ++i) {
-    const float* q = span.q.row(i) + h * size;
     const int64_t visible = past + i + 1;
-    for (int64_t j = 0; j < visible; ++j) scores[j] = dot(q, k.row(j), size) * scale;
-    const Softmax of = softmax(scores, visible, visible);
-    const float reciprocal = 1.0f / of.sum;
-    span.lse[i * s.heads + h] = of.maximum + std::log(of.sum);
-    float* out = span.out.row(i) + h * size;
-    for (int64_t c = 0; c < size; ++c) out[c] = 0;
-    for (int64_t j = 0; j < visible; ++j) {
-      const float p = scores[j] * reciprocal, *value = v.row(j);
-#pragma omp simd
-      for (int64_t c = 0; c < size; ++c) out[c] += p * value[c];
+    few_scores<kHeads>(scores, stride, span.q.row(i) + h * size, k, visible, scale);
+    float reciprocal[kHeads];
+    for (int r = 0; r < kHeads; ++r) {
+      const Softmax of = softmax(scores + r * stride, visible, visible);
+      reciprocal[r] = 1.0f / of.sum;
+      span.lse[i * s.heads + h + r] = of.maximum + std::log(of.sum);
     }
+    float* out = span.out.row(i) + h * size;
+    int64_t c = 0;
+    for (; c + kWide * kLanes <= size; c += kWide * kLanes) {
+      few_values<kHeads, kWide>(out, scores, stride, v, visible, reciprocal, c);
+    }
+    for (; c + kLanes <= size; c += kLanes) few_values<kHeads, 1>(out, scores, stride, v, visible, reciprocal, c);
+    for (; c < size; ++c) {
+      for (int r = 0; r < kHeads; ++r) {
+        float sum = 0;
+        for (int64_t j = 0; j < visible; ++j) sum += scores[r * stride + j] * v.row(j)[c];
+        out[r * size + c] = sum * reciprocal[r];
+      }
+    }
+  }
+}
+
+constexpr int64_t kFewHeads = 4;
+static_assert(kFewHeads <= kTileRows);
+
+// At most kFewHeads.
+void forward_few(const AttentionSpan& span, const AttentionShape& s, int64_t h, int64_t heads, float* scores) {
+  switch (heads) {
+    case 1:
+      return forward_few<1>(span, s, h, scores);
+    case 2:
+      return forward_few<2>(span, s, h, scores);
+    case 3:
+      return forward_few<3>(span, s, h, scores);
+    default:
+      return forward_few<4>(span, s, h, scores);
+  }
+}
+
+// The heads of one key head, in parts of at most kFewHeads; of a single request one by one, so that no thread waits.
+void forward_few_spans(const AttentionSpan* spans, int64_t count, const AttentionShape& s, float* scores) {
+  const int64_t group = s.heads / s.kv_heads, size = count * s.kv_heads >= 2 * omp_get_num_threads() ? kFewHeads : 1;
+  const int64_t parts = (group + size - 1) / size, of_span = s.kv_heads * parts;
+#pragma omp for schedule(dynamic) nowait
+  for (int64_t task = 0; task < count * of_span; ++task) {
+    const AttentionSpan& span = spans[task / of_span];
+    if (span.q.rows > kFewRows) continue;
+    const int64_t kv = task % of_span / parts, first = task % parts * size;
+    forward_few(span, s, kv * group + first, smaller(size, group - first), scores);
   }
 }
 
@@ -123,14 +201,11 @@ void attention_forward(const AttentionSpan* spans, int64_t count, const Attentio
       packed += s.kv_heads * (k_size + v_size);
     }
 #pragma omp barrier
+    forward_few_spans(spans, count, s, scores);
     packed = panels;
     for (int64_t n = 0; n < count; ++n) {
       const int64_t rows = spans[n].q.rows, keys = spans[n].k.rows;
-      if (rows <= kFewRows) {
-#pragma omp for schedule(dynamic) nowait
-        for (int64_t h = 0; h < s.heads; ++h) forward_few(spans[n], s, h, scores);
-        continue;
-      }
+      if (rows <= kFewRows) continue;
       const int64_t k_size = round_up(keys, kTileCols) * size, v_size = keys * padded;
       const int64_t blocks = (rows + kAttentionBlock - 1) / kAttentionBlock;
 #pragma omp for schedule(dynamic) nowait

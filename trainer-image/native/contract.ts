@@ -193,6 +193,8 @@ export interface Model {
    * each. Sequences with different adapters may be mixed. On failure no sequence has grown.
    */
   forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]>
+  /** Of a model that was loaded timed: what ran since the last call, the longest first. */
+  takeOpTimes(): OpTime[]
   /** Bytes of weights, adapters, caches and scratch of this model. */
   memory(): { residentBytes: number; peakBytes: number }
   /**
@@ -254,6 +256,15 @@ export interface Nf4Tensor {
 export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
 /** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
 export type ComputePath = InstructionPath | 'cuda' | 'cuda_f32'
+
+/** Of one operation of the engine, all its calls together. */
+export interface OpTime {
+  readonly op: string
+  readonly calls: number
+  readonly seconds: number
+  /** Multiplications and additions that the mathematics needs: of products, adapters and attention, else 0. */
+  readonly operations: number
+}
 
 /** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
 export interface EngineInfo {

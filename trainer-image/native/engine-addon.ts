@@ -11,6 +11,7 @@ import type {
   LoraConfig,
   MomentTensor,
   Nf4Tensor,
+  OpTime,
   OptimizerOptions,
   StepLoss,
   StepOutcome,
@@ -32,6 +33,7 @@ export interface Addon {
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
     instructionPath?: ComputePath,
+    timed?: boolean,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,
@@ -57,6 +59,7 @@ export interface Addon {
   readMoments(adapter: AdapterHandle, moment: Moment): MomentTensor[]
   writeMoments(adapter: AdapterHandle, moment: Moment, tensors: readonly MomentTensor[]): void
   discardGradients(model: ModelHandle, adapter: AdapterHandle): void
+  takeOpTimes(model: ModelHandle): OpTime[]
   memory(model: ModelHandle): { residentBytes: number; peakBytes: number }
   cancel(model: ModelHandle): void
   closeModel(model: ModelHandle): void

@@ -99,7 +99,7 @@ void decode_tile(float* out, const uint8_t* blocks, int64_t count, Format format
 void decode(float* out, const uint8_t* blocks, int64_t count, Format format) {
   constexpr int64_t chunk = 16384;  // a multiple of every block
   const FormatSize size = format_size(format);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (count > chunk)
   for (int64_t at = 0; at < count; at += chunk) {
     decode_tile(out + at, blocks + at / size.values * size.bytes, at + chunk < count ? chunk : count - at, format);
   }

@@ -1,238 +1,25 @@
-import {
-  type ActivationCheckpointing,
-  type Adapter,
-  type AdapterTensor,
-  type Architecture,
-  type Batch,
-  type ComputePath,
-  type DeviceMemory,
-  type EngineInfo,
-  type Likelihood,
-  type LoraConfig,
-  type Model,
-  type MomentTensor,
-  NativeError,
-  type NativeErrorCode,
-  type Nf4Tensor,
-  type OptimizerOptions,
-  type OptimizerState,
-  type Quantization,
-  type Sequence,
-  type StepLoss,
-  type StepOutcome,
-  type TensorSource,
+import type {
+  ActivationCheckpointing,
+  Architecture,
+  ComputePath,
+  DeviceMemory,
+  EngineInfo,
+  Model,
+  Nf4Tensor,
+  Quantization,
+  TensorSource,
 } from './contract.ts'
-import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
-import {
-  checkAdapterTensors,
-  checkArchitecture,
-  checkBatch,
-  checkBlockSize,
-  checkFloat32s,
-  checkInteger,
-  checkLora,
-  checkMoments,
-  checkNumber,
-  checkTensor,
-  checkTokens,
-  invalid,
-} from './validate.ts'
+import { addon } from './engine-addon.ts'
+import { NativeModel, now, settled } from './native-model.ts'
+import { checkArchitecture, checkBlockSize, checkFloat32s, checkInteger, checkTensor, invalid } from './validate.ts'
 
 export * from './contract.ts'
 export { type NearDuplicateIndex, nearDuplicateIndex } from './dedup.ts'
 
-function typed(error: unknown): NativeError {
-  const { code, message } = error as { code?: NativeErrorCode; message: string }
-  return error instanceof NativeError ? error : new NativeError(code ?? 'INTERNAL', message)
-}
-
-async function settled<T>(work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    throw typed(error)
-  }
-}
-
-function now<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (error) {
-    throw typed(error)
-  }
-}
-
-class NativeAdapter implements Adapter {
-  readonly config: LoraConfig
-  readonly #model: ModelHandle
-  #handle: AdapterHandle | undefined
-
-  constructor(model: ModelHandle, handle: AdapterHandle, config: LoraConfig) {
-    this.#model = model
-    this.#handle = handle
-    this.config = config
-  }
-
-  get handle(): AdapterHandle {
-    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the adapter is closed')
-    return this.#handle
-  }
-
-  tensors = (): AdapterTensor[] => now(() => addon().readParameters(this.handle))
-  gradients = (): AdapterTensor[] => now(() => addon().readGradients(this.#model, this.handle))
-  optimizerState = () => ({ firstMoment: this.#moments('firstMoment'), secondMoment: this.#moments('secondMoment') })
-
-  restoreOptimizer(state: OptimizerState): void {
-    now(() => {
-      for (const moment of ['firstMoment', 'secondMoment'] as const) checkMoments(state[moment])
-      for (const moment of ['firstMoment', 'secondMoment'] as const)
-        addon().writeMoments(this.handle, moment, state[moment])
-    })
-  }
-
-  close(): void {
-    if (this.#handle) addon().closeAdapter(this.#handle)
-    this.#handle = undefined
-  }
-
-  #moments(moment: Moment): MomentTensor[] {
-    return now(() => addon().readMoments(this.handle, moment))
-  }
-}
-
-class NativeSequence implements Sequence {
-  #handle: SequenceHandle | undefined
-  length = 0
-
-  constructor(handle: SequenceHandle) {
-    this.#handle = handle
-  }
-
-  get handle(): SequenceHandle {
-    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the sequence is closed')
-    return this.#handle
-  }
-
-  close(): void {
-    if (this.#handle) addon().closeSequence(this.#handle)
-    this.#handle = undefined
-  }
-}
-
-class NativeModel implements Model {
-  readonly architecture: Architecture
-  #handle: ModelHandle | undefined
-
-  constructor(handle: ModelHandle, architecture: Architecture) {
-    this.#handle = handle
-    this.architecture = architecture
-  }
-
-  get #open(): ModelHandle {
-    if (!this.#handle) throw new NativeError('INVALID_ARGUMENT', 'the model is closed')
-    return this.#handle
-  }
-
-  createAdapter(config: LoraConfig): Promise<Adapter> {
-    return this.#adapter(config, null)
-  }
-
-  loadAdapter(config: LoraConfig, tensors: readonly AdapterTensor[]): Promise<Adapter> {
-    return this.#adapter(config, tensors)
-  }
-
-  #adapter(config: LoraConfig, tensors: readonly AdapterTensor[] | null): Promise<Adapter> {
-    return settled(async () => {
-      checkLora(config)
-      if (tensors) checkAdapterTensors(tensors)
-      const handle = await addon().createAdapter(this.#open, config, tensors)
-      return new NativeAdapter(this.#open, handle, config)
-    })
-  }
-
-  accumulate(adapter: Adapter, batch: Batch, step: number): Promise<StepLoss> {
-    return settled(async () => {
-      checkInteger('step', step, 1)
-      checkBatch(batch, this.architecture)
-      return await addon().accumulate(this.#open, handleOf(adapter), batch, step)
-    })
-  }
-
-  optimizerStep(adapter: Adapter, options: OptimizerOptions): Promise<StepOutcome> {
-    return settled(async () => {
-      checkInteger('step', options.step, 1)
-      checkNumber('learningRate', options.learningRate, 0)
-      checkNumber('maxGradientNorm', options.maxGradientNorm, 0)
-      checkNumber('weightDecay', options.weightDecay, 0)
-      checkNumber('epsilon', options.epsilon, 0)
-      for (const field of ['beta1', 'beta2'] as const)
-        if (!(options[field] >= 0 && options[field] < 1)) throw invalid(field, options[field], 'a number in [0, 1)')
-      return await addon().optimizerStep(this.#open, handleOf(adapter), options)
-    })
-  }
-
-  discardGradients(adapter: Adapter): void {
-    now(() => addon().discardGradients(this.#open, handleOf(adapter)))
-  }
-
-  evaluate(adapter: Adapter | undefined, batch: Batch): Promise<{ nll: Float64Array; labelTokens: Int32Array }> {
-    return settled(async () => {
-      checkBatch(batch, this.architecture)
-      return await addon().evaluate(this.#open, adapter && handleOf(adapter), batch)
-    })
-  }
-
-  likelihoods(adapter: Adapter | undefined, batch: Batch): Promise<Likelihood[]> {
-    return settled(async () => {
-      checkBatch(batch, this.architecture)
-      return await addon().likelihoods(this.#open, adapter && handleOf(adapter), batch)
-    })
-  }
-
-  openSequence(adapter: Adapter | undefined, maxTokens: number): Sequence {
-    return now(() => {
-      checkInteger('maxTokens', maxTokens, 1, this.architecture.maxPositions)
-      return new NativeSequence(addon().openSequence(this.#open, adapter && handleOf(adapter), maxTokens))
-    })
-  }
-
-  forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]> {
-    return settled(async () => {
-      if (items.length === 0) return []
-      const sequences = items.map(({ sequence }) => sequence as NativeSequence)
-      if (new Set(sequences).size !== items.length) throw invalid('items', 'one sequence twice', 'each sequence once')
-      for (const { tokens } of items) checkTokens('tokens', tokens, this.architecture.vocabularySize)
-      const handles = sequences.map((sequence) => sequence.handle)
-      const logits = await addon().forward(
-        this.#open,
-        handles,
-        items.map(({ tokens }) => tokens),
-      )
-      for (const [i, sequence] of sequences.entries()) sequence.length += items[i]!.tokens.length
-      return logits
-    })
-  }
-
-  memory(): { residentBytes: number; peakBytes: number } {
-    return addon().memory(this.#open)
-  }
-
-  cancel(): void {
-    if (this.#handle) addon().cancel(this.#handle)
-  }
-
-  close(): void {
-    if (this.#handle) addon().closeModel(this.#handle)
-    this.#handle = undefined
-  }
-}
-
-const handleOf = (adapter: Adapter): AdapterHandle => (adapter as NativeAdapter).handle
-
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
  * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. instructionPath: one of engineInfo's,
- * its `instructionPath` when absent. DATA_INVALID names a tensor that is missing, misshapen or cut short.
+ * its `instructionPath` when absent. timed: for takeOpTimes, of one model at a time. DATA_INVALID names a tensor that is missing, misshapen or cut short.
  */
 export function loadModel(
   architecture: Architecture,
@@ -243,6 +30,7 @@ export function loadModel(
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
     instructionPath?: ComputePath
+    timed?: boolean
   },
 ): Promise<Model> {
   return settled(async () => {
@@ -261,6 +49,7 @@ export function loadModel(
       activationCheckpointing,
       onProgress,
       options.instructionPath,
+      options.timed,
     )
     return new NativeModel(handle, architecture)
   })

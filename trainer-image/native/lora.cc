@@ -42,6 +42,19 @@ void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, c
   }
 }
 
+// Fetches rows x cols values that are read next: strips are too short for the processor to see where they go on.
+void fetch(const float* at, int64_t stride, int64_t rows, int64_t cols) {
+  for (int64_t r = 0; r < rows; ++r, at += stride) {
+    for (int64_t c = 0; c < cols; c += 16) __builtin_prefetch(at + c, 0, 2);
+  }
+}
+
+// The strip of all columns of x that comes after the one at `column`.
+void fetch_next_strip(ConstRows x, int64_t row, int64_t rows, int64_t column) {
+  const int64_t next = column + kStrip;
+  if (next < x.cols) fetch(x.row(row) + next, x.stride, rows, smaller(kStrip, x.cols - next));
+}
+
 // strip = x, times keep where that is given; rows up to a whole tile and columns up to kStrip are zero.
 void copy_strip(float* strip, ConstRows x, const float* keep) {
   for (int64_t r = 0; r < x.rows; ++r) {
@@ -118,6 +131,7 @@ struct Backward {
     for (int64_t o = 0; o < dy.cols; o += kStrip) {
       const ConstRows from = part(dy, row, rows, o);
       copy_strip(strip, from, nullptr);
+      fetch_next_strip(dy, row, rows, o);
       multiply_strip(dh, padded, strip, whole, from.cols, panels.b + o * kTileCols, dy.cols * kTileCols);
       multiply_strip_transposed<kAdd>(sums.b + o * padded, padded, strip, from.cols, h_block, rows);
     }
@@ -131,6 +145,8 @@ struct Backward {
       const ConstRows from = part(x, row, rows, c);
       if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
       copy_strip(block.strip, from, drop ? block.keep : nullptr);
+      fetch_next_strip(x, row, rows, c);
+      if (dx.data) fetch(dx.row(row) + c, dx.stride, rows, from.cols);
       multiply_strip_transposed<kAdd>(sums.a + c * padded, padded, block.strip, from.cols, dh, rows);
       if (!dx.data) continue;
       for (int64_t p = 0; p < from.cols; p += kTileCols) {
@@ -192,12 +208,17 @@ void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropo
         const ConstRows from = part(x, row, rows, c);
         if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
         copy_strip(block.strip, from, drop ? block.keep : nullptr);
+        fetch_next_strip(x, row, rows, c);
         multiply_strip(narrow, padded, block.strip, whole, from.cols, a_panels + c * kTileCols, in * kTileCols);
       }
       for (int64_t r = 0; r < rows; ++r) {
         for (int64_t j = 0; j < w.rank; ++j) h.row(row + r)[j] = narrow[r * padded + j];
       }
+      fetch(y.row(row), y.stride, rows, smaller(kTileCols, out));
       for (int64_t p = 0; p < out; p += kTileCols) {
+        if (p + kTileCols < out) {
+          fetch(y.row(row) + p + kTileCols, y.stride, rows, smaller(kTileCols, out - p - kTileCols));
+        }
         for (int64_t i = 0; i < rows; i += kTileRows) {
           write_part<true>(y.row(row + i) + p, y.stride,
                            multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank), rows - i,

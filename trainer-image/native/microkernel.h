@@ -115,6 +115,16 @@ static inline void pack_panel_transposed(float* panel, ConstRows b, int64_t colu
   }
 }
 
+HUMANIZER_INLINE float add_lanes(Lanes lanes) {
+#if defined(__AVX512F__)
+  return _mm512_reduce_add_ps(lanes);
+#else
+  float sum = 0;
+  for (int k = 0; k < kLanes; ++k) sum += lanes[k];
+  return sum;
+#endif
+}
+
 // sum a[i] b[i]
 HUMANIZER_INLINE float dot(const float* a, const float* b, int64_t count) {
   Lanes s0{}, s1{};  // one alone would wait for its own last addition
@@ -123,13 +133,7 @@ HUMANIZER_INLINE float dot(const float* a, const float* b, int64_t count) {
     s0 = multiply_add(load(a + i), load(b + i), s0);
     s1 = multiply_add(load(a + i + kLanes), load(b + i + kLanes), s1);
   }
-  s0 += s1;
-#if defined(__AVX512BF16__)
-  float sum = _mm512_reduce_add_ps(s0);  // on this path no bits are those of another
-#else
-  float sum = 0;
-  for (int k = 0; k < kLanes; ++k) sum += s0[k];
-#endif
+  float sum = add_lanes(s0 + s1);
   for (; i < count; ++i) sum += a[i] * b[i];
   return sum;
 }

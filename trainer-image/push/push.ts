@@ -1,20 +1,19 @@
-import { stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename } from 'node:path'
 import { JobFailure } from '../job/failure.ts'
-import { sha256, sha256File } from '../storage/digest.ts'
-import { manifestName, verifySealed } from '../storage/sealed.ts'
+import { sha256 } from '../storage/digest.ts'
+import { type Artifact, contentOf } from './artifact.ts'
 import { parseTarget } from './reference.ts'
 import { RegistryClient, type RegistryOptions } from './registry-client.ts'
 
 /*
- * A sealed folder as an OCI artifact, as ORAS writes one: an image manifest with an artifactType, an empty configuration, and a layer for each
+ * An artifact as OCI keeps it and ORAS writes it: an image manifest with an artifactType, an empty configuration, and a layer for each
  * file with its name as title, so that `oras pull` gives the folder back. Equal folders give equal manifests.
  */
 
 const manifestType = 'application/vnd.oci.image.manifest.v1+json'
 const emptyType = 'application/vnd.oci.empty.v1+json'
 const layerType = 'application/vnd.humanizer.file.v1'
-const empty = Buffer.from('{}')
+const empty = contentOf(Buffer.from('{}'))
 
 export interface Pushed {
   /** host/repository@sha256:…; what to pull. */
@@ -27,28 +26,32 @@ export interface Pushed {
 }
 
 /**
- * Pushes the sealed adapter or merged model at `folder` to `to` (host/repository). What is there already is not sent again, so a push that
- * was cut off goes on where it was, file by file. Nothing counts before the last look: the manifest is read back and every blob asked for.
+ * Pushes to `to` (host/repository). What is there already is not sent again, so a push that was cut off goes on where it was, file by file.
+ * Nothing counts before the last look: the manifest is read back and every blob asked for.
  */
-export async function pushFolder(folder: string, to: string, options: RegistryOptions = {}): Promise<Pushed> {
-  const target = parseTarget(to)
-  const sealed = await verifySealed(folder)
-  const client = new RegistryClient(target, options)
-  const names = [...Object.keys(sealed.files), manifestName]
+export async function pushArtifact(
+  { kind, manifest: sealed, files }: Artifact,
+  to: string,
+  options: RegistryOptions = {},
+): Promise<Pushed> {
+  const client = new RegistryClient(parseTarget(to), options)
   const layers = []
   let present = 0
-  for (const name of names) {
-    const path = join(folder, name)
-    const bytes = sealed.files[name]?.bytes ?? (await stat(path)).size
-    const digest = `sha256:${sealed.files[name]?.sha256 ?? (await sha256File(path))}`
+  for (const [name, content] of files) {
+    const digest = `sha256:${content.sha256}`
     if (await client.hasBlob(digest)) present++
-    else await client.putBlob(digest, { file: path, bytes })
-    layers.push({ mediaType: layerType, digest, size: bytes, annotations: { 'org.opencontainers.image.title': name } })
+    else await client.putBlob(digest, content)
+    layers.push({
+      mediaType: layerType,
+      digest,
+      size: content.bytes,
+      annotations: { 'org.opencontainers.image.title': name },
+    })
   }
-  const config = { mediaType: emptyType, digest: `sha256:${sha256(empty)}`, size: empty.byteLength }
+  const config = { mediaType: emptyType, digest: `sha256:${empty.sha256}`, size: empty.bytes }
   if (!(await client.hasBlob(config.digest))) await client.putBlob(config.digest, empty)
+
   const base = sealed.base as string | { digest?: string } | undefined
-  const kind = typeof sealed.adapter === 'string' ? 'merged' : 'adapter'
   const manifest = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -59,7 +62,7 @@ export async function pushFolder(folder: string, to: string, options: RegistryOp
       annotations: {
         'dev.humanizer.digest': sealed.digest,
         ...(base && { 'dev.humanizer.base': typeof base === 'string' ? base : (base.digest ?? '') }),
-        ...(kind === 'merged' && { 'dev.humanizer.adapter': String(sealed.adapter) }),
+        ...(kind !== 'adapter' && { 'dev.humanizer.adapter': String(sealed.adapter) }),
       },
     }),
   )
@@ -67,7 +70,7 @@ export async function pushFolder(folder: string, to: string, options: RegistryOp
   const tag = sealed.digest.replace(':', '-')
   await client.putManifest(tag, manifestType, manifest)
   await proveTold(client, digest, manifest, [config, ...layers], to)
-  return { reference: `${to}@${digest}`, tag, present, files: names.length }
+  return { reference: `${to}@${digest}`, tag, present, files: files.size }
 }
 
 async function proveTold(

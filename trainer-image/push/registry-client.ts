@@ -1,10 +1,11 @@
 /** The OCI distribution specification, as far as a push needs it, with the token flow of registries: https://distribution.github.io/distribution/spec/auth/token/ */
-import { createReadStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import type { Response } from 'undici'
 import { JobFailure } from '../job/failure.ts'
 import { fetch } from '../service/fetch.ts'
+import type { Content } from './artifact.ts'
 import { basicFor } from './credentials.ts'
+import { patiently } from './patience.ts'
 import type { Target } from './reference.ts'
 
 export interface RegistryOptions {
@@ -12,11 +13,11 @@ export interface RegistryOptions {
   readonly auth?: string | undefined
   /** http in place of https. */
   readonly plain?: boolean | undefined
+  /** Gives the push up. */
+  readonly signal?: AbortSignal | undefined
 }
 
-type Body = Uint8Array | { readonly file: string; readonly bytes: number }
-
-const mostTries = 4
+type Body = Uint8Array | Pick<Content, 'bytes' | 'read'>
 
 export class RegistryClient {
   readonly #target: Target
@@ -65,21 +66,12 @@ export class RegistryClient {
   /** Again after a challenge, with what it asks for, and after trouble that passes. */
   async #ask(method: string, path: string | URL, body?: Body, type?: string, accept?: string): Promise<Response> {
     const url = path instanceof URL ? path : new URL(`${this.#root}/v2/${this.#target.repository}/${path}`)
-    let isChallenged = false
-    for (let attempt = 1; ; attempt++) {
-      const answer = await this.#send(method, url, body, type, accept).catch((error: Error & { cause?: Error }) => {
-        if (attempt < mostTries) return undefined
-        throw new JobFailure('Unavailable', `${method} ${url}: ${error.cause?.message ?? error.message}`)
-      })
-      if (answer?.status === 401 && !isChallenged) {
-        isChallenged = true
-        this.#authorization = await this.#answerTo(answer.headers.get('www-authenticate') ?? '')
-        continue
-      }
-      const passes = !answer || answer.status === 429 || answer.status >= 500
-      if (!passes || attempt >= mostTries) return answer!
-      await new Promise((resolve) => setTimeout(resolve, 200 * 2 ** attempt))
-    }
+    const { signal } = this.#options
+    const send = () => patiently(`${method} ${url}`, () => this.#send(method, url, body, type, accept), signal)
+    const answer = await send()
+    if (answer.status !== 401) return answer
+    this.#authorization = await this.#answerTo(answer.headers.get('www-authenticate') ?? '')
+    return send()
   }
 
   get #root(): string {
@@ -87,7 +79,7 @@ export class RegistryClient {
   }
 
   #send(method: string, url: URL, body?: Body, type?: string, accept?: string): Promise<Response> {
-    const content = body instanceof Uint8Array ? body : body && Readable.toWeb(createReadStream(body.file))
+    const content = body instanceof Uint8Array ? body : body && Readable.toWeb(Readable.from(body.read()))
     const length = body instanceof Uint8Array ? body.byteLength : (body?.bytes ?? 0)
     return fetch(url, {
       method,
@@ -98,6 +90,7 @@ export class RegistryClient {
         ...(method === 'HEAD' || method === 'GET' ? {} : { 'content-length': String(length) }),
       },
       ...(content && { body: content as never, duplex: 'half' }),
+      ...(this.#options.signal && { signal: this.#options.signal }),
     })
   }
 
@@ -108,7 +101,10 @@ export class RegistryClient {
     const basic = await this.#basic
     if (/^basic/i.test(challenge)) {
       if (basic) return basic
-      throw new JobFailure('AccessDenied', `${this.#target.host} asks for a password; expected one for it in --auth`)
+      throw new JobFailure(
+        'AccessDenied',
+        `${this.#target.host} asks for a password; expected one for it in --auth or spec.push's Secret`,
+      )
     }
     const part = (name: string) => new RegExp(`${name}="([^"]*)"`, 'i').exec(challenge)?.[1]
     const realm = part('realm')

@@ -14,7 +14,7 @@ import { hexOf } from '../storage/digest.ts'
 import { claimFolder, keepOwners, type OwnerRecord } from '../storage/owners.ts'
 import { type Manifest, readManifest, SealBroken, seal, verifySealed } from '../storage/sealed.ts'
 import { DEFAULT_BLOCK_SIZE } from './base.ts'
-import type { LoadedAdapter } from './release.ts'
+import type { LoadedAdapter } from './lease.ts'
 
 /** adapters/<hex> below the claim's root: the only place that serving reads adapters from. */
 export const adapterFolder = (dataDir: string, digest: string): string => join(dataDir, 'adapters', hexOf(digest))

@@ -15,7 +15,7 @@ import { templateDate } from '../train/example.ts'
 import { threadsOfQuota } from '../train/threads.ts'
 import { invalid } from './errors.ts'
 import type { TextStream } from './generation.ts'
-import type { LoadedAdapter } from './release.ts'
+import type { LoadedAdapter } from './lease.ts'
 
 /** Of an absent block_size, as in training. */
 export const DEFAULT_BLOCK_SIZE = 64

@@ -4,8 +4,9 @@ import { ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type Answering, answerChat, answerCompletion, answerRewrite, baseName } from './answering.ts'
 import { modelNotFound } from './errors.ts'
 import { createHttpServer, type Route } from './http.ts'
+import type { Closable } from './lease.ts'
 import type { Metrics } from './metrics.ts'
-import type { Closable, Release } from './release.ts'
+import type { Release } from './release.ts'
 import { nameDigest } from './switch.ts'
 
 /** The HTTP endpoint of a serving pod. `draining` aborts when the pod was told to leave. */

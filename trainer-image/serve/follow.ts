@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { type Remembered, readDesired } from './desired.ts'
-import type { Closable, Release } from './release.ts'
+import type { Closable } from './lease.ts'
+import type { Release } from './release.ts'
 import { nameDigest } from './switch.ts'
 
 const POLL_MILLISECONDS = 1000

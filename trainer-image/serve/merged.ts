@@ -5,7 +5,7 @@ import { CallRefused } from '../service/errors.ts'
 import { readManifest, SealBroken } from '../storage/sealed.ts'
 import { prove } from './adapters.ts'
 import type { Base } from './base.ts'
-import type { LoadedAdapter } from './release.ts'
+import type { LoadedAdapter } from './lease.ts'
 import { nameDigest } from './switch.ts'
 
 /**

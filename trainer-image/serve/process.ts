@@ -9,7 +9,8 @@ import { startServer } from '../service/server.ts'
 import { sweepPromotions } from './adapters.ts'
 import { readRemembered } from './desired.ts'
 import { follow } from './follow.ts'
-import type { Closable, Release } from './release.ts'
+import type { Closable } from './lease.ts'
+import type { Release } from './release.ts'
 import { servingService } from './service.ts'
 
 /** After SIGTERM requests are still taken this long, since the way to this pod is taken down at the same time. */

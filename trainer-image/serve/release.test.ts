@@ -6,7 +6,8 @@ import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { JobFailure } from '../job/failure.ts'
 import type { Adapter } from '../native/index.ts'
 import type { Remembered } from './desired.ts'
-import { type LoadedAdapter, Release } from './release.ts'
+import type { LoadedAdapter } from './lease.ts'
+import { Release } from './release.ts'
 
 const digest = (letter: string): string => `sha256:${letter.repeat(64)}`
 const desired = (generation: number, letter: string, warmSeconds = 0): DesiredAdapter => ({

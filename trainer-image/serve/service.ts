@@ -3,7 +3,8 @@ import { type ServingServiceServer, ServingServiceService } from '#proto/humaniz
 import type { Caller } from '../service/authorize.ts'
 import { CallRefused } from '../service/errors.ts'
 import { type Served, service } from '../service/server.ts'
-import type { Closable, Release } from './release.ts'
+import type { Closable } from './lease.ts'
+import type { Release } from './release.ts'
 
 /** A token for one generation is good for no other: what it was signed for is what it may ask. */
 function requireGeneration(asked: number, { generation }: Caller): void {

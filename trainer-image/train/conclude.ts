@@ -4,8 +4,8 @@ import type { Settings } from '../evaluate/advice.ts'
 import { isCopy } from '../evaluate/copying.ts'
 import { diagnose } from '../evaluate/diagnosis.ts'
 import type { Figure } from '../evaluate/judgement.ts'
+import { proportion } from '../evaluate/proportion.ts'
 import { htmlOf, type ReviewedSample } from '../evaluate/report.ts'
-import { share } from '../evaluate/share.ts'
 import { type Answers, answersOf, metricsOfAnswers, referenceMetrics, type Subject } from '../evaluate/subject.ts'
 import type { Adapter, Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
@@ -216,7 +216,7 @@ export async function concludeRun(
 /** Share of the samples for which two subjects wrote the same, but for what makes no copy of a copy. */
 function sameShare(a: Answers | undefined, b: Answers | undefined): Figure | undefined {
   if (a === undefined || b === undefined) return undefined
-  const found = share(a.outputs.map(({ text }, index) => isCopy(text, b.outputs[index]?.text ?? '')))
+  const found = proportion(a.outputs.map(({ text }, index) => isCopy(text, b.outputs[index]?.text ?? '')))
   return found?.interval && { value: found.value, ...found.interval }
 }
 

@@ -153,6 +153,71 @@ export interface AdapterReleaseSpec {
     }[]
   }
   /**
+   * Copies what serves to an OCI registry or to S3, by a Job, after it has become active: each digest once, named by its digest. The condition Pushed tells how it went; whatever becomes of it, serving goes on.
+   */
+  push?: {
+    /**
+     * Adapter is the folder in PEFT's format; Merged the adapter in its base's 16-bit weights, written by the Job where spec.form has not; AdapterGGUF the adapter as the one file that llama.cpp and Ollama read beside a base; MergedGGUF the merged model as one file of 16-bit weights, MergedGGUFQ8 of 8-bit ones (Q8_0).
+     */
+    artifact: 'Adapter' | 'Merged' | 'AdapterGGUF' | 'MergedGGUF' | 'MergedGGUFQ8'
+    /**
+     * A repository of any registry that keeps container images.
+     */
+    registry?: {
+      /**
+       * host[:port]/repository in lower case, without tag or digest.
+       */
+      repository: string
+      /**
+       * true speaks http in place of https.
+       */
+      plainHttp: boolean
+      /**
+       * A Secret of this namespace with a dockerconfigjson, such as kubectl create secret docker-registry makes; without it the registry must take what nobody signed. The Job waits until the Secret is there.
+       */
+      secretRef?: {
+        /**
+         * Name of the Secret.
+         */
+        name: string
+        /**
+         * Key of the dockerconfigjson in it.
+         */
+        key: string
+      }
+    }
+    /**
+     * A bucket of Amazon's S3 or of a server that speaks its protocol. <prefix>/adapters/<digest>/ (or merged/, gguf/) is written file by file, manifest.json last.
+     */
+    s3?: {
+      /**
+       * Name of the bucket, which is there already.
+       */
+      bucket: string
+      /**
+       * Folder in it, without slashes at its ends; its root when absent.
+       */
+      prefix?: string
+      /**
+       * Region of the bucket.
+       */
+      region: string
+      /**
+       * Base URL of the server, which is addressed with the bucket in the path; Amazon's of the region when absent.
+       */
+      endpoint?: string
+      /**
+       * A Secret of this namespace with the keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_SESSION_TOKEN where the credentials have one. The Job waits until it is there.
+       */
+      secretRef: {
+        /**
+         * Name of the Secret.
+         */
+        name: string
+      }
+    }
+  }
+  /**
    * true judges what spec.source asks for and says so in status.verdict, but leaves what serves as it is.
    */
   dryRun?: boolean
@@ -440,6 +505,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -619,6 +688,10 @@ export interface AdapterReleaseStatus {
      * Why it left; only in history.
      */
     leftBecause?: string
+    /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
     /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
@@ -873,6 +946,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -1078,6 +1155,10 @@ export interface AdapterReleaseStatus {
      */
     leftBecause?: string
     /**
+     * It left because a person went back to what had served before; only in history.
+     */
+    wentBack?: boolean
+    /**
      * It was rolled back by itself; asked for again, it is watched as at first.
      */
     regressed?: boolean
@@ -1273,6 +1354,10 @@ export interface AdapterReleaseStatus {
        * Why it left; only in history.
        */
       leftBecause?: string
+      /**
+       * It left because a person went back to what had served before; only in history.
+       */
+      wentBack?: boolean
       /**
        * It was rolled back by itself; asked for again, it is watched as at first.
        */
@@ -1561,6 +1646,66 @@ export interface AdapterReleaseStatus {
      */
     message?: string
   }
+  /**
+   * The newest attempt to push what serves.
+   */
+  push?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * Hash of the spec.push that it follows.
+     */
+    to: string
+    /**
+     * Number of the attempt; its Job is <name>-push-<digest8>-<number>.
+     */
+    number: number
+    /**
+     * Failures in a row.
+     */
+    failures: number
+    /**
+     * When it ended; absent while it is under way.
+     */
+    finishTime?: string
+    /**
+     * Why the last one failed, as job_result.proto has it.
+     */
+    reason?: string
+    /**
+     * The same in words.
+     */
+    message?: string
+  }
+  /**
+   * What was pushed, newest first.
+   *
+   * Items: One adapter at one destination.
+   */
+  pushed?: {
+    /**
+     * The adapter.
+     */
+    digest: string
+    /**
+     * What of it, as spec.push.artifact.
+     */
+    artifact: string
+    /**
+     * Where to.
+     */
+    destination: string
+    /**
+     * What to pull, by the digest of the pushed bytes.
+     */
+    reference: string
+    /**
+     * When it was all there.
+     */
+    time: string
+  }[]
   /**
    * Highest number of a switch that was ever given out.
    */

@@ -1,6 +1,6 @@
 /**
- * One QLoRA step of SmolLM2-135M's shape, its products in f32, against this machine's own matrix-product peak: oneDNN's f32 sgemm on large
- * matrices.
+ * One QLoRA step of SmolLM2-135M's shape against this machine's own matrix-product peak: oneDNN's on large matrices, f32 beside f32 and, where
+ * the processor multiplies bf16, bf16 beside bf16.
  *
  * The two sides take turns, and each keeps its best round: other work on the machine only ever slows a round down. Floating-point
  * operations are counted as the mathematics needs them: 4 N per token (every frozen weight forward and in the gradient of its input, the
@@ -39,15 +39,24 @@ function stepOperations(a: Architecture, rank: number, tokens: number, length: n
 }
 
 const peakProgram = fileURLToPath(new URL('../../../build/native/matmul_peak', import.meta.url))
-const peakOf = (threads: number, shape: readonly number[]): number =>
-  Number(execFileSync(peakProgram, [threads, ...shape].map(String), { encoding: 'utf8' }))
+const peakOf = (threads: number, shape: readonly number[], factors: Factors): number =>
+  Number(
+    execFileSync(peakProgram, [threads, ...shape, ...(factors === 'bf16' ? [factors] : [])].map(String), {
+      encoding: 'utf8',
+    }),
+  )
 
+export type Factors = 'f32' | 'bf16'
 export const gemmShareWork = 'step-vs-gemm-peak'
+export const gemmShareWorks: Readonly<Record<Factors, string>> = {
+  f32: gemmShareWork,
+  bf16: `${gemmShareWork} in bf16`,
+}
 
 /** The share of the peak that the whole step reaches. */
-export async function gemmShare(folder: string, threads: number): Promise<Row> {
-  const { instructionPath } = engineInfo() // the widest in f32, as the peak is
-  const model = await openFolder(folder, 'NF4', threads, 'Selective', instructionPath)
+export async function gemmShare(folder: string, threads: number, factors: Factors): Promise<Row> {
+  const path = factors === 'bf16' ? 'avx512_bf16' : engineInfo().instructionPath // the widest in f32
+  const model = await openFolder(folder, 'NF4', threads, 'Selective', path)
   const { architecture } = model
   const config = lora(0.05)
   const adapter = await model.createAdapter(config)
@@ -67,15 +76,15 @@ export async function gemmShare(folder: string, threads: number): Promise<Row> {
   const peaks = peakShapes.map(() => 0)
   await step(1) // touches the memory for the first time
   for (let round = 0; round < rounds; round++) {
-    for (const [i, shape] of peakShapes.entries()) peaks[i] = Math.max(peaks[i]!, peakOf(threads, shape))
+    for (const [i, shape] of peakShapes.entries()) peaks[i] = Math.max(peaks[i]!, peakOf(threads, shape, factors))
     seconds = Math.min(seconds, await step(2 + round))
   }
   const ours = operations / seconds / 1e9
   const theirs = Math.max(...peaks)
   model.close()
   console.log(
-    `  step ${seconds.toFixed(3)} s, ${(tokens / seconds).toFixed(0)} tokens/s, ${ours.toFixed(1)} GFLOP/s; sgemm ${peaks.map((peak) => peak.toFixed(1)).join(' and ')} GFLOP/s`,
+    `  step ${seconds.toFixed(3)} s, ${(tokens / seconds).toFixed(0)} tokens/s, ${ours.toFixed(1)} GFLOP/s; oneDNN ${peaks.map((peak) => peak.toFixed(1)).join(' and ')} GFLOP/s`,
   )
-  const peer = 'oneDNN f32 sgemm'
-  return { work: gemmShareWork, peer, ratio: ours / theirs, unit: 'GFLOP/s', ours, theirs }
+  const peer = `oneDNN, ${factors}`
+  return { work: gemmShareWorks[factors], peer, ratio: ours / theirs, unit: 'GFLOP/s', ours, theirs }
 }

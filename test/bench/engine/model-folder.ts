@@ -22,6 +22,7 @@ export async function openFolder(
   threads: number,
   activationCheckpointing: ActivationCheckpointing = 'Selective',
   instructionPath = instructionPathOf('Auto'),
+  timed = false,
 ): Promise<Model> {
   const { architecture, tensors } = await (path.endsWith('.gguf') ? gguf : huggingFace)(path)
   return loadModel(architecture, tensors, {
@@ -29,6 +30,7 @@ export async function openFolder(
     threads,
     activationCheckpointing,
     instructionPath,
+    timed,
   })
 }
 

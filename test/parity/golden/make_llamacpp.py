@@ -1,22 +1,29 @@
-"""make_llamacpp.py FOLDER TOKENS: logits after TOKENS (JSON list) by llama.cpp, in f32, of FOLDER/base.gguf alone and with FOLDER/adapter.gguf.
+"""make_llamacpp.py FOLDER PROMPT: logits by llama.cpp, in f32, of FOLDER/base.gguf alone and with FOLDER/adapter.gguf if it is there, after
+PROMPT in JSON: a list of tokens, or a text that llama.cpp cuts into tokens itself.
 
 Called by make_llamacpp.ts with the Python of ../../bench/peer/environment.sh requirements-llamacpp.txt.
 """
 
 import ctypes
 import json
+import os
 import sys
 
 import llama_cpp
 import numpy
 
 folder, tokens = sys.argv[1], json.loads(sys.argv[2])
+adapter_file = f"{folder}/adapter.gguf"
 llama_cpp.llama_backend_init()
 model = llama_cpp.llama_model_load_from_file(f"{folder}/base.gguf".encode(), llama_cpp.llama_model_default_params())
 assert model, "llama.cpp does not load base.gguf"
-adapter = llama_cpp.llama_adapter_lora_init(model, f"{folder}/adapter.gguf".encode())
-assert adapter, "llama.cpp does not load adapter.gguf"
-size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+adapter = os.path.exists(adapter_file) and llama_cpp.llama_adapter_lora_init(model, adapter_file.encode())
+assert adapter is not None, "llama.cpp does not load adapter.gguf"
+vocabulary = llama_cpp.llama_model_get_vocab(model)
+size = llama_cpp.llama_vocab_n_tokens(vocabulary)
+if isinstance(tokens, str):
+    text, cut = tokens.encode(), (ctypes.c_int32 * 4096)()
+    tokens = list(cut[: llama_cpp.llama_tokenize(vocabulary, text, len(text), cut, len(cut), True, True)])
 
 
 def logits(adapters):
@@ -35,4 +42,4 @@ def logits(adapters):
     return [float(x) for x in numpy.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, -1), (size,))]
 
 
-print(json.dumps({"base": logits([]), "adapted": logits([adapter])}))
+print(json.dumps({"tokens": tokens, "base": logits([]), "adapted": logits([adapter]) if adapter else []}))

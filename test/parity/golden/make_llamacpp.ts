@@ -1,10 +1,11 @@
-/** Writes llamacpp.json: the logits that llama.cpp computes with our GGUF adapter files, and the sums of these. Run it with `node`. */
+/** Writes llamacpp.json: the logits that llama.cpp computes with our GGUF files, and the sums of these. Run it with `node`. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { adapterFile, baseFile, families, tokens } from '../gguf-adapters.ts'
+import { readMergedAsGguf } from '../../../trainer-image/model/gguf-model.ts'
+import { adapterFile, baseFile, families, sealedTinyLlama, sourcesOf, text, tokens, whole } from '../gguf-adapters.ts'
 
 const here = import.meta.dirname
 const peer = join(here, '..', '..', 'bench', 'peer')
@@ -13,17 +14,41 @@ const python = execFileSync(join(peer, 'environment.sh'), ['requirements-llamacp
 /** float32, little-endian. */
 const packed = (logits: readonly number[]): string => Buffer.from(Float32Array.from(logits).buffer).toString('base64')
 
+interface Answer {
+  readonly tokens: number[]
+  readonly base: number[]
+  readonly adapted: number[]
+}
+
+/** What llama.cpp says of these files. */
+async function ask(prompt: readonly number[] | string, files: (folder: string) => Promise<Record<string, Buffer>>) {
+  const folder = mkdtempSync(join(tmpdir(), 'llamacpp-'))
+  const written = await files(folder)
+  const sums: Record<string, string> = {}
+  for (const [name, bytes] of Object.entries(written)) {
+    writeFileSync(join(folder, `${name}.gguf`), bytes)
+    sums[name] = createHash('sha256').update(bytes).digest('hex')
+  }
+  const script = [join(here, 'make_llamacpp.py'), folder, JSON.stringify(prompt)]
+  const output = execFileSync(python, script, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  rmSync(folder, { recursive: true })
+  const { tokens, base, adapted } = JSON.parse(output) as Answer
+  return { sums, tokens, base: packed(base), adapted: packed(adapted) }
+}
+
 const golden: Record<string, object> = {}
 for (const family of families) {
-  const folder = mkdtempSync(join(tmpdir(), 'llamacpp-'))
-  const file = adapterFile(family)
-  writeFileSync(join(folder, 'base.gguf'), baseFile(family))
-  writeFileSync(join(folder, 'adapter.gguf'), file)
-  const script = [join(here, 'make_llamacpp.py'), folder, JSON.stringify(tokens)]
-  const output = execFileSync(python, script, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
-  const { base, adapted } = JSON.parse(output) as { base: number[]; adapted: number[] }
-  const sha256 = createHash('sha256').update(file).digest('hex')
-  golden[family.name] = { adapter: sha256, base: packed(base), adapted: packed(adapted) }
-  rmSync(folder, { recursive: true })
+  const { sums, base, adapted } = await ask(tokens, async (folder) => ({
+    base: await baseFile(family, sourcesOf(family, join(folder, 'weights'))),
+    adapter: adapterFile(family),
+  }))
+  golden[family.title] = { sums, base, adapted }
+}
+for (const quantized of [false, true]) {
+  const answer = await ask(text, async (folder) => {
+    const { read } = await readMergedAsGguf(await sealedTinyLlama(join(folder, 'tiny')), quantized)
+    return { base: await whole(read()) }
+  })
+  golden[quantized ? 'merged Q8_0' : 'merged'] = { sums: answer.sums, tokens: answer.tokens, base: answer.base }
 }
 writeFileSync(join(here, 'llamacpp.json'), `${JSON.stringify(golden, null, 2)}\n`)

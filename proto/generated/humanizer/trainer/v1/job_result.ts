@@ -9,6 +9,7 @@ import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { MergeResult } from "./merge.ts";
 import { FetchResult } from "./model.ts";
 import { PreparationResult } from "./preparation.ts";
+import { PushResult } from "./push.ts";
 import { RunReport } from "./run.ts";
 
 export const protobufPackage = "humanizer.trainer.v1";
@@ -50,6 +51,7 @@ export interface JobResult {
   fetch?: FetchResult | undefined;
   run?: RunReport | undefined;
   merge?: MergeResult | undefined;
+  push?: PushResult | undefined;
 }
 
 function createBaseJobResult(): JobResult {
@@ -62,6 +64,7 @@ function createBaseJobResult(): JobResult {
     fetch: undefined,
     run: undefined,
     merge: undefined,
+    push: undefined,
   };
 }
 
@@ -90,6 +93,9 @@ export const JobResult: MessageFns<JobResult> = {
     }
     if (message.merge !== undefined) {
       MergeResult.encode(message.merge, writer.uint32(66).fork()).join();
+    }
+    if (message.push !== undefined) {
+      PushResult.encode(message.push, writer.uint32(74).fork()).join();
     }
     return writer;
   },
@@ -171,6 +177,14 @@ export const JobResult: MessageFns<JobResult> = {
             message.merge = MergeResult.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.push = PushResult.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -197,6 +211,7 @@ export const JobResult: MessageFns<JobResult> = {
       fetch: isSet(object.fetch) ? FetchResult.fromJSON(object.fetch) : undefined,
       run: isSet(object.run) ? RunReport.fromJSON(object.run) : undefined,
       merge: isSet(object.merge) ? MergeResult.fromJSON(object.merge) : undefined,
+      push: isSet(object.push) ? PushResult.fromJSON(object.push) : undefined,
     };
   },
 
@@ -226,6 +241,9 @@ export const JobResult: MessageFns<JobResult> = {
     if (message.merge !== undefined) {
       obj.merge = MergeResult.toJSON(message.merge);
     }
+    if (message.push !== undefined) {
+      obj.push = PushResult.toJSON(message.push);
+    }
     return obj;
   },
 
@@ -247,6 +265,9 @@ export const JobResult: MessageFns<JobResult> = {
     message.run = (object.run !== undefined && object.run !== null) ? RunReport.fromPartial(object.run) : undefined;
     message.merge = (object.merge !== undefined && object.merge !== null)
       ? MergeResult.fromPartial(object.merge)
+      : undefined;
+    message.push = (object.push !== undefined && object.push !== null)
+      ? PushResult.fromPartial(object.push)
       : undefined;
     return message;
   },

@@ -4,10 +4,10 @@ import type { Estimate } from './bootstrap.ts'
 const Z = 1.959964
 
 /**
- * The share of yes among answers of yes or no, with Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001). Resampling
+ * The proportion of yes among answers of yes or no, with Wilson's score interval (Wilson 1927; Brown, Cai and DasGupta 2001). Resampling
  * says of 2 in 2, and of 0 in 2, that there is no doubt at all; this interval narrows only as answers come in. Undefined without any.
  */
-export function share(answers: readonly boolean[]): Estimate | undefined {
+export function proportion(answers: readonly boolean[]): Estimate | undefined {
   const n = answers.length
   if (n === 0) return undefined
   const value = answers.filter(Boolean).length / n

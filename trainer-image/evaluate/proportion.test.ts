@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { share } from './share.ts'
+import { proportion } from './proportion.ts'
 
 const answers = (yes: number, of: number): boolean[] => Array.from({ length: of }, (_, i) => i < yes)
 
@@ -13,19 +13,19 @@ const published: { yes: number; of: number; low: number; high: number }[] = [
 ]
 for (const { yes, of, low, high } of published)
   test(`${yes} of ${of} has the published interval`, () => {
-    const { value, interval } = share(answers(yes, of))!
+    const { value, interval } = proportion(answers(yes, of))!
     assert.equal(value, yes / of)
     assert.deepEqual([interval!.low.toFixed(4), interval!.high.toFixed(4)], [low.toFixed(4), high.toFixed(4)])
   })
 
 test('all or none of a few answers prove little, and the value never lies outside its interval', () => {
-  assert.ok(share(answers(2, 2))!.interval!.low < 0.35)
-  assert.ok(share(answers(0, 2))!.interval!.high > 0.65)
+  assert.ok(proportion(answers(2, 2))!.interval!.low < 0.35)
+  assert.ok(proportion(answers(0, 2))!.interval!.high > 0.65)
   for (let of = 1; of < 60; of++)
     for (let yes = 0; yes <= of; yes++) {
-      const { value, interval } = share(answers(yes, of))!
+      const { value, interval } = proportion(answers(yes, of))!
       assert.ok(interval!.low >= 0 && interval!.low <= value && value <= interval!.high && interval!.high <= 1)
     }
 })
 
-test('nothing asked is no share', () => assert.equal(share([]), undefined))
+test('nothing asked is no proportion', () => assert.equal(proportion([]), undefined))
