@@ -28,10 +28,11 @@ build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 native: build/native/trainer_native.node ## Compile the native engine
 native-cuda: build/cuda/trainer_native.node ## Compile it with the CUDA kernels
 
-build/cuda/trainer_native.node: $(NATIVE_SOURCES) test/cuda/toolkit.sh | $(DEPS)
+build/cuda/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 	@test/cluster/packages.sh
-	@mkdir -p build/cuda && objects=$$(node test/cuda/compile.ts | paste -sd';') && (cmake -S trainer-image/native -B build/cuda \
-	  -DHUMANIZER_CUDA_OBJECTS="$$objects" -DHUMANIZER_CUDA_HOME="$$(test/cuda/toolkit.sh)" && \
+	@mkdir -p build/cuda && objects=$$(node test/cuda/compile.ts | paste -sd';') && cublas=$$(test/cuda/cublas.sh) && (cmake -S trainer-image/native \
+	  -B build/cuda -DHUMANIZER_CUDA_OBJECTS="$$objects" -DHUMANIZER_CUDA_HOME="$$(test/cuda/toolkit.sh)" -DHUMANIZER_CUBLAS_HOME="$$cublas" && \
+	  cp -lf "$$cublas"/lib/libcublasLt.so.13 build/cuda/ && \
 	  cmake --build build/cuda -j"$$(nproc)" --target trainer_native) >build/cuda.log 2>&1 || { tail -30 build/cuda.log; echo "see build/cuda.log"; exit 1; }
 	@touch $@
 

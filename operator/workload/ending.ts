@@ -44,7 +44,7 @@ const remedies: Readonly<Record<string, Remedy>> = {
   ContainerOutOfMemory: 'lessMemory',
 }
 
-/** Reasons that are not listed (Internal, StorageFailed, Killed, ResultMissing, a newer image's) may be chance. */
+/** Reasons that are not listed (Internal, StorageFailed, DeviceLost, Killed, ResultMissing, a newer image's) may be chance. */
 export const remedyOf = (reason: string): Remedy => remedies[reason] ?? 'again'
 
 const SIGTERM_EXIT = 143

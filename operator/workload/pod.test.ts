@@ -40,3 +40,38 @@ test('a claim that is mounted twice is one volume with two mounts, each as writa
     ],
   )
 })
+
+test('a pod with a GPU tolerates the taint of its nodes, takes the runtime class and stays unprivileged', () => {
+  const own = { key: 'team', operator: 'Equal', value: 'text', effect: 'NoSchedule' }
+  const spec = (limits: Record<string, unknown>) =>
+    workloadPod({
+      owner: {
+        apiVersion: 'humanizer.dev/v1alpha1',
+        kind: 'QLoRARun',
+        namespace: 'n',
+        name: 'prose',
+        uid: 'u',
+        queueLabels: {},
+      },
+      settings: { trainerImage: 'image', trainerImagePullPolicy: 'IfNotPresent' },
+      command: 'train',
+      configMapName: 'prose-train-1',
+      claim: { name: 'humanizer', singleNode: false },
+      options: { resources: { limits }, tolerations: [own], runtimeClassName: 'nvidia' },
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: 1,
+    }).spec as {
+      tolerations: object[]
+      runtimeClassName: string
+      securityContext: { runAsNonRoot: boolean }
+      containers: { resources: object; securityContext: { allowPrivilegeEscalation: boolean; privileged?: boolean } }[]
+    }
+  const { tolerations, runtimeClassName, securityContext, containers } = spec({ 'nvidia.com/gpu': 1 })
+  assert.deepEqual(tolerations, [own, { key: 'nvidia.com/gpu', operator: 'Exists', effect: 'NoSchedule' }])
+  assert.equal(runtimeClassName, 'nvidia')
+  assert.equal(securityContext.runAsNonRoot, true)
+  assert.deepEqual(containers[0]?.resources, { limits: { 'nvidia.com/gpu': 1 } })
+  assert.equal(containers[0]?.securityContext.allowPrivilegeEscalation, false)
+  assert.equal(containers[0]?.securityContext.privileged, undefined)
+  assert.deepEqual(spec({ cpu: 1 }).tolerations, [own])
+})

@@ -9,9 +9,9 @@ export interface WorkloadSettings {
   readonly hubEndpoint?: string | undefined
 }
 
-/** `spec.pod` of the three kinds: what the user decides about the pods. Copied, never interpreted. */
+/** `spec.pod` of the three kinds: what the user decides about the pods. Copied; a GPU brings the toleration of its nodes' usual taint. */
 export interface PodOptions {
-  readonly resources?: object
+  readonly resources?: { readonly limits?: Record<string, unknown> }
   readonly nodeSelector?: Record<string, string>
   readonly tolerations?: readonly object[]
   readonly affinity?: object
@@ -193,11 +193,21 @@ export const secretFolder = (directory: string): string => `/etc/humanizer-secre
 /** Where a mounted token lies in the container. */
 export const tokenFile = (directory: string): string => `${secretFolder(directory)}/token`
 
+const GPU = 'nvidia.com/gpu'
+
+/** The user's, and that of the taint that keeps GPU nodes free of other pods. */
+function tolerationsOf({ resources, tolerations = [] }: PodOptions): readonly object[] {
+  return resources?.limits?.[GPU] === undefined
+    ? tolerations
+    : [...tolerations, { key: GPU, operator: 'Exists', effect: 'NoSchedule' }]
+}
+
 function scheduling({ options = {}, claim }: WorkloadPod): Record<string, unknown> {
+  const tolerations = tolerationsOf(options)
   const affinity = claim.singleNode ? withClaimAffinity(options.affinity, claim.name) : options.affinity
   return {
     ...(options.nodeSelector && { nodeSelector: options.nodeSelector }),
-    ...(options.tolerations && { tolerations: options.tolerations }),
+    ...(tolerations.length > 0 && { tolerations }),
     ...(affinity && { affinity }),
     ...(options.runtimeClassName && { runtimeClassName: options.runtimeClassName }),
     ...(options.priorityClassName && { priorityClassName: options.priorityClassName }),

@@ -19,6 +19,22 @@ suite('the kernels', () =>
       'lora dA bf16',
       'adamw8bit has the bits',
       'product bf16',
+      'flags of parts',
       'at its true shape: attention of 3B',
+    ],
+  }))
+
+// step.cu: the engine on its device memory against the CPU backend.
+suite('training, evaluation and generation on the device', () =>
+  testsOf(program('cuda_step'), {
+    cover: [
+      '20 steps of Phi-3 in f32',
+      'generation of Mistral token for token',
+      '3 steps of Qwen2 in bf16',
+      'everything recomputed gives the same bits',
+      'a saved adapter loads on the CPU',
+      'a step that allocates is refused',
+      'a step that waits is noticed',
+      'a driver that is too old',
     ],
   }))

@@ -10,7 +10,8 @@ int main(int count, char** arguments) {
   using namespace humanizer::cuda;
   constexpr std::pair<std::string_view, void (*)()> groups[] = {
       {"weights", weight_cases},      {"elementwise", elementwise_cases}, {"training", training_cases},
-      {"attention", attention_cases}, {"products", product_cases},        {"large", large_cases}};
+      {"attention", attention_cases}, {"products", product_cases},        {"rows", row_cases},
+      {"large", large_cases}};
   for (const auto& [name, cases] : groups) {
     if (count == 1 || name == arguments[1]) cases();
   }

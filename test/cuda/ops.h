@@ -8,6 +8,7 @@ void elementwise_cases();
 void training_cases();
 void attention_cases();
 void product_cases();
+void row_cases();
 void large_cases();
 
 }  // namespace humanizer::cuda

@@ -24,6 +24,7 @@ function withoutParameters(name: string): string {
 
 /** Names as people read them: without the parameters' types and the namespaces that all share. */
 export function readable(kernels: readonly Kernel[]): string[] {
+  if (kernels.length === 0) return [] // a file that only launches those of others
   const input = kernels.map(({ symbol }) => symbol).join('\n')
   const names = execFileSync('c++filt', [], { input, encoding: 'utf8' }).trimEnd().split('\n')
   return names

@@ -98,8 +98,8 @@ void generation() {
     Model model;
     Llama llama = model.load();
     Generator generator(2);
-    const auto sequence =
-        std::make_shared<Sequence>(model.account, nullptr, kArchitecture.layers, kArchitecture.kv_size(), 2000);
+    const auto sequence = std::make_shared<Sequence>(cpu_backend(), model.account, nullptr, kArchitecture.layers,
+                                                     kArchitecture.kv_size(), 2000);
     std::vector<Turn> few{{sequence, random_tokens(kArchitecture, 50, generator), {}}};
     std::vector<Turn> many{{sequence, random_tokens(kArchitecture, 300, generator), {}}};
     llama.generate(few);

@@ -1,18 +1,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { InstructionPath } from '../native/index.ts'
+import { backendOf } from '../model/compute-dtype.ts'
+import type { ComputePath } from '../native/index.ts'
 import { SealBroken } from '../storage/sealed.ts'
 import { type Canary, canaryOf, chooseCanary, disagreement, readCanary, toleranceOf } from './canary.ts'
 
-const on = (instructionPath: InstructionPath, backend: 'CPU' | 'CUDA' = 'CPU') => ({ backend, instructionPath })
+const on = (instructionPath: ComputePath) => ({ backend: backendOf(instructionPath), instructionPath })
 const text = (id: string) => ({ id, text: 'words', tokens: [1, 2, 3, 4], promptTokens: 2 })
 const sealed = canaryOf(on('avx2'), [text('one'), text('two')], [2, 3], [2.5, 3.5])!
 
 const cases: {
   readonly measured: string
   readonly losses: number[]
-  readonly here?: InstructionPath
-  readonly sealedOn?: InstructionPath
+  readonly here?: ComputePath
+  readonly sealedOn?: ComputePath
   readonly says: RegExp | undefined
 }[] = [
   { measured: 'the same', losses: [2, 3], says: undefined },
@@ -53,10 +54,12 @@ test('the base has losses of its own', () => {
   assert.match(disagreement(sealed, 'baseLoss', [2, 3], on('avx2')) ?? '', /loss 2\.00000 here .*, 2\.50000 when/)
 })
 
-test('the tolerance is the same both ways, and that of bf16 for a GPU', () => {
+test('the tolerance is the same both ways, and that of bf16 for a GPU that computes in it', () => {
   assert.equal(toleranceOf(on('avx512'), on('baseline')), 1e-4)
-  assert.equal(toleranceOf(on('avx2', 'CUDA'), on('avx2')), 0.03)
-  assert.equal(toleranceOf(on('avx2'), on('avx2', 'CUDA')), 0.03)
+  assert.equal(toleranceOf(on('cuda'), on('avx2')), 0.03)
+  assert.equal(toleranceOf(on('avx2'), on('cuda')), 0.03)
+  assert.equal(toleranceOf(on('cuda'), on('cuda')), 0.03)
+  assert.equal(toleranceOf(on('cuda_f32'), on('avx2')), 1e-4)
 })
 
 test('what is not finite is not sealed', () => {

@@ -1,4 +1,4 @@
-import type { Adapter, InstructionPath, Model } from '../native/index.ts'
+import type { Adapter, ComputePath, Model } from '../native/index.ts'
 import { SealBroken } from '../storage/sealed.ts'
 import { batchOf } from '../train/batches.ts'
 import { type Example, ignoredLabel } from '../train/example.ts'
@@ -11,7 +11,7 @@ import { type Example, ignoredLabel } from '../train/example.ts'
 /** Where a loss was measured. */
 export interface Arithmetic {
   readonly backend: 'CPU' | 'CUDA'
-  readonly instructionPath: InstructionPath
+  readonly instructionPath: ComputePath
 }
 
 export interface CanaryText {
@@ -93,8 +93,8 @@ export function canaryOf(
 }
 
 /** Products with factors rounded to bf16, or all of it in f32. */
-const precisionOf = ({ backend, instructionPath }: Arithmetic): 'bf16' | 'f32' =>
-  backend === 'CUDA' || instructionPath === 'avx512_bf16' ? 'bf16' : 'f32'
+const precisionOf = ({ instructionPath }: Arithmetic): 'bf16' | 'f32' =>
+  instructionPath === 'cuda' || instructionPath === 'avx512_bf16' ? 'bf16' : 'f32'
 
 /**
  * How far two measurements of one text may lie apart, in nats per token. Over four texts of 77 tokens, SmolLM2-135M, NF4 and not, the

@@ -17,6 +17,7 @@ export const exitCodes = {
   Locked: 75,
   VerificationFailed: 76,
   AccessDenied: 77,
+  DeviceLost: 78,
   Stopped: 143,
   Internal: 1,
 } as const
@@ -56,6 +57,8 @@ const reasonsByCode: Readonly<Record<string, FailureReason>> = {
   OUT_OF_MEMORY: 'DeviceOutOfMemory',
   DATA_INVALID: 'SourceInvalid',
   INVALID_ARGUMENT: 'ConfigurationInvalid',
+  DEVICE_UNAVAILABLE: 'DriverUnusable',
+  DEVICE_LOST: 'DeviceLost',
 }
 
 /** The failure that an error means, found by its code or its cause's; anything unknown is a bug: Internal. */

@@ -165,6 +165,8 @@ const failures = [
   { error: coded('EIO'), reason: 'StorageFailed' },
   { error: coded('EROFS'), reason: 'StorageFailed' },
   { error: coded('OUT_OF_MEMORY'), reason: 'DeviceOutOfMemory' },
+  { error: coded('DEVICE_UNAVAILABLE'), reason: 'DriverUnusable' },
+  { error: coded('DEVICE_LOST'), reason: 'DeviceLost' },
   { error: coded('DATA_INVALID'), reason: 'SourceInvalid' },
   { error: new FolderLocked('x'), reason: 'Locked' },
   { error: new SealBroken('x'), reason: 'SourceInvalid' },

@@ -1,5 +1,5 @@
 import { JobFailure } from '../job/failure.ts'
-import { type EngineInfo, engineInfo, type InstructionPath } from '../native/index.ts'
+import { type ComputePath, type EngineInfo, engineInfo, type InstructionPath } from '../native/index.ts'
 
 /** What quantization.computeDtype may be; absent is Auto. */
 export const computeDtypes = ['', 'Auto', 'Float32', 'BFloat16'] as const
@@ -21,10 +21,19 @@ export function instructionPathOf(computeDtype: string, processor: Processor = e
   )
 }
 
+/** On a GPU Auto means bf16. */
+export const computePathOf = (onDevice: boolean, computeDtype: string, processor?: Processor): ComputePath =>
+  onDevice ? (computeDtype === 'Float32' ? 'cuda_f32' : 'cuda') : instructionPathOf(computeDtype, processor)
+
+/** What a path is a path of, as `spec.backend` names it. */
+export const backendOf = (path: ComputePath): 'CPU' | 'CUDA' => (path.startsWith('cuda') ? 'CUDA' : 'CPU')
+
 /** The path of a run's later attempt: that of its start where this processor has it, so that it goes on bit for bit; else as at a start. */
 export const continuedPath = (
-  atStart: InstructionPath,
+  atStart: ComputePath,
+  onDevice: boolean,
   computeDtype: string,
   processor: Processor = engineInfo(),
-): InstructionPath =>
-  processor.instructionPaths.includes(atStart) ? atStart : instructionPathOf(computeDtype, processor)
+): ComputePath =>
+  processor.instructionPaths.find((path) => path === atStart && !onDevice) ??
+  computePathOf(onDevice, computeDtype, processor)

@@ -1,7 +1,6 @@
 #include "adapter.h"
 
 #include <cmath>
-#include <cstring>
 #include <unordered_map>
 
 #include "error.h"
@@ -47,11 +46,12 @@ Adapter::Adapter(const Backend& backend, std::shared_ptr<Account> account, LoraC
     slot.block = moment_blocks_;
     if (slot.quantized) moment_blocks_ += (slot.count() + kMomentBlock - 1) / kMomentBlock;
   }
-  parameters_ = Buffer(*account_, static_cast<size_t>(count_) * sizeof(float));
   initialise(layers);
 }
 
 void Adapter::initialise(int64_t layers) {
+  Filling filling(*account_, static_cast<size_t>(count_) * sizeof(float));
+  auto* values = reinterpret_cast<float*>(filling.data());
   for (int64_t layer = 0; layer < layers; ++layer) {
     for (size_t m = 0; m < kModules; ++m) {
       if (!present_[m]) continue;
@@ -66,10 +66,11 @@ void Adapter::initialise(int64_t layers) {
                        static_cast<uint32_t>(column / 32));
         }
         const float unit = static_cast<float>(words[column % 32] >> 8) * 0x1p-24f;  // [0, 1), 24 bits
-        parameters()[slot.offset + i] = (2 * unit - 1) * bound;
+        values[slot.offset + i] = (2 * unit - 1) * bound;
       }
     }
   }
+  parameters_ = filling.done();
 }
 
 float* Adapter::lazily(Buffer& buffer) {
@@ -123,7 +124,7 @@ void Adapter::assign(float* array, const std::vector<NamedTensor>& tensors) cons
       throw Error(Code::kDataInvalid, "adapter tensor " + slot.name + " has " + std::to_string(tensor.data.size()) +
                                           " values, expected " + std::to_string(slot.count()));
     }
-    std::copy(tensor.data.begin(), tensor.data.end(), array + slot.offset);
+    memory().upload(array + slot.offset, tensor.data.data(), tensor.data.size() * sizeof(float));
   });
 }
 
@@ -138,52 +139,69 @@ void Adapter::assign(const Moments& moments, const std::vector<NamedMoments>& te
                                           (slot.quantized ? std::to_string(blocks) + " scales" : ""));
     }
     if (slot.quantized) {
-      std::copy(tensor.codes.begin(), tensor.codes.end(), moments.codes.as<uint8_t>() + slot.moment);
-      std::copy(tensor.absmax.begin(), tensor.absmax.end(), moments.absmax.as() + slot.block);
+      memory().upload(moments.codes.as<uint8_t>() + slot.moment, tensor.codes.data(), count);
+      memory().upload(moments.absmax.as() + slot.block, tensor.absmax.data(), blocks * sizeof(float));
     } else {
-      std::copy(tensor.values.begin(), tensor.values.end(), moments.values.as() + slot.moment);
+      memory().upload(moments.values.as() + slot.moment, tensor.values.data(), count * sizeof(float));
     }
   });
 }
 
-void Adapter::discard_gradients() { std::memset(gradients(), 0, static_cast<size_t>(count_) * sizeof(float)); }
+void Adapter::discard_gradients() {
+  memory().zero(gradients(), static_cast<size_t>(count_) * sizeof(float));
+  backend_.synchronize();
+}
 
-// Backward goes from the last layer to the first, and in each from down_proj to q_proj: the slots backwards.
-std::string Adapter::non_finite_gradient() {
-  for (size_t s = slots_.size(); s-- > 0;) {
-    const auto* values = reinterpret_cast<const uint8_t*>(gradients() + slots_[s].offset);
-    const int64_t bytes = slots_[s].rows * slots_[s].cols * static_cast<int64_t>(sizeof(float));
-    if (!all_finite(values, bytes, Format::kF32)) return slots_[s].name;
-  }
-  return {};
+void Adapter::reserve_outcome() {
+  if (outcome_.bytes() > 0) return;
+  std::vector<int64_t> begins;
+  for (const Slot& slot : slots_) begins.push_back(slot.offset);
+  begins.push_back(count_);
+  Buffer of_slots = filled(*account_, begins);
+  outcome_ = Buffer(*account_, sizeof(GradientNorm) + slots_.size() * sizeof(int32_t), false);
+  slot_begins_ = std::move(of_slots);
 }
 
 UpdateOutcome Adapter::update(const AdamwOptions& options) {
   const std::lock_guard lock(state_);
-  UpdateOutcome outcome{};
-  backend_.gradient_norm(&outcome, gradients(), count_, options.gradient_scale);
-  backend_.synchronize();
-  if (outcome.skip) outcome.non_finite = non_finite_gradient();  // before the update zeroes them
   const Moments &first = first_moments(), &second = second_moments();
+  gradients();
+  reserve_outcome();
+  auto* norm = outcome_.as<GradientNorm>();
+  auto* flags = reinterpret_cast<int32_t*>(norm + 1);
+  const auto slots = static_cast<int64_t>(slots_.size());
+  backend_.begin();
+  backend_.gradient_norm(norm, gradients(), count_, options.gradient_scale);
+  // Before the update zeroes them.
+  backend_.non_finite_parts(flags, gradients(), slot_begins_.as<int64_t>(), slots, norm);
   if (moment_codes_ == 0) {
-    backend_.adamw_update(parameters(), gradients(), first.values.as(), second.values.as(), count_, &outcome, options);
+    backend_.adamw_update(parameters(), gradients(), first.values.as(), second.values.as(), count_, norm, options);
   } else {
-    for (const Slot& slot : slots_) update(slot, first, second, outcome, options);
+    for (const Slot& slot : slots_) update(slot, first, second, norm, options);
   }
-  backend_.synchronize();
+  GradientNorm measured{};
+  memory().download(&measured, norm, sizeof measured);
+  UpdateOutcome outcome{measured, {}};
+  if (outcome.skip == 0) return outcome;
+  std::vector<int32_t> found(slots_.size());
+  memory().download(found.data(), flags, found.size() * sizeof(int32_t));
+  // Backward goes from the last layer to the first, and in each from down_proj to q_proj: the slots backwards.
+  for (size_t s = slots_.size(); s-- > 0 && outcome.non_finite.empty();) {
+    if (found[s] != 0) outcome.non_finite = slots_[s].name;
+  }
   return outcome;
 }
 
-void Adapter::update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm& norm,
+void Adapter::update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm* norm,
                      const AdamwOptions& options) {
   float *parameter = parameters() + slot.offset, *gradient = gradients() + slot.offset;
   if (slot.quantized) {
     const QuantizedMoments moments{first.codes.as<uint8_t>() + slot.moment, second.codes.as<uint8_t>() + slot.moment,
                                    first.absmax.as() + slot.block, second.absmax.as() + slot.block};
-    backend_.adamw8bit_update(parameter, gradient, moments, slot.count(), &norm, options);
+    backend_.adamw8bit_update(parameter, gradient, moments, slot.count(), norm, options);
   } else {
     backend_.adamw_update(parameter, gradient, first.values.as() + slot.moment, second.values.as() + slot.moment,
-                          slot.count(), &norm, options);
+                          slot.count(), norm, options);
   }
 }
 

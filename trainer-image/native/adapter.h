@@ -91,6 +91,8 @@ class Adapter {
   float* a_gradient(int64_t layer, Module module) { return gradients() + a_slot(layer, module).offset; }
   float* b_gradient(int64_t layer, Module module) { return gradients() + slots_[a_index(layer, module) + 1].offset; }
 
+  // The backend's, where the arrays lie: the host reads and writes them through it.
+  const Memory& memory() const { return account_->memory; }
   // Fills one of the flat arrays from named tensors: every parameter exactly, and nothing else.
   // Throws Error{kDataInvalid} naming the first that is missing, unknown or of another shape.
   void assign(float* array, const std::vector<NamedTensor>& tensors) const;
@@ -108,13 +110,13 @@ class Adapter {
   }
   const Slot& a_slot(int64_t layer, Module module) const { return slots_[a_index(layer, module)]; }
   float* lazily(Buffer& buffer);
-  std::string non_finite_gradient();
   const Moments& lazily(Moments& moments);
   // The slot of each tensor, every slot once; throws as assign does.
   template <class Named, class Take>
   void match(const std::vector<Named>& tensors, Take take) const;
   void initialise(int64_t layers);
-  void update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm& norm,
+  void reserve_outcome();
+  void update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm* norm,
               const AdamwOptions& options);
 
   const Backend& backend_;
@@ -127,6 +129,7 @@ class Adapter {
   int64_t count_ = 0;
   int64_t moment_values_ = 0, moment_codes_ = 0, moment_blocks_ = 0;
   Buffer parameters_, gradients_;
+  Buffer outcome_, slot_begins_;  // of update: the norm, then a flag a slot; where each slot begins, and their end
   Moments first_, second_;
   std::mutex state_;
 };

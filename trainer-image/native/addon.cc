@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "cuda.h"
 #include "dedup_napi.h"
 #include "merge.h"
 #include "napi_model.h"
@@ -21,11 +22,17 @@ std::vector<std::weak_ptr<OpenModel>>& open_models() {
   return models;
 }
 
+// "cuda", "cuda_f32" or an instruction path of this processor; undefined: the widest whose products are f32.
+const Backend& backend_of(const Napi::Value& name) {
+  if (!name.IsString()) return cpu_backend();
+  const std::string path = name.ToString().Utf8Value();
+  return path == "cuda" ? cuda_backend() : path == "cuda_f32" ? cuda_f32_backend() : cpu_backend(path);
+}
+
 // (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress,
 // instructionPath | undefined, whether its operations are timed) -> model
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const auto model = std::make_shared<OpenModel>(env);
   Architecture architecture{};
   Checkpointing checkpointing{};
   const Backend* backend = nullptr;
@@ -33,10 +40,11 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   now_or_throw(env, [&] {
     architecture = architecture_of(info[0].As<Napi::Object>());
     checkpointing = checkpointing_of(info[4].ToString().Utf8Value());
-    backend = info[6].IsString() ? &cpu_backend(info[6].ToString().Utf8Value()) : &cpu_backend();
+    backend = &backend_of(info[6]);
     if (info[7].ToBoolean()) backend = &timed(*backend);
     sources = list<TensorSource>(info[1], [](const Napi::Value& v) { return source_of(v.As<Napi::Object>()); });
   });
+  const auto model = std::make_shared<OpenModel>(env, backend->memory);
   const auto o = info[2].As<Napi::Object>();
   const Quantization quantization{boolean(o, "nf4"), integer(o, "blockSize"), boolean(o, "doubleQuantization")};
   const int threads = info[3].ToNumber().Int32Value();
@@ -163,8 +171,8 @@ Napi::Value open_sequence(const Napi::CallbackInfo& info) {
   const OpenModel& model = *handle_of<ModelHandle>(info[0]);
   const Architecture& a = model.llama->architecture();
   const AdapterHandle adapter = info[1].IsExternal() ? handle_of<AdapterHandle>(info[1]) : nullptr;
-  return wrap(info.Env(), std::make_shared<Sequence>(model.account, adapter, a.layers, a.kv_size(),
-                                                     info[2].ToNumber().Int64Value()));
+  return wrap(info.Env(), std::make_shared<Sequence>(model.llama->backend(), model.account, adapter, a.layers,
+                                                     a.kv_size(), info[2].ToNumber().Int64Value()));
 }
 
 // (model, sequences[], tokens[]) -> logits[]
@@ -313,10 +321,20 @@ Napi::Value engine_info(const Napi::CallbackInfo& info) {
   const std::vector<const Backend*> backends = cpu_backends();
   Napi::Array paths = Napi::Array::New(info.Env(), backends.size());
   for (uint32_t i = 0; i < backends.size(); ++i) paths.Set(i, backends[i]->instruction_path);
+  o.Set("cuda", built_with_cuda());
   o.Set("instructionPaths", paths);
   o.Set("oneDnnVersion",
         std::to_string(version->major) + "." + std::to_string(version->minor) + "." + std::to_string(version->patch));
   o.Set("compiler", "g++ " __VERSION__);
+  return o;
+}
+
+Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
+  DeviceMemory memory{};
+  now_or_throw(info.Env(), [&] { memory = device_memory(); });
+  Napi::Object o = Napi::Object::New(info.Env());
+  o.Set("freeBytes", static_cast<double>(memory.free));
+  o.Set("totalBytes", static_cast<double>(memory.total));
   return o;
 }
 
@@ -345,6 +363,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("mergeTensor", Napi::Function::New<merge_tensor>(env));
   exports.Set("quantizeNf4", Napi::Function::New<quantize_nf4>(env));
   exports.Set("engineInfo", Napi::Function::New<engine_info>(env));
+  exports.Set("deviceMemory", Napi::Function::New<memory_of_device>(env));
   register_near_duplicates(env, exports);
   return exports;
 }

@@ -10,7 +10,7 @@
 
 #include "adamw.h"
 #include "adamw8bit.h"
-#include "attention.h"
+#include "attend.h"
 #include "bf16_matmul.h"
 #include "cross_entropy.h"
 #include "distribution.h"
@@ -18,20 +18,34 @@
 #include "formats.h"
 #include "lora.h"
 #include "matmul.h"
+#include "memory.h"
 #include "min_hash.h"
 #include "nf4.h"
+#include "non_finite.h"
 #include "rmsnorm.h"
 #include "rope.h"
+#include "rows.h"
 #include "swiglu.h"
 
 namespace humanizer {
 
 using AddBias = void(Rows y, const float* bias);  // y[r,:] += bias
 
+// Floats of scratch that the operations of the same name want.
+using LoraScratch = int64_t(int threads, int64_t rows, int64_t in, int64_t out, int64_t rank);
+// documents, keys, longest: of the pass, in number, in all and in one; rows: queries.
+using AttentionScratch = int64_t(int threads, int64_t documents, int64_t keys, int64_t longest, int64_t rows,
+                                 const AttentionShape& shape, bool backward);
+
 struct Backend {
-  const char* instruction_path;  // "baseline", "avx2", "avx512", "avx512_bf16"
+  const char* instruction_path;  // "baseline", "avx2", "avx512", "avx512_bf16"; of a device: "cuda", "cuda_f32"
+  int64_t activation_bytes = sizeof(float);  // of one value: 4, or 2 where activations and their gradients are bf16
+  int64_t group_tokens = 1024;               // packed tokens of a pass: what a training step goes through at a time
+  int64_t logits_bytes = int64_t{64} << 20;  // of the logits that exist at once, in f32
+  const Memory& memory = kHostMemory;
 
   void (*open_stream)(int threads);  // for the calling thread, which then calls the operations below
+  void (*begin)();  // until the next download or synchronize() nothing is allocated and nothing is waited for
   void (*synchronize)();
 
   DecodeOp* decode;
@@ -44,18 +58,31 @@ struct Backend {
   Rope* rope;
   SwigluForward* swiglu_forward;
   SwigluBackward* swiglu_backward;
-  AttentionForward* attention_forward;
-  AttentionBackward* attention_backward;
+  Attend* attend;
+  AttendBackward* attend_backward;
+  AttentionForward* attention_forward = nullptr;  // what attend_spans is made of
+  AttentionBackward* attention_backward = nullptr;
+  AttentionScratch* attention_scratch;
   LoraForward* lora_forward;
   LoraBackward* lora_backward;
+  LoraScratch* lora_scratch;
   CrossEntropyScan* cross_entropy_scan;
   CrossEntropyGradient* cross_entropy_gradient;
+  CrossEntropyLoss* cross_entropy_loss;
+  LossSums* loss_sums;
   GradientNormOp* gradient_norm;
   AdamwUpdate* adamw_update;
   Adamw8bitUpdate* adamw8bit_update;
-  Matmul* matmul;
   FewRowsMatmul* few_rows_matmul;
   AddBias* add_bias;
+  Embedding* embedding;
+  GatherRows* gather_rows;
+  ScatterRows* scatter_rows;
+  CopyRows* copy_rows;
+  DecodeHeld* decode_held;
+  NonFiniteRows* non_finite_rows;
+  NonFiniteParts* non_finite_parts;
+  Matmul* matmul;
   // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.
   Bf16Matmul* bf16_matmul = nullptr;
   FewRowsBf16* few_rows_bf16 = nullptr;

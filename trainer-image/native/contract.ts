@@ -254,6 +254,8 @@ export interface Nf4Tensor {
  * (bf16_matmul.h); the others compute in f32.
  */
 export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
+/** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
+export type ComputePath = InstructionPath | 'cuda' | 'cuda_f32'
 
 /** Of one operation of the engine, all its calls together. */
 export interface OpTime {
@@ -270,11 +272,28 @@ export interface EngineInfo {
   readonly instructionPath: InstructionPath
   /** that this processor has, the narrowest first */
   readonly instructionPaths: readonly InstructionPath[]
+  /** whether it was built with the CUDA kernels: only then are 'cuda' and 'cuda_f32' more than an error */
+  readonly cuda: boolean
   readonly oneDnnVersion: string
   readonly compiler: string
 }
 
-export type NativeErrorCode = 'INVALID_ARGUMENT' | 'OUT_OF_MEMORY' | 'DATA_INVALID' | 'CANCELLED' | 'INTERNAL'
+/** Of the GPU that the paths 'cuda' and 'cuda_f32' compute on. */
+export interface DeviceMemory {
+  readonly freeBytes: number
+  readonly totalBytes: number
+}
+
+export type NativeErrorCode =
+  | 'INVALID_ARGUMENT'
+  | 'OUT_OF_MEMORY'
+  | 'DATA_INVALID'
+  | 'CANCELLED'
+  /** No driver, one that is too old, no device, or an engine for the CPU alone: the message says what to do. */
+  | 'DEVICE_UNAVAILABLE'
+  /** An ECC error or a device that fell off the bus: the process cannot use it any more. */
+  | 'DEVICE_LOST'
+  | 'INTERNAL'
 
 export class NativeError extends Error {
   readonly code: NativeErrorCode

@@ -22,11 +22,18 @@ LoraForward lora_forward;
 LoraBackward lora_backward;
 CrossEntropyScan cross_entropy_scan;
 CrossEntropyGradient cross_entropy_gradient;
+CrossEntropyLoss cross_entropy_loss;
+LossSums loss_sums;
 DistributionScan distribution_scan;
 GradientNormOp gradient_norm;
 AdamwUpdate adamw_update;
 Adamw8bitUpdate adamw8bit_update;
 FewRowsMatmul few_rows_matmul;
+Embedding embedding;
+GatherRows gather_rows;
+ScatterRows scatter_rows;
+CopyRows copy_rows;
+DecodeHeld decode_held;
 MinHashOp min_hash;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
@@ -48,7 +55,15 @@ void open_stream(int threads) {
   omp_set_num_threads(threads);
 }
 
-void synchronize() {}
+void nothing() {}
+
+int64_t lora_scratch_of(int threads, int64_t, int64_t in, int64_t out, int64_t rank) {
+  return lora_scratch(threads, in, out, rank);
+}
+int64_t attention_scratch_of(int threads, int64_t documents, int64_t keys, int64_t longest, int64_t,
+                             const AttentionShape& shape, bool backward) {
+  return attention_scratch(threads, documents, keys, longest, shape, backward);
+}
 
 #define HUMANIZER_NAME_(isa) #isa
 #define HUMANIZER_NAME(isa) HUMANIZER_NAME_(isa)
@@ -58,7 +73,8 @@ void synchronize() {}
 extern const Backend kBackend = {
     .instruction_path = HUMANIZER_NAME(HUMANIZER_ISA),
     .open_stream = open_stream,
-    .synchronize = synchronize,
+    .begin = nothing,
+    .synchronize = nothing,
     .decode = decode,
     .nf4_quantize = nf4_quantize,
     .nf4_quantize_absmax = nf4_quantize_absmax,
@@ -69,18 +85,31 @@ extern const Backend kBackend = {
     .rope = rope,
     .swiglu_forward = swiglu_forward,
     .swiglu_backward = swiglu_backward,
+    .attend = attend_spans,
+    .attend_backward = attend_spans_backward,
     .attention_forward = attention_forward,
     .attention_backward = attention_backward,
+    .attention_scratch = attention_scratch_of,
     .lora_forward = lora_forward,
     .lora_backward = lora_backward,
+    .lora_scratch = lora_scratch_of,
     .cross_entropy_scan = cross_entropy_scan,
     .cross_entropy_gradient = cross_entropy_gradient,
+    .cross_entropy_loss = cross_entropy_loss,
+    .loss_sums = loss_sums,
     .gradient_norm = gradient_norm,
     .adamw_update = adamw_update,
     .adamw8bit_update = adamw8bit_update,
-    .matmul = matmul,
     .few_rows_matmul = few_rows_matmul,
     .add_bias = add_bias,
+    .embedding = embedding,
+    .gather_rows = gather_rows,
+    .scatter_rows = scatter_rows,
+    .copy_rows = copy_rows,
+    .decode_held = decode_held,
+    .non_finite_rows = non_finite_rows,
+    .non_finite_parts = non_finite_parts,
+    .matmul = matmul,
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
     .few_rows_bf16 = few_rows_bf16,

@@ -41,4 +41,16 @@ void cross_entropy_gradient(Rows dz, ConstRows z, const RowSoftmax* rows, const 
   }
 }
 
+void cross_entropy_loss(double* nll, const RowSoftmax* rows, int64_t count) {
+  for (int64_t r = 0; r < count; ++r) {
+    nll[r] = std::log(rows[r].total) + static_cast<double>(rows[r].maximum) - static_cast<double>(rows[r].target);
+  }
+}
+
+void loss_sums(double* sums, const double* nll, const int32_t* first, int64_t documents) {
+  for (int64_t d = 0; d < documents; ++d) {
+    for (int32_t r = first[d]; r < first[d + 1]; ++r) sums[d] += nll[r];
+  }
+}
+
 }  // namespace humanizer::HUMANIZER_ISA

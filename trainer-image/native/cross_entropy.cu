@@ -63,6 +63,16 @@ __global__ void __launch_bounds__(kThreads) loss_kernel(double* nll, const RowSo
   nll[r] = log(rows[r].total) + static_cast<double>(rows[r].maximum) - static_cast<double>(rows[r].target);
 }
 
+// A block of threads a document: sums of the losses in an order that only their number sets.
+__global__ void __launch_bounds__(kThreads) sums_kernel(double* sums, const double* nll, const int32_t* first) {
+  double sum = 0;
+  for (int32_t r = first[blockIdx.x] + static_cast<int32_t>(threadIdx.x); r < first[blockIdx.x + 1]; r += kThreads) {
+    sum += nll[r];
+  }
+  sum = block_sum(sum, dynamic_shared<double>());
+  if (threadIdx.x == 0) sums[blockIdx.x] += sum;
+}
+
 // A block of threads a row. Each keeps the first index of the largest it saw.
 __global__ void __launch_bounds__(kThreads) greedy_kernel(int32_t* token, View<const float> logits) {
   float* values = dynamic_shared<float>();
@@ -112,6 +122,10 @@ void cross_entropy_gradient(cudaStream_t stream, View<T> dz, View<const Z> z, co
 void cross_entropy_loss(cudaStream_t stream, double* nll, const RowSoftmax* rows, int64_t count) {
   launch(loss_kernel, dim3(static_cast<unsigned>(ceil_div(count, kThreads))), dim3(kThreads), 0, stream, nll, rows,
          count);
+}
+
+void loss_sums(cudaStream_t stream, double* sums, const double* nll, const int32_t* first, int64_t documents) {
+  launch(sums_kernel, a_block_each(documents), dim3(kThreads), 32 * sizeof(double), stream, sums, nll, first);
 }
 
 void greedy(cudaStream_t stream, int32_t* token, View<const float> logits) {

@@ -20,5 +20,9 @@ struct RowSoftmax {
 using CrossEntropyScan = void(RowSoftmax* rows, ConstRows z, const int32_t* labels, int64_t first);
 // dz = d nll / d z = softmax(z) - onehot(label), after the scan of all blocks. dz may be z.
 using CrossEntropyGradient = void(Rows dz, ConstRows z, const RowSoftmax* rows, const int32_t* labels, int64_t first);
+// nll[r] of rows that have been scanned.
+using CrossEntropyLoss = void(double* nll, const RowSoftmax* rows, int64_t count);
+// sums[d] += the nll of rows [first[d], first[d + 1]), in their order.
+using LossSums = void(double* sums, const double* nll, const int32_t* first, int64_t documents);
 
 }  // namespace humanizer

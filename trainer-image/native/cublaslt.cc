@@ -1,5 +1,10 @@
 #include "cublaslt.h"
 
+#include <cublasLt.h>
+
+#include <array>
+#include <map>
+
 #include "error.h"
 
 namespace humanizer::cuda {
@@ -64,31 +69,57 @@ cublasLtMatrixLayout_t layout(int64_t type, int64_t rows, int64_t cols, int64_t 
 
 }  // namespace
 
-Products::Products(size_t workspace_bytes) : workspace_bytes_(workspace_bytes) {
-  const cudaError_t status = cudaMalloc(&workspace_, workspace_bytes);
+struct Products::Plans {
+  struct Plan {
+    cublasLtMatmulDesc_t product = nullptr;
+    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
+    cublasLtMatmulAlgo_t algorithm{};
+  };
+  // Types, transposition, sizes, strides and alignments: all that the choice depends on.
+  using Key = std::array<int64_t, 12>;
+
+  explicit Plans(size_t bytes);
+  ~Plans();
+  Plans(const Plans&) = delete;
+  Plans& operator=(const Plans&) = delete;
+
+  const Plan& plan(const Key& key);
+  void choose(Plan& plan, const Key& key);
+
+  cublasLtHandle_t handle = nullptr;
+  void* workspace = nullptr;
+  size_t workspace_bytes;
+  std::map<Key, Plan> by_key;
+};
+
+Products::Products(size_t workspace_bytes) : plans_(std::make_unique<Plans>(workspace_bytes)) {}
+Products::~Products() = default;
+
+Products::Plans::Plans(size_t bytes) : workspace_bytes(bytes) {
+  const cudaError_t status = cudaMalloc(&workspace, bytes);
   if (status != cudaSuccess) {
-    throw Error(Code::kOutOfMemory, "the workspace of the products, " + std::to_string(workspace_bytes) +
-                                        " bytes: " + cudaGetErrorString(status));
+    throw Error(Code::kOutOfMemory,
+                "the workspace of the products, " + std::to_string(bytes) + " bytes: " + cudaGetErrorString(status));
   }
-  if (const cublasStatus_t made = cublasLtCreate(&handle_); made != CUBLAS_STATUS_SUCCESS) {
-    cudaFree(workspace_);
+  if (const cublasStatus_t made = cublasLtCreate(&handle); made != CUBLAS_STATUS_SUCCESS) {
+    cudaFree(workspace);
     check(made, "cublasLtCreate");
   }
 }
 
-Products::~Products() {
-  for (const auto& [key, plan] : plans_) {
+Products::Plans::~Plans() {
+  for (const auto& [key, plan] : by_key) {
     cublasLtMatmulDescDestroy(plan.product);
     for (const cublasLtMatrixLayout_t made : {plan.a, plan.b, plan.c}) cublasLtMatrixLayoutDestroy(made);
   }
-  cublasLtDestroy(handle_);
-  cudaFree(workspace_);
+  cublasLtDestroy(handle);
+  cudaFree(workspace);
 }
 
 // By columns c^T = op(b)^T op(a)^T: cuBLASLt's first operand is b.
-const Products::Plan& Products::plan(const Key& key) {
-  if (const auto found = plans_.find(key); found != plans_.end()) return found->second;
-  Plan& made = plans_[key];
+const Products::Plans::Plan& Products::Plans::plan(const Key& key) {
+  if (const auto found = by_key.find(key); found != by_key.end()) return found->second;
+  Plan& made = by_key[key];
   try {
     const auto transpose = static_cast<Transpose>(key[kTransposition]);
     const bool a_transposed = transpose == Transpose::kTN, b_transposed = transpose == Transpose::kNT;
@@ -106,26 +137,26 @@ const Products::Plan& Products::plan(const Key& key) {
     for (const cublasLtMatrixLayout_t of : {made.a, made.b, made.c}) {
       if (of) cublasLtMatrixLayoutDestroy(of);
     }
-    plans_.erase(key);
+    by_key.erase(key);
     throw;
   }
   return made;
 }
 
-void Products::choose(Plan& plan, const Key& key) {
+void Products::Plans::choose(Plan& plan, const Key& key) {
   cublasLtMatmulPreference_t preference = nullptr;
   check(cublasLtMatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate");
   cublasLtMatmulHeuristicResult_t result{};
   int found = 0;
   cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
   try {
-    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes_));
+    set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, static_cast<uint64_t>(workspace_bytes));
     set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, static_cast<uint32_t>(CUBLASLT_REDUCTION_SCHEME_NONE));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, static_cast<uint32_t>(key[kAlignB]));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, static_cast<uint32_t>(key[kAlignA]));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, static_cast<uint32_t>(key[kAlignC]));
     set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, static_cast<uint32_t>(key[kAlignC]));
-    status = cublasLtMatmulAlgoGetHeuristic(handle_, plan.product, plan.b, plan.a, plan.c, plan.c, preference, 1,
+    status = cublasLtMatmulAlgoGetHeuristic(handle, plan.product, plan.b, plan.a, plan.c, plan.c, preference, 1,
                                             &result, &found);
   } catch (...) {
     cublasLtMatmulPreferenceDestroy(preference);
@@ -144,11 +175,11 @@ template <class T, class C>
 void Products::multiply(cudaStream_t stream, View<C> c, View<const T> a, View<const T> b, Transpose transpose,
                         float alpha, float beta) {
   if (c.rows == 0 || c.cols == 0) return;
-  const Plan& of = plan({type_of<T>(), type_of<C>(), static_cast<int64_t>(transpose), c.rows, c.cols,
-                         transpose == Transpose::kTN ? a.rows : a.cols, a.stride, b.stride, c.stride, alignment(a.data),
-                         alignment(b.data), alignment(c.data)});
-  check(cublasLtMatmul(handle_, of.product, &alpha, b.data, of.b, a.data, of.a, &beta, c.data, of.c, c.data, of.c,
-                       &of.algorithm, workspace_, workspace_bytes_, stream),
+  const Plans::Plan& of = plans_->plan({type_of<T>(), type_of<C>(), static_cast<int64_t>(transpose), c.rows, c.cols,
+                                        transpose == Transpose::kTN ? a.rows : a.cols, a.stride, b.stride, c.stride,
+                                        alignment(a.data), alignment(b.data), alignment(c.data)});
+  check(cublasLtMatmul(plans_->handle, of.product, &alpha, b.data, of.b, a.data, of.a, &beta, c.data, of.c, c.data,
+                       of.c, &of.algorithm, plans_->workspace, plans_->workspace_bytes, stream),
         "cublasLtMatmul");
 }
 

@@ -3,11 +3,9 @@
 // (split-K): the same bits on every run. Call it for every shape before a step is captured or timed.
 #pragma once
 
-#include <cublasLt.h>
 #include <cuda_bf16.h>
 
-#include <array>
-#include <map>
+#include <memory>
 
 #include "matmul.h"
 #include "view.h"
@@ -29,21 +27,8 @@ class Products {
                 float beta);
 
  private:
-  struct Plan {
-    cublasLtMatmulDesc_t product = nullptr;
-    cublasLtMatrixLayout_t a = nullptr, b = nullptr, c = nullptr;
-    cublasLtMatmulAlgo_t algorithm{};
-  };
-  // Types, transposition, sizes, strides and alignments: all that the choice depends on.
-  using Key = std::array<int64_t, 12>;
-
-  const Plan& plan(const Key& key);
-  void choose(Plan& plan, const Key& key);
-
-  cublasLtHandle_t handle_ = nullptr;
-  void* workspace_ = nullptr;
-  size_t workspace_bytes_;
-  std::map<Key, Plan> plans_;
+  struct Plans;
+  std::unique_ptr<Plans> plans_;
 };
 
 }  // namespace humanizer::cuda

@@ -36,6 +36,14 @@ void decode(cudaStream_t stream, View<T> out, const uint8_t* blocks, Format form
 template <class T>
 void embedding(cudaStream_t stream, View<T> out, const HeldMatrix& w, const int32_t* tokens);
 
+// rows.h
+template <class T>
+void gather_rows(cudaStream_t stream, View<T> to, View<const T> from, const int32_t* indices);
+template <class T>
+void scatter_rows(cudaStream_t stream, View<T> to, View<const T> from, const int32_t* indices);
+template <class T>
+void copy_rows(cudaStream_t stream, View<T> to, View<const float> from);
+
 // At most kFewRows rows.
 template <class T>
 void few_rows_matmul(cudaStream_t stream, View<T> y, View<const T> x, const HeldMatrix& w, float beta);
@@ -82,9 +90,12 @@ void attention_backward(cudaStream_t stream, const AttentionInput<T>& in, View<T
 // One row of a decoding step with the cache of its sequence: it sees `keys` of them.
 template <class T>
 struct CachedRow {
-  const T *k, *v;  // (keys, kv_heads * D), dense
+  T *k, *v;  // (keys, kv_heads * D), dense
   int64_t keys;
 };
+// Row r of keys and values (R, kv_heads * D) becomes the last of rows[r]'s cache.
+template <class T>
+void append_to_caches(cudaStream_t stream, const CachedRow<T>* rows, View<const T> keys, View<const T> values);
 inline constexpr int64_t kKeysOfSplit = 256;  // that one block of threads goes through
 // rows: q.rows of them, in device memory; longest: no less than the keys of each.
 // scratch: q.rows * heads * ceil(longest / kKeysOfSplit) * (head_size + 2) floats.
@@ -114,6 +125,15 @@ void cross_entropy_gradient(cudaStream_t stream, View<T> dz, View<const Z> z, co
                             const int32_t* labels, int64_t first);
 // nll[r] of rows that have been scanned.
 void cross_entropy_loss(cudaStream_t stream, double* nll, const RowSoftmax* rows, int64_t count);
+
+// sums[d] += the nll of rows [first[d], first[d + 1]).
+void loss_sums(cudaStream_t stream, double* sums, const double* nll, const int32_t* first, int64_t documents);
+
+// non_finite.h
+template <class T>
+void non_finite_rows(cudaStream_t stream, int32_t* flag, View<const T> x, const double* sum);
+void non_finite_parts(cudaStream_t stream, int32_t* flag, const float* values, const int64_t* begin, int64_t parts,
+                      const GradientNorm* norm);
 
 inline constexpr int kNormParts = 256;
 // scratch: kNormParts doubles.

@@ -4,8 +4,9 @@ import type {
   AdapterTensor,
   Architecture,
   Batch,
+  ComputePath,
+  DeviceMemory,
   EngineInfo,
-  InstructionPath,
   Likelihood,
   LoraConfig,
   MomentTensor,
@@ -31,7 +32,7 @@ export interface Addon {
     threads: number,
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
-    instructionPath?: InstructionPath,
+    instructionPath?: ComputePath,
     timed?: boolean,
   ): Promise<ModelHandle>
   createAdapter(
@@ -68,6 +69,7 @@ export interface Addon {
   mergeTensor(tensor: TensorSource, a: Float32Array, b: Float32Array, rank: number, scale: number): Uint8Array
   quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor
   engineInfo(): EngineInfo
+  deviceMemory(): DeviceMemory
 }
 
 export const addon = (): Addon => loadAddon() as Addon

@@ -7,8 +7,9 @@
 namespace humanizer {
 
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch) {
-  if (hidden.rows <= kFewRows || backend.few_rows_bf16)
+  if ((hidden.rows <= kFewRows && hidden.width == logits.width) || backend.few_rows_bf16) {
     return multiply_few_rows(backend, logits, hidden, {&w, 1}, 0, scratch);
+  }
   for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {
     const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
     w.multiply(backend, columns(logits, v, size), hidden, v, size, Transpose::kNT, 0, scratch);
@@ -16,11 +17,10 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
 }
 
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
-               const int32_t* labels, float* scratch) {
+               const int32_t* labels, RowSoftmax* softmax, float* scratch) {
   // Parts of one size: a short last part would decode all of W for a few rows.
-  const int64_t most = std::min(hidden.rows, head_rows(w.rows())), parts = (hidden.rows + most - 1) / most;
+  const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
   const int64_t part = (hidden.rows + parts - 1) / parts, vocabulary = w.rows();
-  std::vector<RowSoftmax> softmax(static_cast<size_t>(part));
   float *gradient = scratch + part * vocabulary, *block = gradient + part * kVocabularyBlock;
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const int64_t rows = std::min(part, hidden.rows - r);
@@ -31,27 +31,24 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
       // Without a gradient the block's logits are done with at once: the next take their place.
       const Rows z = dhidden.data ? columns(logits, v, size) : dense(scratch, rows, size);
       w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
-      backend.cross_entropy_scan(softmax.data(), z, labels + r, v);
+      backend.cross_entropy_scan(softmax, z, labels + r, v);
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      const RowSoftmax& of = softmax[static_cast<size_t>(i)];
-      nll[r + i] = std::log(of.total) + static_cast<double>(of.maximum) - static_cast<double>(of.target);
-    }
+    backend.cross_entropy_loss(nll + r, softmax, rows);
     if (!dhidden.data) continue;
     for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
       const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
-      const Rows dz = dense(gradient, rows, size);
-      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax.data(), labels + r, v);
+      const Rows dz = dense(gradient, rows, size, backend.activation_bytes);
+      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax, labels + r, v);
       w.multiply(backend, slice(dhidden, r, rows), dz, v, size, Transpose::kNN, v == 0 ? 0.0f : 1.0f, block);
     }
   }
 }
 
 void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
-                     float* scratch) {
-  const int64_t most = std::min(hidden.rows, head_rows(w.rows())), parts = (hidden.rows + most - 1) / most;
+                     RowDistribution* rows, float* scratch) {
+  const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
   const int64_t part = (hidden.rows + parts - 1) / parts;
-  std::vector<RowDistribution> rows(static_cast<size_t>(part));
+  std::vector<RowDistribution> scanned(static_cast<size_t>(part));
   float* block = scratch + part * (w.rows() + kVocabularyBlock);
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const ConstRows here = slice(hidden, r, std::min(part, hidden.rows - r));
@@ -59,10 +56,11 @@ void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, 
       const int64_t size = std::min(kVocabularyBlock, w.rows() - v);
       const Rows z = dense(scratch, here.rows, size);
       w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
-      backend.distribution_scan(rows.data(), z, labels + r, v);
+      backend.distribution_scan(rows, z, labels + r, v);
     }
+    backend.memory.download(scanned.data(), rows, static_cast<size_t>(here.rows) * sizeof *rows);
     for (int64_t i = 0; i < here.rows; ++i) {
-      const RowDistribution& of = rows[static_cast<size_t>(i)];
+      const RowDistribution& of = scanned[static_cast<size_t>(i)];
       const double log_total = std::log(of.total), first = of.first / of.total;
       out[r + i] = {static_cast<double>(of.target) - static_cast<double>(of.maximum) - log_total, first - log_total,
                     std::max(0.0, of.second / of.total - first * first)};

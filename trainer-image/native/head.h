@@ -9,9 +9,9 @@ namespace humanizer {
 
 inline constexpr int64_t kVocabularyBlock = 4096;  // rows of W in f32 at once
 
-// Most rows whose logits exist at once: 64 MiB of them, and at least a few so that the product is one.
-inline int64_t head_rows(int64_t vocabulary) {
-  const int64_t rows = (int64_t{64} << 20) / (vocabulary * 4) / 16 * 16;
+// Most rows whose logits exist at once, and at least a few so that the product is one.
+inline int64_t head_rows(const Backend& backend, int64_t vocabulary) {
+  const int64_t rows = backend.logits_bytes / (vocabulary * 4) / 16 * 16;
   return rows < 16 ? 16 : rows;
 }
 
@@ -22,7 +22,7 @@ inline int64_t head_block_scratch(const Backend& backend, int threads, int64_t r
 
 // Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
 inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
-  const int64_t part = rows < head_rows(w.rows()) ? rows : head_rows(w.rows());
+  const int64_t most = head_rows(backend, w.rows()), part = rows < most ? rows : most;
   return part * (w.rows() + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
 }
 
@@ -30,17 +30,18 @@ inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t ro
 // logits (R, V) = hidden (R, C) W^T
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 
-// Fused linear cross-entropy over labelled rows only: nll (R); dhidden (R, C) = d sum(nll) / d hidden, unless its data
-// is null.
+// Fused linear cross-entropy over labelled rows only: nll (R); dhidden (R, C) = d sum(nll) / d hidden in f32, unless
+// its data is null. Logits are f32 too, whatever the activations are. softmax: for R rows, or head_rows when that is
+// less.
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
-               const int32_t* labels, float* scratch);
+               const int32_t* labels, RowSoftmax* softmax, float* scratch);
 
 // What head_loss's nll is measured against: of each labelled row log p(label), and mean and variance of log p(v) over
-// the row's own p. Scratch as head_loss's.
+// the row's own p. rows and scratch as head_loss's; out is the host's.
 struct Likelihood {
   double log_probability, mean, variance;
 };
 void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
-                     float* scratch);
+                     RowDistribution* rows, float* scratch);
 
 }  // namespace humanizer

@@ -1,8 +1,9 @@
 import type {
   ActivationCheckpointing,
   Architecture,
+  ComputePath,
+  DeviceMemory,
   EngineInfo,
-  InstructionPath,
   Model,
   Nf4Tensor,
   Quantization,
@@ -28,7 +29,7 @@ export function loadModel(
     threads: number
     activationCheckpointing?: ActivationCheckpointing
     onProgress?: (fraction: number) => void
-    instructionPath?: InstructionPath
+    instructionPath?: ComputePath
     timed?: boolean
   },
 ): Promise<Model> {
@@ -101,4 +102,9 @@ export function quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor 
 
 export function engineInfo(): EngineInfo {
   return addon().engineInfo()
+}
+
+/** Throws DEVICE_UNAVAILABLE with what to do where there is no GPU to use. */
+export function deviceMemory(): DeviceMemory {
+  return now(() => addon().deviceMemory())
 }

@@ -1,7 +1,5 @@
 #include "llama.h"
 
-#include <cstring>
-
 #include "error.h"
 
 namespace humanizer {
@@ -40,10 +38,10 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   if (count == 1) return linear->decode(backend_, 0, linear->rows(), scratch);
   int64_t rows = 0;
   for (size_t i = 0; i < count; ++i) {
-    linear[i].decode_into(backend_, scratch + rows * linear->cols());
+    linear[i].decode_into(backend_, element(scratch, rows * linear->cols(), backend_.activation_bytes));
     rows += linear[i].rows();
   }
-  return dense(static_cast<const float*>(scratch), rows, linear->cols());
+  return activations(scratch, rows, linear->cols());
 }
 
 // y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
@@ -72,10 +70,11 @@ void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, c
   }
 }
 
-Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const {
+Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter,
+                       const Workspace& w) const {
   if (!pass.training) return {};
   return {adapter.config().dropout, philox_key(adapter.config().seed, static_cast<int>(layer), module), pass.step,
-          pass.ordinals.data(), pass.offsets.data()};
+          w.ordinals, w.offsets};
 }
 
 // y += the update of each adapter, and its h is kept.
@@ -90,8 +89,8 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
       if (!run.adapter || !run.adapter->has(module)) continue;
       const LoraWeights lora = run.adapter->weights(layer, module);
       backend_.lora_forward(slice(part, run.begin, run.rows),
-                            dense(s.h[m] + run.begin * lora.rank, run.rows, lora.rank), slice(x, run.begin, run.rows),
-                            lora, dropout(layer, module, pass, *run.adapter), w.lora);
+                            slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
+                            slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
     }
   }
 }
@@ -107,8 +106,8 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
     if (!adapter.has(module)) continue;
     const LoraWeights lora = adapter.weights(layer, module);
     backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
-                           dense(static_cast<const float*>(s.h[m]), pass.rows, lora.rank), lora,
-                           dropout(layer, module, pass, adapter), w.lora);
+                           activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w),
+                           w.lora);
   }
 }
 
@@ -119,59 +118,63 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
   if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
-  const Rows attention_input = dense(s.attention_input, rows, a_.hidden), qkv = dense(s.qkv, rows, a_.qkv_size());
-  const ConstRows attention = dense(static_cast<const float*>(s.attention), rows, a_.q_size());
-  const Rows middle = dense(s.middle, rows, a_.hidden), mlp_input = dense(s.mlp_input, rows, a_.hidden);
-  const Rows gate_up = dense(s.gate_up, rows, 2 * ffn), activation = dense(s.activation, rows, ffn);
-  const Rows out = dense(next, rows, next ? a_.hidden : 0);
-  const size_t stream_bytes = static_cast<size_t>(rows * a_.hidden) * sizeof(float);
+  const Rows attention_input = activations(s.attention_input, rows, a_.hidden);
+  const Rows qkv = activations(s.qkv, rows, a_.qkv_size());
+  const ConstRows attention = activations(s.attention, rows, a_.q_size());
+  const Rows middle = activations(s.middle, rows, a_.hidden), mlp_input = activations(s.mlp_input, rows, a_.hidden);
+  const Rows gate_up = activations(s.gate_up, rows, 2 * ffn), activation = activations(s.activation, rows, ffn);
+  const Rows out = activations(next, rows, next ? a_.hidden : 0);
+  const auto stream_bytes = static_cast<size_t>(rows * a_.hidden * backend_.activation_bytes);
 
-  backend_.rmsnorm_forward(attention_input, s.rstd_attention, dense(s.x, rows, a_.hidden),
-                           weights.attention_norm.data(), a_.norm_epsilon);
+  backend_.rmsnorm_forward(attention_input, s.rstd_attention, activations(s.x, rows, a_.hidden),
+                           weights.attention_norm.as(), a_.norm_epsilon);
   linear(qkv, attention_input, layer, kQ, 0, pass, w);
-  if (!weights.qkv_bias.empty()) backend_.add_bias(qkv, weights.qkv_bias.data());
+  if (weights.qkv_bias.bytes() > 0) backend_.add_bias(qkv, weights.qkv_bias.as());
   adapt(qkv, attention_input, layer, kQ, pass, s, w);
   attend(layer, pass, s, w);
-  if (middle.data != s.x) std::memcpy(middle.data, s.x, stream_bytes);
+  if (middle.data != s.x) backend_.memory.copy(middle.data, s.x, stream_bytes);
   linear(middle, attention, layer, kO, 1, pass, w);
-  if (!weights.o_bias.empty()) backend_.add_bias(middle, weights.o_bias.data());
+  if (weights.o_bias.bytes() > 0) backend_.add_bias(middle, weights.o_bias.as());
   adapt(middle, attention, layer, kO, pass, s, w);
 
-  backend_.rmsnorm_forward(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data(), a_.norm_epsilon);
+  backend_.rmsnorm_forward(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.as(), a_.norm_epsilon);
   linear(gate_up, mlp_input, layer, kGate, 0, pass, w);
   adapt(gate_up, mlp_input, layer, kGate, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
   if (next) {
-    if (out.data != middle.data) std::memcpy(out.data, middle.data, stream_bytes);
+    if (out.data != middle.data) backend_.memory.copy(out.data, middle.data, stream_bytes);
     linear(out, activation, layer, kDown, 1, pass, w);
   }
   adapt(out, activation, layer, kDown, pass, s, w);  // without next: no column of the output, but h
 }
 
 void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const {
-  const Rows qkv = dense(s.qkv, pass.rows, a_.qkv_size());
-  const Rows k = columns(qkv, a_.q_size(), a_.kv_size()), v = columns(qkv, a_.q_size() + a_.kv_size(), a_.kv_size());
+  const Rows qkv = activations(s.qkv, pass.rows, a_.qkv_size());
   // q and k lie next to each other and turn alike.
-  backend_.rope(columns(qkv, 0, a_.q_size() + a_.kv_size()), pass.positions.data(), rope_.as(), a_.head_size, false);
-  std::vector<AttentionSpan> spans;
+  backend_.rope(columns(qkv, 0, a_.q_size() + a_.kv_size()), w.positions, rope_.as(), a_.head_size, false);
+  const std::vector<PackedDocument> documents = packed_documents(layer, pass);
+  backend_.attend(backend_, activations(s.attention, pass.rows, a_.q_size()), s.lse, attention_rows(qkv),
+                  {documents.data(), static_cast<int64_t>(documents.size()), w.first_seen, w.seen_until},
+                  attention_shape(), w.attention);
+}
+
+std::vector<PackedDocument> Llama::packed_documents(size_t layer, const Pass& pass) const {
+  std::vector<PackedDocument> documents;
   for (const Document& d : pass.documents) {
-    ConstRows keys = slice(k, d.begin, d.rows), values = slice(v, d.begin, d.rows);
+    PackedDocument packed{d.begin, d.rows, {}, {}, 0};
     if (d.cache) {
-      const int64_t length = d.cache->length();
-      const Rows cached_keys = d.cache->keys(layer, length + d.rows),
-                 cached_values = d.cache->values(layer, length + d.rows);
-      const size_t bytes = static_cast<size_t>(a_.kv_size()) * sizeof(float);
-      for (int64_t r = 0; r < d.rows; ++r) {
-        std::memcpy(cached_keys.row(length + r), keys.row(r), bytes);
-        std::memcpy(cached_values.row(length + r), values.row(r), bytes);
-      }
-      keys = cached_keys;
-      values = cached_values;
+      packed.past = d.cache->length();
+      packed.keys = d.cache->keys(static_cast<int64_t>(layer), packed.past + d.rows);
+      packed.values = d.cache->values(static_cast<int64_t>(layer), packed.past + d.rows);
     }
-    spans.push_back({slice(dense(s.attention, pass.rows, a_.q_size()), d.begin, d.rows), s.lse + d.begin * a_.heads,
-                     slice(columns(ConstRows(qkv), 0, a_.q_size()), d.begin, d.rows), keys, values});
+    documents.push_back(packed);
   }
-  backend_.attention_forward(spans.data(), static_cast<int64_t>(spans.size()), attention_shape(), w.attention);
+  return documents;
+}
+
+AttentionRows Llama::attention_rows(ConstRows qkv) const {
+  const int64_t q = a_.q_size(), kv = a_.kv_size();
+  return {columns(qkv, 0, q), columns(qkv, q, kv), columns(qkv, q + kv, kv)};
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -182,14 +185,14 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   if (cancelled_) throw Error(Code::kCancelled, "the operation was cancelled");
   const LayerWeights& weights = weights_.layers[layer];
   const int64_t rows = pass.rows, ffn = a_.intermediate;
-  const Rows dx = dense(w.dx, rows, a_.hidden), dnormed = dense(w.dnormed, rows, a_.hidden);
-  const Rows attention_input = dense(s.attention_input, rows, a_.hidden),
-             mlp_input = dense(s.mlp_input, rows, a_.hidden);
-  const Rows activation = dense(s.activation, rows, ffn), dactivation = dense(w.dactivation, rows, ffn);
-  const Rows gate_up = dense(s.gate_up, rows, 2 * ffn), dqkv = dense(w.dqkv, rows, a_.qkv_size());
-  const ConstRows x = dense(s.x, rows, a_.hidden), middle = dense(s.middle, rows, a_.hidden);
-  const ConstRows attention = dense(s.attention, rows, a_.q_size());
-  const Rows dattention = dense(w.normed, rows, a_.q_size()), nothing{};
+  const Rows dx = activations(w.dx, rows, a_.hidden), dnormed = activations(w.dnormed, rows, a_.hidden);
+  const Rows attention_input = activations(s.attention_input, rows, a_.hidden),
+             mlp_input = activations(s.mlp_input, rows, a_.hidden);
+  const Rows activation = activations(s.activation, rows, ffn), dactivation = activations(w.dactivation, rows, ffn);
+  const Rows gate_up = activations(s.gate_up, rows, 2 * ffn), dqkv = activations(w.dqkv, rows, a_.qkv_size());
+  const ConstRows x = activations(s.x, rows, a_.hidden), middle = activations(s.middle, rows, a_.hidden);
+  const ConstRows attention = activations(s.attention, rows, a_.q_size());
+  const Rows dattention = activations(w.normed, rows, a_.q_size()), nothing = activations(nullptr, 0, 0);
   const bool replay = checkpointing_ != Checkpointing::kNone, lowest = layer == 0;
   const bool below_attention = !lowest || adapter.has(kQ) || adapter.has(kK) || adapter.has(kV);
   const bool below_mlp = below_attention || adapter.has(kO);
@@ -205,42 +208,34 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
 
   const Rows dgate_up = gate_up;  // the activations of this layer have been used
   backend_.swiglu_backward(dgate_up, dactivation, gate_up);
-  if (replay) backend_.rmsnorm_replay(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.data());
+  if (replay) backend_.rmsnorm_replay(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.as());
   if (below_mlp) linear_backward(dnormed, dgate_up, layer, kGate, w);
   adapt_backward(below_mlp ? dnormed : nothing, dgate_up, mlp_input, layer, kGate, pass, adapter, s, w);
   if (!below_mlp) return;
-  backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.data());
+  backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.as());
 
   if (below_attention) linear_backward(dattention, dx, layer, kO, w);
   adapt_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
   if (!below_attention) return;
-  backward_attention(pass, s, w);
+  backward_attention(layer, pass, s, w);
 
-  if (replay) backend_.rmsnorm_replay(attention_input, s.rstd_attention, x, weights.attention_norm.data());
+  if (replay) backend_.rmsnorm_replay(attention_input, s.rstd_attention, x, weights.attention_norm.as());
   if (!lowest) linear_backward(dnormed, dqkv, layer, kQ, w);
   adapt_backward(lowest ? nothing : dnormed, dqkv, attention_input, layer, kQ, pass, adapter, s, w);
-  if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.data());
+  if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.as());
 }
 
 // The gradient of the attention's output, in w.normed, to that of q|k|v before their rotation, in w.dqkv.
-void Llama::backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const {
+void Llama::backward_attention(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const {
   const int64_t q = a_.q_size(), kv = a_.kv_size();
-  const ConstRows qkv = dense(s.qkv, pass.rows, a_.qkv_size()), dattention = dense(w.normed, pass.rows, q);
-  const Rows dqkv = dense(w.dqkv, pass.rows, a_.qkv_size());
-  std::vector<AttentionSpan> spans;
-  std::vector<AttentionGradients> gradients;
-  for (const Document& d : pass.documents) {
-    const auto part = [&](auto rows, int64_t begin, int64_t cols) {
-      return slice(columns(rows, begin, cols), d.begin, d.rows);
-    };
-    spans.push_back({slice(dense(s.attention, pass.rows, q), d.begin, d.rows), s.lse + d.begin * a_.heads,
-                     part(qkv, 0, q), part(qkv, q, kv), part(qkv, q + kv, kv)});
-    gradients.push_back(
-        {part(dqkv, 0, q), part(dqkv, q, kv), part(dqkv, q + kv, kv), slice(dattention, d.begin, d.rows)});
-  }
-  backend_.attention_backward(spans.data(), gradients.data(), static_cast<int64_t>(spans.size()), attention_shape(),
-                              w.attention);
-  backend_.rope(columns(dqkv, 0, q + kv), pass.positions.data(), rope_.as(), a_.head_size, true);
+  const Rows dqkv = activations(w.dqkv, pass.rows, a_.qkv_size());
+  const std::vector<PackedDocument> documents = packed_documents(layer, pass);
+  backend_.attend_backward(backend_, columns(dqkv, 0, q), columns(dqkv, q, kv), columns(dqkv, q + kv, kv),
+                           activations(w.normed, pass.rows, q), activations(s.attention, pass.rows, q), s.lse,
+                           attention_rows(activations(s.qkv, pass.rows, a_.qkv_size())),
+                           {documents.data(), static_cast<int64_t>(documents.size()), w.first_seen, w.seen_until},
+                           attention_shape(), w.attention);
+  backend_.rope(columns(dqkv, 0, q + kv), w.positions, rope_.as(), a_.head_size, true);
 }
 
 }  // namespace humanizer

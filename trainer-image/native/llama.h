@@ -60,8 +60,9 @@ class Llama {
   const Backend& backend() const { return backend_; }
   const std::shared_ptr<Account>& account() const { return account_; }
 
-  // Adds the gradients of the sum of the negative log-likelihood. Works through the packed sequences about kGroupTokens
-  // at a time, so that memory follows the longest sequence and not the batch.
+  // Adds the gradients of the sum of the negative log-likelihood. Works through the packed sequences about
+  // Backend::group_tokens at a time, so that memory follows the longest sequence and not the batch. The host waits
+  // once, at the end.
   StepLoss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
   // One loss per document; dropout off.
   std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
@@ -84,51 +85,71 @@ class Llama {
     std::vector<int32_t> positions;  // of each row in its document
     std::vector<Document> documents;
     std::vector<Run> runs;
-    std::vector<int64_t> head_rows;           // rows whose logits matter
+    std::vector<int32_t> head_rows, labels;   // rows whose logits matter; not in generation: their labels
+    std::vector<int32_t> first_of_document;   // of head_rows, where each document's begin, and their end
     std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
     uint32_t step = 0;
-    bool training = false, generation = false;
+    bool training = false, generation = false, scoring = false;
   };
   struct Saved {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
     float *attention_input, *mlp_input, *activation;  // the workspace's, unless each layer keeps its own
     std::array<float*, kModules> h;
   };
+  // In the backend's memory. Activations, their gradients and h have its type; the rest is f32 where nothing else is
+  // said.
   struct Workspace {
     std::vector<Saved> layers;  // one for each layer in training (kFull: alike but for x), else one that all use
     float *x, *normed, *activation, *weights, *lora, *attention;
-    float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead;
+    float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead /* f32 */, *dhead_narrow;
     float *dx, *dnormed, *dqkv, *dactivation;  // training only
+    RowSoftmax* softmax;
+    RowDistribution* distributions;  // scoring only
     double* nll;
+    // What the host says of the pass: by row, then of the rows whose logits matter, and where each document's begin.
+    int32_t *tokens, *positions, *first_seen, *seen_until;
+    uint32_t *ordinals, *offsets;
+    int32_t *head_rows, *labels, *first_of_document;
   };
 
   // llama_passes.cc: one pass over the whole model
-  // Calls measure(workspace, normed rows of the head, their labels, the document of each) for each group of documents.
+  // Calls measure(pass, workspace, normed rows of the head, the pass's first document) for each group of documents with
+  // a label. outcome_ then has room for a zeroed double each.
   template <typename Measure>
-  void each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure);
+  void each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure);
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);
+  void upload(const Pass& pass, const Workspace& w) const;
   void forward(const Pass& pass, const Workspace& w) const;
   void gather_head(const Pass& pass, const Workspace& w) const;
-  void backward(const Pass& pass, const int32_t* labels, Adapter& adapter, const Workspace& w) const;
-  std::string non_finite(const Pass& pass, const Workspace& w) const;
+  void backward(const Pass& pass, Adapter& adapter, const Workspace& w) const;
+  std::vector<Pass> training_passes(const Adapter& adapter, const Batch& batch, uint32_t step) const;
+  Workspace lay_out(const Pass& pass);
+  void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
 
   // llama.cc: one layer
   void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;
   void attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const;
   void backward_layer(size_t layer, const Pass& pass, Adapter& adapter, const Saved& s, const Workspace& w) const;
-  void backward_attention(const Pass& pass, const Saved& s, const Workspace& w) const;
+  void backward_attention(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const;
+  std::vector<PackedDocument> packed_documents(size_t layer, const Pass& pass) const;
+  AttentionRows attention_rows(ConstRows qkv) const;
   size_t joined(Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
   void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Workspace& w) const;
   void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
-  Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter) const;
+  Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter, const Workspace& w) const;
   void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
              const Workspace& w) const;
   void adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
                       Adapter& adapter, const Saved& s, const Workspace& w) const;
 
+  Rows activations(float* data, int64_t rows, int64_t cols) const {
+    return dense(data, rows, cols, backend_.activation_bytes);
+  }
+  // Activations are narrower than the f32 of losses and their first gradient.
+  bool narrow() const { return backend_.activation_bytes < static_cast<int64_t>(sizeof(float)); }
   const Weight& head() const { return a_.tied_embeddings ? weights_.embedding : weights_.head; }
   AttentionShape attention_shape() const { return {a_.heads, a_.kv_heads, a_.head_size}; }
 
@@ -140,6 +161,7 @@ class Llama {
   const std::atomic<bool>& cancelled_;
   LlamaWeights weights_;
   Arena arena_;
+  Buffer outcome_;  // what a call leaves for the host: losses and flags
   std::vector<float> frequencies_;
   Buffer rope_;
   int64_t rope_positions_ = 0;

@@ -1,10 +1,8 @@
 // Passes over the whole model: a training micro-batch, an evaluation, a step of generation.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "error.h"
-#include "hand_off.h"
 #include "head.h"
 #include "llama.h"
 
@@ -12,14 +10,15 @@ namespace humanizer {
 
 namespace {
 
-constexpr int64_t kGroupTokens = 1024;
-
-// The last of the units [first, ...) that fits into a group with it; offsets[u] is where unit u begins.
-size_t group_end(const std::vector<int32_t>& offsets, size_t first) {
+// The last of the units [first, ...) that fits into a group of `tokens` with it; offsets[u] is where unit u begins.
+size_t group_end(const std::vector<int32_t>& offsets, size_t first, int64_t tokens) {
   size_t last = first + 1;
-  while (last + 1 < offsets.size() && offsets[last + 1] - offsets[first] <= kGroupTokens) ++last;
+  while (last + 1 < offsets.size() && offsets[last + 1] - offsets[first] <= tokens) ++last;
   return last;
 }
+
+// Floats that `count` values of `width` bytes take.
+int64_t floats_of(int64_t count, int64_t width) { return (count * width + 3) / 4; }
 
 }  // namespace
 
@@ -34,8 +33,15 @@ Llama::Pass Llama::packed(const Batch& batch, size_t first, size_t last, const A
     for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(r));
   }
   pass.runs.push_back({0, pass.rows, adapter});
-  for (int64_t r = 0; r < pass.rows; ++r) {
-    if (batch.labels[static_cast<size_t>(begin + r)] >= 0) pass.head_rows.push_back(r);
+  pass.first_of_document.push_back(0);
+  for (const Document& d : pass.documents) {
+    for (int64_t r = d.begin; r < d.begin + d.rows; ++r) {
+      const int32_t label = batch.labels[static_cast<size_t>(begin + r)];
+      if (label < 0) continue;
+      pass.head_rows.push_back(static_cast<int32_t>(r));
+      pass.labels.push_back(label);
+    }
+    pass.first_of_document.push_back(static_cast<int32_t>(pass.head_rows.size()));
   }
   return pass;
 }
@@ -47,36 +53,43 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   for (const Run& run : pass.runs) rank = run.adapter ? std::max(rank, run.adapter->config().rank) : rank;
   int64_t lora = 0;
   const ModuleShapes shapes = module_shapes(a_);
-  for (const ModuleShape& shape : shapes) lora = std::max(lora, lora_scratch(threads_, shape.in, shape.out, rank));
+  for (const ModuleShape& shape : shapes)
+    lora = std::max(lora, backend_.lora_scratch(threads_, rows, shape.in, shape.out, rank));
+
+  // Activations and their gradients.
+  const auto take = [&](int64_t count) {
+    return static_cast<float*>(arena.take_bytes(static_cast<size_t>(count * backend_.activation_bytes)));
+  };
 
   Workspace w{};
-  w.x = arena.take(rows * hidden);
-  w.normed = arena.take(rows * std::max(hidden, a_.q_size()));
-  w.activation = arena.take(rows * ffn);
+  w.x = take(rows * hidden);
+  w.normed = take(rows * std::max(hidden, a_.q_size()));
+  w.activation = take(rows * ffn);
   const bool all = pass.training && checkpointing_ == Checkpointing::kNone;
   for (int64_t l = 0; l < (pass.training ? a_.layers : 1); ++l) {
     if (l > 0 && checkpointing_ == Checkpointing::kFull) {
       w.layers.push_back(w.layers.front());
-      w.layers.back().x = arena.take(rows * hidden);
+      w.layers.back().x = take(rows * hidden);
       continue;
     }
     Saved s{};
     // Without a backward pass the residual stream is updated in place.
-    s.x = pass.training ? arena.take(rows * hidden) : w.x;
-    s.middle = pass.training ? arena.take(rows * hidden) : w.x;
-    s.attention_input = all ? arena.take(rows * hidden) : w.normed;
-    s.mlp_input = all ? arena.take(rows * hidden) : w.normed;
-    s.activation = all ? arena.take(rows * ffn) : w.activation;
+    s.x = pass.training ? take(rows * hidden) : w.x;
+    s.middle = pass.training ? take(rows * hidden) : w.x;
+    s.attention_input = all ? take(rows * hidden) : w.normed;
+    s.mlp_input = all ? take(rows * hidden) : w.normed;
+    s.activation = all ? take(rows * ffn) : w.activation;
     s.rstd_attention = arena.take(rows);
-    s.qkv = arena.take(rows * a_.qkv_size());
-    s.attention = arena.take(rows * a_.q_size());
+    s.qkv = take(rows * a_.qkv_size());
+    s.attention = take(rows * a_.q_size());
     s.lse = arena.take(rows * a_.heads);
     s.rstd_mlp = arena.take(rows);
-    s.gate_up = arena.take(rows * 2 * ffn);
-    for (size_t m = 0; m < kModules; ++m) s.h[m] = arena.take(shapes[m].name ? rows * rank : 0);
+    s.gate_up = take(rows * 2 * ffn);
+    for (size_t m = 0; m < kModules; ++m) s.h[m] = take(shapes[m].name ? rows * rank : 0);
     w.layers.push_back(s);
   }
-  int64_t weights = backend_.bf16_matmul ? 0 : std::max(a_.qkv_size() * hidden, 2 * ffn * hidden);
+  const int64_t decoded = std::max(a_.qkv_size(), 2 * ffn) * hidden;
+  int64_t weights = backend_.bf16_matmul ? 0 : floats_of(decoded, backend_.activation_bytes);
   const int64_t few = pass.generation ? rows : kFewRows;
   for (const LayerWeights& layer : weights_.layers) {  // of a base that came in 4 bits some layers may not be
     for (size_t m = 0; m < kModules; ++m) {
@@ -94,42 +107,88 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
     keys += seen;
     longest = std::max(longest, seen);
   }
-  w.attention = arena.take(attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys, longest,
-                                             attention_shape(), pass.training));
-  w.head_x = arena.take(heads * hidden);
-  w.head_normed = arena.take(heads * hidden);
+  w.attention = arena.take(backend_.attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys,
+                                                      longest, rows, attention_shape(), pass.training));
+  w.head_x = take(heads * hidden);
+  w.head_normed = take(heads * hidden);
   w.head_rstd = arena.take(heads);
-  const int64_t part = std::min(heads, head_rows(a_.vocabulary));
+  const int64_t part = std::min(heads, head_rows(backend_, a_.vocabulary));
   w.head_scratch = arena.take(std::max(
       head_loss_scratch(backend_, threads_, heads, head()),
       part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()),
                                       head().few_rows_scratch(backend_, threads_, pass.generation ? part : kFewRows))));
+  w.softmax = arena.take<RowSoftmax>(part);
+  w.distributions = arena.take<RowDistribution>(pass.scoring ? part : 0);
   w.nll = arena.take<double>(heads);
+  for (int32_t** of_rows : {&w.tokens, &w.positions, &w.first_seen, &w.seen_until}) {
+    *of_rows = arena.take<int32_t>(rows);
+  }
+  w.ordinals = arena.take<uint32_t>(static_cast<int64_t>(pass.ordinals.size()));
+  w.offsets = arena.take<uint32_t>(static_cast<int64_t>(pass.offsets.size()));
+  w.head_rows = arena.take<int32_t>(heads);
+  w.labels = arena.take<int32_t>(static_cast<int64_t>(pass.labels.size()));
+  w.first_of_document = arena.take<int32_t>(static_cast<int64_t>(pass.first_of_document.size()));
   if (!pass.training) return w;
   w.dhead = arena.take(heads * hidden);
-  w.dx = arena.take(rows * hidden);
-  w.dnormed = arena.take(rows * hidden);
-  w.dqkv = arena.take(rows * a_.qkv_size());
-  w.dactivation = arena.take(rows * ffn);
+  w.dhead_narrow = take(narrow() ? heads * hidden : 0);
+  w.dx = take(rows * hidden);
+  w.dnormed = take(rows * hidden);
+  w.dqkv = take(rows * a_.qkv_size());
+  w.dactivation = take(rows * ffn);
   return w;
 }
 
 void Llama::prepare_positions(int64_t count) {
   if (count <= rope_positions_) return;
   const int64_t positions = std::max<int64_t>({count, 2 * rope_positions_, 256});
-  Buffer table(*account_, static_cast<size_t>(positions * a_.head_size) * sizeof(float));
-  rope_table(table.as(), frequencies_, positions);
-  rope_ = std::move(table);
+  std::vector<float> table(static_cast<size_t>(positions * a_.head_size));
+  rope_table(table.data(), frequencies_, positions);
+  rope_ = filled(*account_, table);
   rope_positions_ = positions;
 }
 
-void Llama::forward(const Pass& pass, const Workspace& w) const {
-  float* x = pass.training ? w.layers[0].x : w.x;
-#pragma omp parallel for schedule(static) if (pass.rows * a_.hidden > kWorthThreads)
-  for (int64_t r = 0; r < pass.rows; ++r) {
-    const ConstRows row = weights_.embedding.decode(backend_, pass.tokens[r], 1, x + r * a_.hidden);
-    if (row.data != x + r * a_.hidden) std::copy(row.data, row.data + a_.hidden, x + r * a_.hidden);
+// Memory for all of them and for `outcome_bytes`, before the first begins.
+void Llama::reserve(const std::vector<Pass>& passes, size_t outcome_bytes) {
+  int32_t last = 0;
+  for (const Pass& pass : passes) last = std::max(last, std::ranges::max(pass.positions));
+  prepare_positions(1 + last);
+  for (const Pass& pass : passes) arena_.reserve([&](Arena& arena) { return plan(arena, pass); });
+  if (outcome_.bytes() < outcome_bytes) {
+    constexpr size_t kPage = 4096;  // of which each allocation takes whole ones
+    outcome_ = Buffer();
+    outcome_ = Buffer(*account_, (outcome_bytes + kPage - 1) / kPage * kPage, false);
   }
+}
+
+Llama::Workspace Llama::lay_out(const Pass& pass) {
+  return arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
+}
+
+void Llama::upload(const Pass& pass, const Workspace& w) const {
+  const auto put = [&](auto* to, const auto* from, size_t count) {
+    if (count > 0) backend_.memory.upload(to, from, count * sizeof *to);
+  };
+  const auto rows = static_cast<size_t>(pass.rows);
+  std::vector<int32_t> first_seen, seen_until;
+  for (const Document& d : pass.documents) {
+    first_seen.insert(first_seen.end(), static_cast<size_t>(d.rows), static_cast<int32_t>(d.begin));
+    seen_until.insert(seen_until.end(), static_cast<size_t>(d.rows), static_cast<int32_t>(d.begin + d.rows));
+  }
+  put(w.tokens, pass.tokens, rows);
+  put(w.positions, pass.positions.data(), rows);
+  put(w.first_seen, first_seen.data(), rows);
+  put(w.seen_until, seen_until.data(), rows);
+  put(w.ordinals, pass.ordinals.data(), pass.ordinals.size());
+  put(w.offsets, pass.offsets.data(), pass.offsets.size());
+  put(w.head_rows, pass.head_rows.data(), pass.head_rows.size());
+  put(w.labels, pass.labels.data(), pass.labels.size());
+  put(w.first_of_document, pass.first_of_document.data(), pass.first_of_document.size());
+}
+
+void Llama::forward(const Pass& pass, const Workspace& w) const {
+  upload(pass, w);
+  backend_.embedding(activations(pass.training ? w.layers[0].x : w.x, pass.rows, a_.hidden), weights_.embedding.held(),
+                     w.tokens);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const bool kept = pass.training && l + 1 < weights_.layers.size();
     forward_layer(l, pass, w.layers[pass.training ? l : 0], w, kept ? w.layers[l + 1].x : w.x);
@@ -137,46 +196,36 @@ void Llama::forward(const Pass& pass, const Workspace& w) const {
 }
 
 void Llama::gather_head(const Pass& pass, const Workspace& w) const {
-  const int64_t count = static_cast<int64_t>(pass.head_rows.size());
-  for (int64_t i = 0; i < count; ++i) {
-    const float* row = w.x + pass.head_rows[static_cast<size_t>(i)] * a_.hidden;
-    std::copy(row, row + a_.hidden, w.head_x + i * a_.hidden);
-  }
-  backend_.rmsnorm_forward(dense(w.head_normed, count, a_.hidden), w.head_rstd, dense(w.head_x, count, a_.hidden),
-                           weights_.norm.data(), a_.norm_epsilon);
+  const auto count = static_cast<int64_t>(pass.head_rows.size());
+  const Rows head_x = activations(w.head_x, count, a_.hidden);
+  backend_.gather_rows(head_x, activations(w.x, pass.rows, a_.hidden), w.head_rows);
+  backend_.rmsnorm_forward(activations(w.head_normed, count, a_.hidden), w.head_rstd, head_x, weights_.norm.as(),
+                           a_.norm_epsilon);
 }
 
-void Llama::backward(const Pass& pass, const int32_t* labels, Adapter& adapter, const Workspace& w) const {
-  const int64_t count = static_cast<int64_t>(pass.head_rows.size());
-  const ConstRows normed = dense(w.head_normed, count, a_.hidden), x = dense(w.head_x, count, a_.hidden);
-  const Rows dnormed = dense(w.dhead, count, a_.hidden);
-  head_loss(backend_, w.nll, dnormed, normed, head(), labels, w.head_scratch);
+void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w) const {
+  const auto count = static_cast<int64_t>(pass.head_rows.size());
+  const Rows normed = activations(w.head_normed, count, a_.hidden);
+  const Rows loss_gradient = dense(w.dhead, count, a_.hidden);
+  head_loss(backend_, w.nll, loss_gradient, normed, head(), w.labels, w.softmax, w.head_scratch);
+  const Rows dnormed = narrow() ? activations(w.dhead_narrow, count, a_.hidden) : loss_gradient;
+  if (narrow()) backend_.copy_rows(dnormed, loss_gradient);
   // The normed rows are done with: their place takes the gradient before the norm.
-  const Rows dhead = dense(w.head_normed, count, a_.hidden);
-  std::memset(dhead.data, 0, static_cast<size_t>(count * a_.hidden) * sizeof(float));
-  backend_.rmsnorm_backward(dhead, dnormed, x, w.head_rstd, weights_.norm.data());
-  std::memset(w.dx, 0, static_cast<size_t>(pass.rows * a_.hidden) * sizeof(float));
-  for (int64_t i = 0; i < count; ++i) {
-    std::copy(dhead.row(i), dhead.row(i) + a_.hidden, w.dx + pass.head_rows[static_cast<size_t>(i)] * a_.hidden);
-  }
+  const auto zero = [&](const Rows& x) {
+    backend_.memory.zero(x.data, static_cast<size_t>(x.rows * x.cols * x.width));
+  };
+  zero(normed);
+  backend_.rmsnorm_backward(normed, dnormed, activations(w.head_x, count, a_.hidden), w.head_rstd, weights_.norm.as());
+  const Rows dx = activations(w.dx, pass.rows, a_.hidden);
+  zero(dx);
+  backend_.scatter_rows(dx, normed, w.head_rows);
   for (size_t l = weights_.layers.size(); l-- > 0;) backward_layer(l, pass, adapter, w.layers[l], w);
 }
 
-// The first whose output has a value that is no finite number: every policy keeps the input of each layer.
-std::string Llama::non_finite(const Pass& pass, const Workspace& w) const {
-  const int64_t bytes = pass.rows * a_.hidden * static_cast<int64_t>(sizeof(float));
-  for (size_t l = 0; l < w.layers.size(); ++l) {
-    const float* output = l + 1 < w.layers.size() ? w.layers[l + 1].x : w.x;
-    if (!all_finite(reinterpret_cast<const uint8_t*>(output), bytes, Format::kF32)) return "layer " + std::to_string(l);
-  }
-  return "head";
-}
-
-StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
-  backend_.open_stream(threads_);
-  StepLoss total{{0, 0}, {}};
+std::vector<Llama::Pass> Llama::training_passes(const Adapter& adapter, const Batch& batch, uint32_t step) const {
+  std::vector<Pass> passes;
   for (size_t s = 0, next; s + 1 < batch.sequences.size(); s = next) {
-    next = group_end(batch.sequences, s);
+    next = group_end(batch.sequences, s, backend_.group_tokens);
     const auto document_at = [&](size_t sequence) {
       return static_cast<size_t>(std::ranges::lower_bound(batch.documents, batch.sequences[sequence]) -
                                  batch.documents.begin());
@@ -185,6 +234,7 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
     if (pass.head_rows.empty()) continue;  // no label: no loss and no gradient
     pass.training = true;
     pass.step = step;
+    pass.first_of_document = {0, static_cast<int32_t>(pass.head_rows.size())};  // one loss for all of them
     for (size_t sequence = s; sequence < next; ++sequence) {
       const int32_t rows = batch.sequences[sequence + 1] - batch.sequences[sequence];
       for (int32_t r = 0; r < rows; ++r) {
@@ -192,56 +242,98 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
         pass.offsets.push_back(static_cast<uint32_t>(r));
       }
     }
-    std::vector<int32_t> labels;
-    for (const int64_t row : pass.head_rows)
-      labels.push_back(batch.labels[static_cast<size_t>(batch.sequences[s] + row)]);
-    prepare_positions(1 + std::ranges::max(pass.positions));
-    const Workspace w = arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
+    passes.push_back(std::move(pass));
+  }
+  return passes;
+}
+
+StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
+  backend_.open_stream(threads_);
+  const std::vector<Pass> passes = training_passes(adapter, batch, step);
+  if (passes.empty()) return {{0, 0}, {}};
+  // The loss up to the end of each pass, and for each pass and layer whether its output is no finite number.
+  const size_t layers = weights_.layers.size(), losses_bytes = (passes.size() + 1) * sizeof(double);
+  const size_t outcome_bytes = losses_bytes + passes.size() * layers * sizeof(int32_t);
+  adapter.gradients();
+  reserve(passes, outcome_bytes);
+  auto* losses = outcome_.as<double>();
+  auto* flags = reinterpret_cast<int32_t*>(losses + passes.size() + 1);
+  backend_.begin();
+  backend_.memory.zero(losses, outcome_bytes);
+  for (size_t p = 0; p < passes.size(); ++p) {
+    const Pass& pass = passes[p];
+    const Workspace w = lay_out(pass);
     forward(pass, w);
     gather_head(pass, w);
-    backward(pass, labels.data(), adapter, w);
-    for (size_t i = 0; i < labels.size(); ++i) total.nll += w.nll[i];
-    if (!std::isfinite(total.nll) && total.non_finite.empty()) total.non_finite = non_finite(pass, w);
-    total.label_tokens += static_cast<int64_t>(labels.size());
+    backward(pass, adapter, w);
+    double* loss = losses + p + 1;
+    backend_.memory.copy(loss, loss - 1, sizeof *loss);
+    backend_.loss_sums(loss, w.nll, w.first_of_document, 1);
+    // Every policy keeps the input of each layer.
+    for (size_t l = 0; l < layers; ++l) {
+      const Rows output = activations(l + 1 < layers ? w.layers[l + 1].x : w.x, pass.rows, a_.hidden);
+      backend_.non_finite_rows(flags + p * layers + l, output, loss);
+    }
+  }
+  std::vector<double> outcome((outcome_bytes + sizeof(double) - 1) / sizeof(double));
+  backend_.memory.download(outcome.data(), losses, outcome_bytes);
+  StepLoss total{{outcome[passes.size()], 0}, {}};
+  for (const Pass& pass : passes) total.label_tokens += static_cast<int64_t>(pass.head_rows.size());
+  const auto* found = reinterpret_cast<const int32_t*>(outcome.data() + passes.size() + 1);
+  for (size_t p = 0; p < passes.size(); ++p, found += layers) {
+    if (std::isfinite(outcome[p + 1])) continue;
+    const auto first = static_cast<size_t>(std::find(found, found + layers, 1) - found);
+    total.non_finite = first < layers ? "layer " + std::to_string(first) : "head";
+    break;
   }
   return total;
 }
 
 template <typename Measure>
-void Llama::each_labelled(const Adapter* adapter, const Batch& batch, const Measure& measure) {
+void Llama::each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure) {
   backend_.open_stream(threads_);
-  for (size_t d = 0, next; d + 1 < batch.documents.size(); d = next) {
-    next = group_end(batch.documents, d);
-    const Pass pass = packed(batch, d, next, adapter);
+  const size_t documents = batch.documents.size() - 1;
+  std::vector<Pass> passes;
+  std::vector<size_t> first_document;  // of each pass
+  for (size_t d = 0, next; d < documents; d = next) {
+    next = group_end(batch.documents, d, backend_.group_tokens);
+    Pass pass = packed(batch, d, next, adapter);
     if (pass.head_rows.empty()) continue;
-    const int32_t* labels_of_pass = batch.labels.data() + batch.documents[d];
-    std::vector<int32_t> labels;
-    std::vector<size_t> documents;
-    size_t document = d;
-    for (const int64_t row : pass.head_rows) {
-      while (batch.documents[document + 1] - batch.documents[d] <= row) ++document;
-      labels.push_back(labels_of_pass[row]);
-      documents.push_back(document);
-    }
-    prepare_positions(1 + std::ranges::max(pass.positions));
-    const Workspace w = arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
-    forward(pass, w);
-    gather_head(pass, w);
-    const int64_t rows = static_cast<int64_t>(labels.size());
-    measure(w, dense(static_cast<const float*>(w.head_normed), rows, a_.hidden), labels.data(), documents);
+    pass.scoring = scoring;
+    passes.push_back(std::move(pass));
+    first_document.push_back(d);
+  }
+  if (passes.empty()) return;
+  const size_t sums_bytes = documents * sizeof(double);
+  reserve(passes, sums_bytes);
+  backend_.begin();
+  backend_.memory.zero(outcome_.as<double>(), sums_bytes);
+  for (size_t p = 0; p < passes.size(); ++p) {
+    const Workspace w = lay_out(passes[p]);
+    forward(passes[p], w);
+    gather_head(passes[p], w);
+    const auto rows = static_cast<int64_t>(passes[p].labels.size());
+    measure(passes[p], w, activations(w.head_normed, rows, a_.hidden), first_document[p]);
   }
 }
 
 std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
-  std::vector<Loss> losses(batch.documents.size() - 1, Loss{0, 0});
-  each_labelled(adapter, batch,
-                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
-                  head_loss(backend_, w.nll, Rows{}, normed, head(), labels, w.head_scratch);
-                  for (size_t i = 0; i < documents.size(); ++i) {
-                    losses[documents[i]].nll += w.nll[i];
-                    ++losses[documents[i]].label_tokens;
-                  }
-                });
+  const size_t documents = batch.documents.size() - 1;
+  std::vector<Loss> losses(documents, Loss{0, 0});
+  bool any = false;
+  each_labelled(adapter, batch, false, [&](const Pass& pass, const Workspace& w, ConstRows normed, size_t first) {
+    head_loss(backend_, w.nll, Rows{}, normed, head(), w.labels, w.softmax, w.head_scratch);
+    backend_.loss_sums(outcome_.as<double>() + first, w.nll, w.first_of_document,
+                       static_cast<int64_t>(pass.documents.size()));
+    for (size_t d = 0; d < pass.documents.size(); ++d) {
+      losses[first + d].label_tokens = pass.first_of_document[d + 1] - pass.first_of_document[d];
+    }
+    any = true;
+  });
+  if (!any) return losses;
+  std::vector<double> sums(documents);
+  backend_.memory.download(sums.data(), outcome_.as<double>(), documents * sizeof(double));
+  for (size_t d = 0; d < documents; ++d) losses[d].nll = sums[d];
   return losses;
 }
 
@@ -251,24 +343,27 @@ std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Bat
   }
   std::vector<TextLikelihood> sums(batch.documents.size() - 1, TextLikelihood{});
   std::vector<Likelihood> rows;
-  each_labelled(adapter, batch,
-                [&](const Workspace& w, ConstRows normed, const int32_t* labels, const auto& documents) {
-                  rows.resize(documents.size());
-                  head_likelihood(backend_, rows.data(), normed, head(), labels, w.head_scratch);
-                  for (size_t i = 0; i < documents.size(); ++i) {
-                    TextLikelihood& sum = sums[documents[i]];
-                    sum.log_probability += rows[i].log_probability;
-                    sum.mean += rows[i].mean;
-                    sum.variance += rows[i].variance;
-                    ++sum.label_tokens;
-                  }
-                });
+  each_labelled(adapter, batch, true, [&](const Pass& pass, const Workspace& w, ConstRows normed, size_t first) {
+    rows.resize(pass.labels.size());
+    head_likelihood(backend_, rows.data(), normed, head(), w.labels, w.distributions, w.head_scratch);
+    for (size_t d = 0; d < pass.documents.size(); ++d) {
+      TextLikelihood& sum = sums[first + d];
+      for (auto r = pass.first_of_document[d]; r < pass.first_of_document[d + 1]; ++r) {
+        const Likelihood& row = rows[static_cast<size_t>(r)];
+        sum.log_probability += row.log_probability;
+        sum.mean += row.mean;
+        sum.variance += row.variance;
+        ++sum.label_tokens;
+      }
+    }
+  });
   return sums;
 }
 
 void Llama::generate(std::vector<Turn>& turns) {
   backend_.open_stream(threads_);
-  Pass pass;
+  std::vector<Pass> passes(1);
+  Pass& pass = passes[0];
   pass.generation = true;
   std::vector<int32_t> tokens;
   for (Turn& turn : turns) {
@@ -284,7 +379,7 @@ void Llama::generate(std::vector<Turn>& turns) {
     tokens.insert(tokens.end(), turn.tokens.begin(), turn.tokens.end());
     for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
     pass.documents.push_back({begin, rows, &sequence});
-    pass.head_rows.push_back(begin + rows - 1);
+    pass.head_rows.push_back(static_cast<int32_t>(begin + rows - 1));
     // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
     // sequence goes the way it goes alone.
     const auto few = [](int64_t count) { return count <= kFewRows; };
@@ -297,17 +392,20 @@ void Llama::generate(std::vector<Turn>& turns) {
   }
   pass.tokens = tokens.data();
   pass.rows = static_cast<int64_t>(tokens.size());
-  prepare_positions(1 + std::ranges::max(pass.positions));
-  const Workspace w = arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
+  reserve(passes, 0);
+  const Workspace w = lay_out(pass);
   forward(pass, w);
   gather_head(pass, w);
-  const int64_t most = head_rows(a_.vocabulary), count = static_cast<int64_t>(turns.size());
+  const int64_t most = head_rows(backend_, a_.vocabulary), count = static_cast<int64_t>(turns.size());
   for (int64_t first = 0; first < count; first += most) {
     const int64_t rows = std::min(most, count - first);
     const Rows logits = dense(w.head_scratch, rows, a_.vocabulary);
-    head_logits(backend_, logits, slice(dense(w.head_normed, count, a_.hidden), first, rows), head(), logits.row(rows));
+    head_logits(backend_, logits, slice(activations(w.head_normed, count, a_.hidden), first, rows), head(),
+                logits.row(rows));
     for (int64_t r = 0; r < rows; ++r) {
-      turns[static_cast<size_t>(first + r)].logits.assign(logits.row(r), logits.row(r) + a_.vocabulary);
+      std::vector<float>& of_turn = turns[static_cast<size_t>(first + r)].logits;
+      of_turn.resize(static_cast<size_t>(a_.vocabulary));
+      backend_.memory.download(of_turn.data(), logits.row(r), of_turn.size() * sizeof(float));
     }
   }
   for (const Turn& turn : turns) turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));

@@ -59,7 +59,7 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
                           const std::function<void(double)>& progress) {
   const Tensors tensors(sources);
   const auto vector = [&](const std::string& name, int64_t size) {
-    return read_values(backend, tensors.get(name, {size}));
+    return read_values(cpu_backend(), tensors.get(name, {size}));
   };
   const ModuleShapes shapes = module_shapes(a);
   const int64_t present = std::ranges::count_if(shapes, [](const ModuleShape& shape) { return shape.name; });
@@ -81,24 +81,26 @@ LlamaWeights load_weights(const Backend& backend, Account& account, const Archit
   LlamaWeights weights;
   weights.embedding = matrix("model.embed_tokens.weight", a.vocabulary, a.hidden, false);
   if (!a.tied_embeddings) weights.head = matrix("lm_head.weight", a.vocabulary, a.hidden, false);
-  weights.norm = vector("model.norm.weight", a.hidden);
+  weights.norm = filled(account, vector("model.norm.weight", a.hidden));
   for (int64_t l = 0; l < a.layers; ++l) {
     const std::string prefix = "model.layers." + std::to_string(l) + ".";
     LayerWeights layer;
-    layer.attention_norm = vector(prefix + "input_layernorm.weight", a.hidden);
-    layer.mlp_norm = vector(prefix + "post_attention_layernorm.weight", a.hidden);
+    layer.attention_norm = filled(account, vector(prefix + "input_layernorm.weight", a.hidden));
+    layer.mlp_norm = filled(account, vector(prefix + "post_attention_layernorm.weight", a.hidden));
     for (size_t m = 0; m < kModules; ++m) {
       const auto& [name, in, out] = shapes[m];
       if (name) layer.linear[m] = matrix(prefix + name + ".weight", out, in, true);
     }
     if (a.qkv_bias) {
+      std::vector<float> joined;
       for (const Module m : {kQ, kK, kV}) {
         if (!shapes[m].name) continue;
         const std::vector<float> bias = vector(prefix + shapes[m].name + ".bias", shapes[m].out);
-        layer.qkv_bias.insert(layer.qkv_bias.end(), bias.begin(), bias.end());
+        joined.insert(joined.end(), bias.begin(), bias.end());
       }
+      layer.qkv_bias = filled(account, joined);
     }
-    if (a.output_bias) layer.o_bias = vector(prefix + shapes[kO].name + ".bias", a.hidden);
+    if (a.output_bias) layer.o_bias = filled(account, vector(prefix + shapes[kO].name + ".bias", a.hidden));
     weights.layers.push_back(std::move(layer));
   }
   return weights;

@@ -26,15 +26,15 @@ struct Architecture {
 ModuleShapes module_shapes(const Architecture& a);
 
 struct LayerWeights {
-  std::vector<float> attention_norm, mlp_norm;  // hidden
-  std::vector<float> qkv_bias, o_bias;          // empty when the model has none
-  std::array<Weight, kModules> linear;          // by Module; empty where the model has none
+  Buffer attention_norm, mlp_norm;      // f32 (hidden)
+  Buffer qkv_bias, o_bias;              // f32; empty when the model has none
+  std::array<Weight, kModules> linear;  // by Module; empty where the model has none
 };
 
 struct LlamaWeights {
   Weight embedding;  // as the file has it: looked up by row
   Weight head;       // empty when tied
-  std::vector<float> norm;
+  Buffer norm;       // f32 (hidden)
   std::vector<LayerWeights> layers;
 };
 

@@ -1,9 +1,12 @@
-// Where every large block of the engine lives: 64-byte aligned, counted, freed with its owner.
+// Where every large block of the engine lives: 64-byte aligned, counted, freed with its owner. A block lies in the
+// memory of its model's backend, which on a device the host cannot touch: bytes get there and back through Memory.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -23,16 +26,30 @@ inline void forbid(const void*, size_t) {}
 inline void allow(const void*, size_t) {}
 #endif
 
-// Bytes held by one model, its adapters and its sequences.
+// A backend's memory. What is asked for is done in the order of the calling thread's stream.
+struct Memory {
+  // zeroed: else what lies there is not defined. Throws Error{kOutOfMemory} naming the size.
+  void* (*allocate)(size_t bytes, bool zeroed);
+  void (*release)(void* block, size_t bytes);
+  void (*zero)(void* to, size_t bytes);
+  void (*copy)(void* to, const void* from, size_t bytes);        // within it
+  void (*upload)(void* to, const void* host, size_t bytes);      // the host's bytes are free when the call returns
+  void (*download)(void* host, const void* from, size_t bytes);  // waits for all that was asked for before
+};
+extern const Memory kHostMemory;
+
+// Bytes held by one model, its adapters and its sequences, and where they lie.
 struct Account {
+  explicit Account(const Memory& where = kHostMemory) : memory(where) {}
+  const Memory& memory;
   std::atomic<int64_t> resident{0}, peak{0};
 };
 
 class Buffer {
  public:
   Buffer() = default;
-  // Zeroed. Throws Error{kOutOfMemory} naming the size.
-  Buffer(Account& account, size_t bytes);
+  // Throws Error{kOutOfMemory} naming the size.
+  Buffer(Account& account, size_t bytes, bool zeroed = true);
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -45,12 +62,38 @@ class Buffer {
     return static_cast<T*>(data_);
   }
   size_t bytes() const { return bytes_; }
+  const Memory& memory() const { return account_->memory; }  // of a buffer that has an owner
 
  private:
   void swap(Buffer& other) noexcept;
   void* data_ = nullptr;
   size_t bytes_ = 0;
   Account* account_ = nullptr;
+};
+
+// A buffer with the bytes of a vector.
+template <class T>
+Buffer filled(Account& account, const std::vector<T>& values) {
+  Buffer buffer(account, values.size() * sizeof(T), false);
+  if (!values.empty()) account.memory.upload(buffer.as<void>(), values.data(), values.size() * sizeof(T));
+  return buffer;
+}
+
+// The host's bytes on their way into a new buffer: where the host can write there, the buffer's own.
+class Filling {
+ public:
+  Filling(Account& account, size_t bytes) : buffer_(account, bytes, false) {
+    if (&account.memory != &kHostMemory) host_.resize(bytes);
+  }
+  uint8_t* data() { return host_.empty() ? buffer_.as<uint8_t>() : host_.data(); }
+  Buffer done() {
+    if (!host_.empty()) buffer_.memory().upload(buffer_.as<void>(), host_.data(), host_.size());
+    return std::move(buffer_);
+  }
+
+ private:
+  Buffer buffer_;
+  std::vector<uint8_t> host_;
 };
 
 // Scratch of one operation. A plan is a function that takes its blocks in a fixed order; it is run twice: once on an
@@ -60,16 +103,22 @@ class Arena {
  public:
   explicit Arena(Account& account) : account_(account) {}
 
-  // Every pointer of the plan before is invalid afterwards.
+  // Memory for the plan, so that laying it out later takes none. Every pointer of the plan before is invalid
+  // afterwards.
   template <class Plan>
-  auto lay_out(Plan plan) {
+  void reserve(Plan plan) {
     base_ = nullptr;
     used_ = 0;
     plan(*this);
-    if (used_ > block_.bytes()) {
-      block_ = Buffer();
-      block_ = Buffer(account_, used_);
-    }
+    if (used_ <= block_.bytes()) return;
+    block_ = Buffer();
+    block_ = Buffer(account_, used_, false);
+  }
+
+  // Every pointer of the plan before is invalid afterwards.
+  template <class Plan>
+  auto lay_out(Plan plan) {
+    reserve(plan);
     base_ = block_.as<char>();
     forbid(base_, block_.bytes());
     used_ = 0;
@@ -78,11 +127,13 @@ class Arena {
 
   template <class T = float>
   T* take(int64_t count) {
+    return static_cast<T*>(take_bytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+  void* take_bytes(size_t bytes) {
     char* at = base_ ? base_ + used_ : nullptr;
-    const size_t bytes = static_cast<size_t>(count) * sizeof(T);
     if (at) allow(at, bytes);
     used_ += (bytes + 63) / 64 * 64 + kArenaGap;
-    return reinterpret_cast<T*>(at);
+    return at;
   }
 
  private:

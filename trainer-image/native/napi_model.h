@@ -7,7 +7,7 @@
 #include <new>
 #include <optional>
 
-#include "error.h"
+#include "device_error.h"
 #include "llama.h"
 #include "model_thread.h"
 
@@ -30,7 +30,7 @@ inline const char* code_name(Code code) {
 }
 
 struct Failure {
-  Code code;
+  const char* code;
   std::string message;
 };
 
@@ -40,18 +40,22 @@ std::optional<Failure> attempt(Work work) {
   try {
     work();
     return std::nullopt;
+  } catch (const DeviceUnavailable& error) {
+    return Failure{"DEVICE_UNAVAILABLE", error.what()};
+  } catch (const DeviceLost& error) {
+    return Failure{"DEVICE_LOST", error.what()};
   } catch (const Error& error) {
-    return Failure{error.code, error.what()};
+    return Failure{code_name(error.code), error.what()};
   } catch (const std::bad_alloc&) {
-    return Failure{Code::kOutOfMemory, "out of memory"};
+    return Failure{code_name(Code::kOutOfMemory), "out of memory"};
   } catch (const std::exception& error) {
-    return Failure{Code::kInternal, error.what()};
+    return Failure{code_name(Code::kInternal), error.what()};
   }
 }
 
 inline Napi::Error to_js(Napi::Env env, const Failure& failure) {
   Napi::Error error = Napi::Error::New(env, failure.message);
-  error.Set("code", Napi::String::New(env, code_name(failure.code)));
+  error.Set("code", Napi::String::New(env, failure.code));
   return error;
 }
 
@@ -72,7 +76,10 @@ using Channel = Napi::TypedThreadSafeFunction<std::nullptr_t, Delivery, deliver>
 // One open model: its thread, and the channel back to the JavaScript thread.
 class OpenModel {
  public:
-  explicit OpenModel(Napi::Env env) : channel(Channel::New(env, "humanizer model", 0, 1)) { channel.Unref(env); }
+  OpenModel(Napi::Env env, const Memory& memory)
+      : channel(Channel::New(env, "humanizer model", 0, 1)), account(std::make_shared<Account>(memory)) {
+    channel.Unref(env);
+  }
   ~OpenModel() { close(); }
 
   // Cancels for good and frees the weights. Waits for the layer under way.
@@ -91,7 +98,7 @@ class OpenModel {
   Channel channel;
   std::atomic<bool> cancelled{false}, closed{false}, released{false};
   int pending = 0;  // promises; read and written on the JavaScript thread
-  std::shared_ptr<Account> account = std::make_shared<Account>();
+  std::shared_ptr<Account> account;
   std::unique_ptr<Llama> llama;
   std::mutex running;  // held by an operation, and by accessors on the JavaScript thread that no operation may meet
   ModelThread thread;
@@ -148,7 +155,7 @@ Napi::Value submit(Napi::Env env, const ModelHandle& model, Work work, Done done
       } catch (const Napi::Error& error) {
         deferred->Reject(error.Value());
       } catch (const std::exception& error) {
-        deferred->Reject(to_js(js, {Code::kInternal, error.what()}).Value());
+        deferred->Reject(to_js(js, {code_name(Code::kInternal), error.what()}).Value());
       }
     });
   });

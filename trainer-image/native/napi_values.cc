@@ -133,6 +133,13 @@ Napi::Object named(Napi::Env env, const Slot& slot) {
   return o;
 }
 
+template <class Array, class T>
+Array downloaded(Napi::Env env, const Adapter& adapter, const T* from, size_t count) {
+  Array array = Array::New(env, count);
+  adapter.memory().download(array.Data(), from, count * sizeof(T));
+  return array;
+}
+
 }  // namespace
 
 Napi::Value named_moments(Napi::Env env, const Adapter& adapter, const Moments& moments) {
@@ -142,11 +149,11 @@ Napi::Value named_moments(Napi::Env env, const Adapter& adapter, const Moments& 
     const auto count = static_cast<size_t>(slot.count());
     Napi::Object o = named(env, slot);
     if (slot.quantized) {
-      o.Set("data", typed_array<Napi::Uint8Array>(env, moments.codes.as<uint8_t>() + slot.moment, count));
-      o.Set("absmax", typed_array<Napi::Float32Array>(env, moments.absmax.as() + slot.block,
-                                                      (count + kMomentBlock - 1) / kMomentBlock));
+      o.Set("data", downloaded<Napi::Uint8Array>(env, adapter, moments.codes.as<uint8_t>() + slot.moment, count));
+      o.Set("absmax", downloaded<Napi::Float32Array>(env, adapter, moments.absmax.as() + slot.block,
+                                                     (count + kMomentBlock - 1) / kMomentBlock));
     } else {
-      o.Set("data", typed_array<Napi::Float32Array>(env, moments.values.as() + slot.moment, count));
+      o.Set("data", downloaded<Napi::Float32Array>(env, adapter, moments.values.as() + slot.moment, count));
     }
     array.Set(i, o);
   }
@@ -158,7 +165,8 @@ Napi::Value named_tensors(Napi::Env env, const Adapter& adapter, const float* va
   for (uint32_t i = 0; i < adapter.slots().size(); ++i) {
     const Slot& slot = adapter.slots()[i];
     Napi::Object o = named(env, slot);
-    o.Set("data", typed_array<Napi::Float32Array>(env, values + slot.offset, static_cast<size_t>(slot.count())));
+    o.Set("data",
+          downloaded<Napi::Float32Array>(env, adapter, values + slot.offset, static_cast<size_t>(slot.count())));
     array.Set(i, o);
   }
   return array;

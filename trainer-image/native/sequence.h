@@ -11,9 +11,10 @@ namespace humanizer {
 
 class Sequence {
  public:
-  Sequence(std::shared_ptr<Account> account, std::shared_ptr<Adapter> adapter, int64_t layers, int64_t kv_size,
-           int64_t max_tokens)
-      : account_(std::move(account)),
+  Sequence(const Backend& backend, std::shared_ptr<Account> account, std::shared_ptr<Adapter> adapter, int64_t layers,
+           int64_t kv_size, int64_t max_tokens)
+      : width_(backend.activation_bytes),
+        account_(std::move(account)),
         adapter_(std::move(adapter)),
         kv_size_(kv_size),
         max_tokens_(max_tokens),
@@ -23,9 +24,11 @@ class Sequence {
   int64_t length() const { return length_; }
   int64_t max_tokens() const { return max_tokens_; }
   const Adapter* adapter() const { return adapter_.get(); }
-  Rows keys(int64_t layer, int64_t rows) const { return dense(keys_[static_cast<size_t>(layer)].as(), rows, kv_size_); }
+  Rows keys(int64_t layer, int64_t rows) const {
+    return dense(keys_[static_cast<size_t>(layer)].as(), rows, kv_size_, width_);
+  }
   Rows values(int64_t layer, int64_t rows) const {
-    return dense(values_[static_cast<size_t>(layer)].as(), rows, kv_size_);
+    return dense(values_[static_cast<size_t>(layer)].as(), rows, kv_size_, width_);
   }
 
   // Room for tokens more; the cache doubles, so that a growing answer is copied a few times only. Throws
@@ -35,8 +38,9 @@ class Sequence {
     const int64_t capacity = std::min(max_tokens_, std::max<int64_t>({64, 2 * capacity_, length_ + tokens}));
     for (std::vector<Buffer>* side : {&keys_, &values_}) {
       for (Buffer& buffer : *side) {
-        Buffer larger(*account_, static_cast<size_t>(capacity * kv_size_) * sizeof(float));
-        std::copy(buffer.as(), buffer.as() + length_ * kv_size_, larger.as());
+        Buffer larger(*account_, static_cast<size_t>(capacity * kv_size_ * width_), false);
+        const auto held = static_cast<size_t>(length_ * kv_size_ * width_);
+        if (held > 0) account_->memory.copy(larger.as<void>(), buffer.as<void>(), held);
         buffer = std::move(larger);
       }
     }
@@ -46,6 +50,7 @@ class Sequence {
   void advance(int64_t tokens) { length_ += tokens; }
 
  private:
+  int64_t width_;  // bytes of a value
   std::shared_ptr<Account> account_;
   std::shared_ptr<Adapter> adapter_;
   int64_t kv_size_, max_tokens_, length_ = 0, capacity_ = 0;  // every buffer has room for capacity_ tokens at least

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <optional>
 
 namespace humanizer {
 
@@ -50,7 +51,7 @@ struct Count {
   double seconds, operations;
 };
 
-Backend table, inner;
+std::optional<Backend> table, inner;
 std::array<Count, kOps> counts;
 
 double product(int64_t rows, int64_t cols, int64_t depth) {
@@ -112,7 +113,7 @@ template <size_t kOp, auto kMember, class... Arguments>
 struct Timed<kOp, kMember, void(Arguments...)> {
   static void run(Arguments... arguments) {
     const auto start = std::chrono::steady_clock::now();
-    (inner.*kMember)(arguments...);
+    (*inner.*kMember)(arguments...);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     Count& count = counts[kOp];
     ++count.calls;
@@ -125,12 +126,13 @@ struct Timed<kOp, kMember, void(Arguments...)> {
 
 const Backend& timed(const Backend& backend) {
   counts = {};
-  inner = table = backend;
+  inner.emplace(backend);
+  table.emplace(backend);
 #define HUMANIZER_OP(op) \
-  if (inner.op) table.op = Timed<k_##op, &Backend::op, std::remove_pointer_t<decltype(Backend::op)>>::run;
+  if (inner->op) table->op = Timed<k_##op, &Backend::op, std::remove_pointer_t<decltype(Backend::op)>>::run;
   HUMANIZER_TIMED_OPS(HUMANIZER_OP)
 #undef HUMANIZER_OP
-  return table;
+  return *table;
 }
 
 std::vector<OpTime> take_op_times() {

@@ -127,9 +127,10 @@ Weight Weight::stored(const Backend&, Account& account, const TensorSource& sour
   weight.rows_ = row_count(source);
   weight.cols_ = source.shape.back();
   weight.format_ = source.format;
-  weight.stored_ = Buffer(account, static_cast<size_t>(source.bytes));
-  read_bytes(source, file, weight.stored_.as<uint8_t>());
-  unpermute(source, weight.stored_.as<uint8_t>());
+  Filling bytes(account, static_cast<size_t>(source.bytes));
+  read_bytes(source, file, bytes.data());
+  unpermute(source, bytes.data());
+  weight.stored_ = bytes.done();
   return weight;
 }
 
@@ -156,34 +157,39 @@ Weight Weight::saved_nf4(Account& account, const TensorSource& source) {
     }
     return of;
   };
-  const auto floats = [&](float* out, const std::string& name, const FilePart& at, int64_t count) {
+  const auto floats = [&](uint8_t* out, const std::string& name, const FilePart& at, int64_t count) {
     const TensorSource of = part(name, at, count * kFloat);
-    read_bytes(of, TensorFile(of), reinterpret_cast<uint8_t*>(out));
+    read_bytes(of, TensorFile(of), out);
+  };
+  const auto filled_with = [&](Buffer& out, const std::string& name, const FilePart& at, int64_t count) {
+    Filling filling(account, static_cast<size_t>(count * kFloat));
+    floats(filling.data(), name, at, count);
+    out = filling.done();
   };
   const auto bytes = [&](Buffer& out, const std::string& name, const FilePart& at, int64_t count) {
     const TensorSource of = part(name, at, count);
     const TensorFile file(of);
-    out = Buffer(account, static_cast<size_t>(count));
-    file.read(out.as<uint8_t>(), 0, count);
+    Filling filling(account, static_cast<size_t>(count));
+    file.read(filling.data(), 0, count);
+    out = filling.done();
   };
 
   bytes(weight.codes_, "", {source.file, source.offset, source.bytes}, (nf4.count + 1) / 2);
   nf4.codes = weight.codes_.as<uint8_t>();
-  weight.maps_ = Buffer(account, (16 + 256) * kFloat);
-  floats(weight.maps_.as(), ".quant_map", saved.map, 16);
+  Filling maps(account, (16 + 256) * kFloat);
+  floats(maps.data(), ".quant_map", saved.map, 16);
+  if (saved.nested) floats(maps.data() + 16 * kFloat, ".nested_quant_map", saved.nested_map, 256);
+  weight.maps_ = maps.done();
   nf4.code = weight.maps_.as();
   if (!saved.nested) {
-    weight.absmax_ = Buffer(account, static_cast<size_t>(blocks * kFloat));
-    floats(weight.absmax_.as(), ".absmax", saved.absmax, blocks);
+    filled_with(weight.absmax_, ".absmax", saved.absmax, blocks);
     nf4.absmax = weight.absmax_.as();
     return weight;
   }
   bytes(weight.absmax_, ".absmax", saved.absmax, blocks);
   nf4.absmax_code = weight.absmax_.as<uint8_t>();
-  weight.absmax_scale_ = Buffer(account, static_cast<size_t>(groups * kFloat));
-  floats(weight.absmax_scale_.as(), ".nested_absmax", saved.nested_absmax, groups);
+  filled_with(weight.absmax_scale_, ".nested_absmax", saved.nested_absmax, groups);
   nf4.absmax_scale = weight.absmax_scale_.as();
-  floats(weight.maps_.as() + 16, ".nested_quant_map", saved.nested_map, 256);
   nf4.absmax_map = weight.maps_.as() + 16;
   nf4.offset = saved.nested_offset;
   return weight;
@@ -199,12 +205,17 @@ Weight Weight::quantized(const Backend& backend, Account& account, const TensorS
   nf4.count = plain.rows_ * plain.cols_;
   nf4.block = how.block;
   const int64_t blocks = nf4.blocks();
-  Buffer values(account, static_cast<size_t>(nf4.count) * sizeof(float));
-  plain.decode_into(backend, values.as());
-  weight.codes_ = Buffer(account, static_cast<size_t>((nf4.count + 1) / 2));
+  Buffer values;
+  const float* f32 = plain.stored_.as();
+  if (plain.format_ != Format::kF32) {
+    values = Buffer(account, static_cast<size_t>(nf4.count) * sizeof(float), false);
+    backend.decode(values.as(), plain.stored_.as<uint8_t>(), nf4.count, plain.format_);
+    f32 = values.as();
+  }
+  weight.codes_ = Buffer(account, static_cast<size_t>((nf4.count + 1) / 2), false);
   nf4.codes = weight.codes_.as<uint8_t>();
   Buffer absmax(account, static_cast<size_t>(blocks) * sizeof(float));
-  backend.nf4_quantize(nf4.codes, absmax.as(), values.as(), nf4.count, how.block);
+  backend.nf4_quantize(nf4.codes, absmax.as(), f32, nf4.count, how.block);
   if (how.double_quantization) {
     weight.absmax_ = Buffer(account, static_cast<size_t>(blocks));
     weight.absmax_scale_ =
@@ -220,15 +231,13 @@ Weight Weight::quantized(const Backend& backend, Account& account, const TensorS
 }
 
 ConstRows Weight::decode(const Backend& backend, int64_t begin, int64_t rows, float* scratch) const {
-  if (nf4_.codes) {
-    backend.nf4_dequantize(scratch, nf4_, 0, nf4_.count);
-    return dense(static_cast<const float*>(scratch), rows_, cols_);
-  }
-  const FormatSize size = format_size(format_);
-  const uint8_t* at = stored_.as<uint8_t>() + begin * (cols_ / size.values * size.bytes);
-  if (format_ == Format::kF32) return dense(reinterpret_cast<const float*>(at), rows, cols_);
-  backend.decode(scratch, at, rows * cols_, format_);
-  return dense(static_cast<const float*>(scratch), rows, cols_);
+  const int64_t width = backend.activation_bytes;
+  const HeldMatrix part = held(begin, rows);
+  const Format as_is = width == sizeof(float) ? Format::kF32 : Format::kBF16;
+  if (!nf4_.codes && format_ == as_is) return dense(reinterpret_cast<const float*>(part.stored), rows, cols_, width);
+  const Rows decoded = dense(scratch, nf4_.codes ? rows_ : rows, cols_, width);
+  backend.decode_held(decoded, part);
+  return decoded;
 }
 
 HeldMatrix Weight::held(int64_t begin, int64_t rows) const {
@@ -244,7 +253,8 @@ void Weight::multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin
 }
 
 int64_t Weight::product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const {
-  return backend.bf16_matmul ? bf16_scratch(threads, x_rows, held(0, rows)) : rows * cols_;
+  return backend.bf16_matmul ? bf16_scratch(threads, x_rows, held(0, rows))
+                             : (rows * cols_ * backend.activation_bytes + 3) / 4;
 }
 
 int64_t Weight::few_rows_scratch(const Backend& backend, int threads, int64_t x_rows) const {
@@ -265,7 +275,8 @@ void multiply_few_rows(const Backend& backend, Rows y, ConstRows x, std::span<co
 
 void Weight::decode_into(const Backend& backend, float* scratch) const {
   const ConstRows decoded = decode(backend, 0, rows_, scratch);
-  if (decoded.data != scratch) std::copy(decoded.data, decoded.data + rows_ * cols_, scratch);
+  if (decoded.data == scratch) return;
+  backend.memory.copy(scratch, decoded.data, static_cast<size_t>(rows_ * cols_ * decoded.width));
 }
 
 std::vector<float> read_values(const Backend& backend, const TensorSource& source) {

@@ -55,10 +55,10 @@ class Weight {
 
   int64_t rows() const { return rows_; }
   int64_t cols() const { return cols_; }
-  // Rows [begin, begin + rows) as f32: a view of the weight when it is f32 already, else decoded into scratch.
-  // NF4 decodes whole: begin 0, all rows.
+  // Rows [begin, begin + rows) in the backend's type of activations: a view of the weight when it has that already,
+  // else decoded into scratch. NF4 decodes whole: begin 0, all rows.
   ConstRows decode(const Backend& backend, int64_t begin, int64_t rows, float* scratch) const;
-  // Copies into scratch even when it is f32 already: parts of a fused projection must lie together.
+  // Copies into scratch even when it need not be decoded: parts of a fused projection must lie together.
   void decode_into(const Backend& backend, float* scratch) const;
   HeldMatrix held() const { return {stored_.as<uint8_t>(), format_, nf4_, rows_, cols_}; }
   // y = beta y + x W^T, or x W, with the rows [begin, begin + rows) of W that decode takes. scratch: product_scratch
@@ -85,7 +85,8 @@ class Weight {
 void multiply_few_rows(const Backend& backend, Rows y, ConstRows x, std::span<const Weight> weights, float beta,
                        float* scratch);
 
-// All values of a tensor as f32: norm weights, biases; a merge's and the tests' matrices.
+// All values of a tensor as f32, in the host's memory: norm weights, biases; a merge's and the tests' matrices.
+// backend: a CPU's.
 std::vector<float> read_values(const Backend& backend, const TensorSource& source);
 
 }  // namespace humanizer

@@ -1,14 +1,15 @@
 import type { Logger } from 'pino'
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
+import { onDevice } from '../job/device.ts'
 import { JobFailure } from '../job/failure.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import type { ChatTemplate, Message } from '../model/chat-template.ts'
-import { instructionPathOf } from '../model/compute-dtype.ts'
+import { computePathOf } from '../model/compute-dtype.ts'
 import { modelPath } from '../model/fetch.ts'
 import { requireModel } from '../model/identity.ts'
 import { openModel } from '../model/open.ts'
 import type { Tokenizer } from '../model/tokenizer.ts'
-import { type InstructionPath, loadModel, type Model, type Quantization } from '../native/index.ts'
+import { type ComputePath, loadModel, type Model, type Quantization } from '../native/index.ts'
 import type { AdapterBase } from '../storage/adapter-identity.ts'
 import { templateDate } from '../train/example.ts'
 import { threadsOfQuota } from '../train/threads.ts'
@@ -23,7 +24,7 @@ export const DEFAULT_BLOCK_SIZE = 64
 export interface Base {
   readonly model: Model
   /** The kernels that it computes with. */
-  readonly instructionPath: InstructionPath
+  readonly instructionPath: ComputePath
   /** "owner/name" or the file name. */
   readonly name: string
   /** What an adapter must have been trained on. */
@@ -49,7 +50,7 @@ export interface Base {
 export async function openBase(config: ServeConfig, dataDir: string, log: Logger): Promise<Base> {
   const { model: resolved, backend, maxContextTokens } = config
   if (!resolved || resolved.path === '') throw required('model.path', 'the folder or .gguf file of the base')
-  if (backend === 'CUDA') throw new JobFailure('DriverUnusable', 'backend is CUDA; this image has the CPU engine only')
+  const device = onDevice(backend)
   const quantization = quantizationOf(config)
   const path = modelPath(dataDir, resolved.path)
   const opened = await openModel(path)
@@ -65,7 +66,7 @@ export async function openBase(config: ServeConfig, dataDir: string, log: Logger
   // Both read the same bytes, so the sum costs little beside the load.
   const isTheOne = requireModel(opened, resolved.digest, resolved.path)
   isTheOne.catch(() => undefined) // thrown below
-  const instructionPath = instructionPathOf(config.quantization?.computeDtype ?? '')
+  const instructionPath = computePathOf(device, config.quantization?.computeDtype ?? '')
   const options = { quantization, threads: threadsOfQuota(), instructionPath }
   const model = await loadModel(architecture, opened.tensors, options)
   try {

@@ -1,5 +1,6 @@
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
+import { backendOf } from '../model/compute-dtype.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
 import { proveBase, provide } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
@@ -75,7 +76,12 @@ function effects(
       const probe = opened.endIds.values().next().value ?? 0
       if (config.mergedDigest !== '') return loadMerged(config, desired, dataDir, opened, probe)
       const { model, identity, instructionPath } = opened
-      const base = { model, identity, probe, arithmetic: { backend: 'CPU', instructionPath } } as const
+      const base = {
+        model,
+        identity,
+        probe,
+        arithmetic: { backend: backendOf(instructionPath), instructionPath },
+      } as const
       if (desired.digest === '') {
         await proveBase(dataDir, base)
         return { adapter: undefined }

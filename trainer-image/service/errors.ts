@@ -28,6 +28,7 @@ const statusOf: Readonly<Record<FailureReason, status>> = {
   NonFinite: status.FAILED_PRECONDITION,
   DeviceOutOfMemory: status.RESOURCE_EXHAUSTED,
   DriverUnusable: status.FAILED_PRECONDITION,
+  DeviceLost: status.UNAVAILABLE,
   StorageFailed: status.UNAVAILABLE,
   StorageFull: status.RESOURCE_EXHAUSTED,
   Locked: status.FAILED_PRECONDITION,

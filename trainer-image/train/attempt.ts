@@ -2,8 +2,9 @@ import { join } from 'node:path'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import type { JobContext } from '../job/context.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
+import { backendOf } from '../model/compute-dtype.ts'
 import type { OpenedModel } from '../model/open.ts'
-import { loadModel, type Model } from '../native/index.ts'
+import { type ComputePath, deviceMemory, loadModel, type Model } from '../native/index.ts'
 import { fitsUnquantized, type Measured, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
 import { findCheckpoints, type SealedCheckpoint } from './checkpoint.ts'
 import { Checkpoints } from './checkpoints.ts'
@@ -12,7 +13,7 @@ import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
 import type { LiveRun, Requests } from './live-run.ts'
 import { availableMemory } from './memory.ts'
-import { type MemoryPlan, planMemory } from './memory-plan.ts'
+import { beyondPlan, type MemoryPlan, planMemory } from './memory-plan.ts'
 import {
   activationCheckpointingOf,
   adapterConfigOf,
@@ -56,6 +57,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
   const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat, log })
+  const device = deviceOf(environment.instructionPath)
   const memory = planMemory(
     {
       ...opened,
@@ -65,59 +67,70 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       bf16Products: environment.instructionPath === 'avx512_bf16',
       lengths: plan.lengths,
       ...config.training,
-      heldByNode: process.memoryUsage.rss(),
+      heldByNode: device ? 0 : process.memoryUsage.rss(),
+      activationBytes: device?.activationBytes,
     },
     activationCheckpointingOf(config),
     config.training.gradientAccumulation,
-    availableMemory(),
+    device?.freeBytes ?? availableMemory(),
   )
-  await recordPlan(attempt, settled, plan, memory)
-
-  const sealed = await findCheckpoints(runDirectory, (name, why) => {
-    log.warn(why)
-    live.warn(`${name} was not whole and is skipped: ${why}`)
-  })
-  const exact = recordExactness(attempt, settled, sealed.at(-1))
-  const resumed = await resumedState(sealed, (message) => live.warn(message))
-  const referred = new Set(config.reclaim?.sweep?.liveDigests)
-  const checkpoints = new Checkpoints(dataDir, sealed, config.checkpoints.keep, referred)
-  live.update({
-    state: 'RUN_STATE_MEASURING_BASELINE',
-    progress: resumedProgress(resumed, plan.schedule),
-    resumedFromStep: resumed.step,
-    checkpoints: checkpoints.report(resumed.standing.best?.step),
-  })
-
-  const known = await readBaseline(runDirectory)
-  const unquantizedLoss =
-    known === undefined && plan.evaluation !== undefined
-      ? await unquantizedLossOf(attempt, settled, opened, plan.evaluation)
-      : undefined
-  const { activationCheckpointing } = memory
-  const options = {
-    quantization: quantizationOf(config),
-    threads: environment.threads,
-    instructionPath: environment.instructionPath,
-    activationCheckpointing,
-    onProgress: beat,
-  }
-  const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))
   try {
-    log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
-    const measured = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
-    const base =
-      measured && (await measureOutputs(attempt, plan, untouched, async () => ({ model, adapter: undefined })))
-    const baseline = measured && base ? { ...measured, result: withMetrics(measured.result, base.metrics) } : measured
-    if (baseline !== undefined && baseline !== known) await writeBaseline(runDirectory, baseline)
-    const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
-    live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
-    const { templateDate } = settled
-    const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline, base }
-    return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
-  } finally {
-    model.close()
+    await recordPlan(attempt, settled, plan, memory)
+
+    const sealed = await findCheckpoints(runDirectory, (name, why) => {
+      log.warn(why)
+      live.warn(`${name} was not whole and is skipped: ${why}`)
+    })
+    const exact = recordExactness(attempt, settled, sealed.at(-1))
+    const resumed = await resumedState(sealed, (message) => live.warn(message))
+    const referred = new Set(config.reclaim?.sweep?.liveDigests)
+    const checkpoints = new Checkpoints(dataDir, sealed, config.checkpoints.keep, referred)
+    live.update({
+      state: 'RUN_STATE_MEASURING_BASELINE',
+      progress: resumedProgress(resumed, plan.schedule),
+      resumedFromStep: resumed.step,
+      checkpoints: checkpoints.report(resumed.standing.best?.step),
+    })
+
+    const known = await readBaseline(runDirectory)
+    const unquantizedLoss =
+      known === undefined && plan.evaluation !== undefined
+        ? await unquantizedLossOf(attempt, settled, opened, plan.evaluation)
+        : undefined
+    const { activationCheckpointing } = memory
+    const options = {
+      quantization: quantizationOf(config),
+      threads: environment.threads,
+      instructionPath: environment.instructionPath,
+      activationCheckpointing,
+      onProgress: beat,
+    }
+    const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))
+    try {
+      log.info({ ...model.memory(), threads: environment.threads }, `loaded ${config.model.name}`)
+      const measured = known ?? (await measureBaseline(attempt, model, plan.evaluation, unquantizedLoss))
+      const base =
+        measured && (await measureOutputs(attempt, plan, untouched, async () => ({ model, adapter: undefined })))
+      const baseline = measured && base ? { ...measured, result: withMetrics(measured.result, base.metrics) } : measured
+      if (baseline !== undefined && baseline !== known) await writeBaseline(runDirectory, baseline)
+      const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
+      live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
+      const { templateDate } = settled
+      const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline, base }
+      return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
+    } finally {
+      model.close()
+    }
+  } catch (error) {
+    throw signal.aborted ? error : beyondPlan(error, memory, config.training)
   }
 }
+
+/** The GPU of a path, and what an activation takes there; undefined for a path of the processor. */
+const deviceOf = (path: ComputePath): { activationBytes: 2 | 4; freeBytes: number } | undefined =>
+  backendOf(path) === 'CPU'
+    ? undefined
+    : { activationBytes: path === 'cuda' ? 2 : 4, freeBytes: deviceMemory().freeBytes }
 
 /** Tells how the data became steps, and pins the configuration when this is the run's first plan. */
 async function recordPlan(

@@ -26,11 +26,16 @@ export interface Lengths {
   readonly mostLabels: number
 }
 
-/** The engine works through packed sequences about so many tokens at a time: kGroupTokens of llama_passes.cc. */
-export const groupTokens = 1024
+/** The engine works through packed sequences about so many tokens at a time: group_tokens of backend.h and cuda.cu. */
+export const groupTokensOf = (onDevice: boolean): number => (onDevice ? 8192 : 1024)
 
-/** The largest pass of a run: a group ends before it exceeds 1,024 tokens, but holds one sequence at least. */
-export function largestPass(lengths: Lengths, microBatchSize: number, maxSequenceLength: number): PassShape {
+/** The largest pass of a run: a group ends before it exceeds groupTokens, but holds one sequence at least. */
+export function largestPass(
+  lengths: Lengths,
+  microBatchSize: number,
+  maxSequenceLength: number,
+  groupTokens = groupTokensOf(false),
+): PassShape {
   const sequence = Math.min(lengths.longestSequence, maxSequenceLength)
   const tokens = Math.max(sequence, Math.min(groupTokens, microBatchSize * sequence))
   return {
@@ -56,8 +61,10 @@ export interface MemoryNeeds {
   readonly lengths: Lengths
   readonly microBatchSize: number
   readonly maxSequenceLength: number
-  /** Bytes that this process holds already, before anything is loaded. */
+  /** Bytes that this process holds already, before anything is loaded; of a GPU, which it does not take, 0. */
   readonly heldByNode: number
+  /** On a GPU: bytes of an activation. What is planned is its memory then. */
+  readonly activationBytes?: 2 | 4 | undefined
 }
 
 /** Bytes at the peak, by what takes them. */
@@ -93,6 +100,9 @@ const up = (value: number, step: number): number => Math.ceil(value / step) * st
 /** Bytes of a block of float32 in the engine's arena: memory.h. */
 const block = (floats: number): number => up(4 * floats, 64)
 const product = (shape: readonly number[]): number => shape.reduce((all, size) => all * size, 1)
+/** Of activations and their gradients. */
+const widthOf = ({ activationBytes = 4 }: MemoryNeeds): number => activationBytes
+export const onDevice = ({ activationBytes }: MemoryNeeds): boolean => activationBytes !== undefined
 const isLinear = (name: string): boolean => /^model\.layers\.\d+\..*_proj\.weight$/.test(name)
 
 function weightBytes({ tensors, quantization }: MemoryNeeds): number {
@@ -130,11 +140,11 @@ const sizesOf = ({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize 
 function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: ActivationCheckpointing): number {
   const { layers, heads } = needs.architecture
   const { hidden, ffn, q, qkv } = sizesOf(needs.architecture)
-  const rows = (columns: number): number => block(tokens * columns)
+  const rows = (columns: number, width = widthOf(needs)): number => up(width * tokens * columns, 64)
   const input = rows(hidden)
   const cheap = 2 * rows(hidden) + rows(ffn) // both norms' outputs, SwiGLU's
   const h = linearModules(needs.architecture).length * rows(needs.lora.rank)
-  const others = rows(hidden) + 2 * rows(1) + rows(qkv) + rows(q) + rows(heads) + rows(2 * ffn) + h
+  const others = rows(hidden) + 2 * rows(1, 4) + rows(qkv) + rows(q) + rows(heads, 4) + rows(2 * ffn) + h
   if (policy === 'Full') return layers * input + others
   return layers * (input + others + (policy === 'None' ? cheap : 0))
 }
@@ -162,41 +172,61 @@ function bf16Floats(
 
 /** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */
 const vocabularyBlock = 4096
-const logitsBytes = 64 * 2 ** 20
+const logitsBytesOf = (onDevice: boolean): number => (onDevice ? 512 : 64) * 2 ** 20
 
 function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
   const { architecture, threads, bf16Products } = needs
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
-  const most = Math.max(16, Math.floor(logitsBytes / (4 * vocabulary) / 16) * 16)
+  const width = widthOf(needs)
+  const most = Math.max(16, Math.floor(logitsBytesOf(onDevice(needs)) / (4 * vocabulary) / 16) * 16)
   const part = Math.min(labels, most)
-  const product = bf16Products ? bf16Floats(threads, part, [vocabularyBlock, hidden]) : vocabularyBlock * hidden
+  const product = bf16Products
+    ? bf16Floats(threads, part, [vocabularyBlock, hidden])
+    : Math.ceil((vocabularyBlock * hidden * width) / 4)
   const weights = Math.max(product, fewRowsFloats(needs, hidden, undefined))
   const scratch = Math.max(part * (vocabulary + vocabularyBlock) + product, part * vocabulary + weights)
-  return block(scratch) + 3 * block(labels * hidden) + block(labels) + up(8 * labels, 64)
+  const rows = 2 * up(width * labels * hidden, 64) + block(labels * hidden) // in the type of activations, and f32
+  const narrow = width < 4 ? up(width * labels * hidden, 64) : 0
+  return block(scratch) + rows + narrow + block(labels) + up(8 * labels, 64) + up(16 * part, 64)
 }
+
+/** Rows whose gradients LoRA adds up at a time on a GPU: device_ops.cuh; what cuBLASLt works in: cuda.cu. */
+const loraPart = 512
+const productsWorkspace = 32 * 2 ** 20
 
 function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const { architecture, quantization, threads, lora, bf16Products } = needs
   const { hidden, ffn, q, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
   const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
+  const width = widthOf(needs)
   const products = bf16Products
     ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
-    : [qkv * hidden, 2 * ffn * hidden]
+    : [qkv * hidden, 2 * ffn * hidden].map((values) => Math.ceil((values * width) / 4))
   const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
   const loraPanels = Math.max(
-    ...shapes.map(([out, input]) => (threads + 1) * (input + out + 112) * up(lora.rank, 32)), // lora.h
+    ...shapes.map(
+      ([out, input]) =>
+        onDevice(needs)
+          ? (pass.tokens + Math.ceil(pass.tokens / loraPart) * Math.max(input, out)) * lora.rank // device_ops.cuh
+          : (threads + 1) * (input + out + 112) * up(lora.rank, 32), // lora.h
+    ),
   )
-  const rows = (columns: number): number => block(pass.tokens * columns)
+  const rows = (columns: number): number => up(width * pass.tokens * columns, 64)
   const forward = rows(hidden) + rows(Math.max(hidden, q)) + rows(ffn)
   const backward = 2 * rows(hidden) + rows(qkv) + rows(ffn)
   // The table of rotations doubles as positions grow; the old one is there until the new one is filled.
   const rotations = 3 * 4 * Math.max(256, pass.longest) * architecture.headSize
-  return block(decoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + forward + backward + rotations
+  // Tokens, positions, labels; losses and flags.
+  const words = 6 * block(pass.tokens) + 2 * block(pass.labels) + block(pass.documents + 1) + 4096
+  const shared = block(decoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + words
+  return shared + forward + backward + rotations + (onDevice(needs) ? productsWorkspace : 0)
 }
 
 /** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
-function attentionFloats({ architecture, threads }: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
+function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
+  const { architecture, threads } = needs
+  if (onDevice(needs)) return tokens * architecture.heads // cuda.cu
   const [queryBlock, keyBlock, chunks] = [48, 96, 4]
   const size = up(architecture.headSize, 32)
   const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size
@@ -210,7 +240,7 @@ function attentionFloats({ architecture, threads }: MemoryNeeds, { tokens, docum
  * one matrix as stored and as float32, and neither adapter nor arena. An evaluation needs less too: one layer's activations, no gradients.
  */
 export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing): MemoryItems {
-  const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength)
+  const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength, groupTokensOf(onDevice(needs)))
   const adapter = adapterBytes(needs)
   const optimizer = optimizerBytes(needs)
   return {
@@ -221,9 +251,10 @@ export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing)
     activations: activationBytes(needs, pass, policy),
     logits: headBytes(needs, pass),
     scratch: scratchBytes(needs, pass),
-    checkpoint: adapter + optimizer,
-    generation: 4 * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
-    node: needs.heldByNode + runtimeBytes(needs.threads),
+    checkpoint: onDevice(needs) ? 0 : adapter + optimizer,
+    generation:
+      widthOf(needs) * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
+    node: onDevice(needs) ? 0 : needs.heldByNode + runtimeBytes(needs.threads),
   }
 }
 

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { JobFailure } from '../job/failure.ts'
 import { expectedTensors, linearModules } from '../model/llama.ts'
 import type { Architecture } from '../native/index.ts'
 import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
-import { planMemory } from './memory-plan.ts'
+import { beyondPlan, planMemory } from './memory-plan.ts'
 
 /** Llama 3.2 3B. */
 const architecture: Architecture = {
@@ -137,6 +138,40 @@ test('a smaller micro-batch is proposed where it helps: where its tokens are les
 test('a policy that is named and does not fit is refused; Auto is proposed where it would', () => {
   refused(needs, 'None', totals.Selective!, /expected training\.activationCheckpointing Auto, or training\.max/)
   refused(needs, 'None', 0, /expected a memory limit that is \d+ MiB higher$/)
+})
+
+// docs/gpu-performance.md: 3B at the default settings fits a GPU of 8 GiB.
+const onGpu: MemoryNeeds = { ...needs, heldByNode: 0, activationBytes: 2 }
+test('on a GPU its own memory is planned, and a 3B run at the default settings fits 8 GiB', () => {
+  const plan = planMemory(onGpu, 'Auto', 4, 7.5 * 2 ** 30)
+  assert.ok(plan.total < 7.5 * 2 ** 30)
+  assert.deepEqual([plan.items.node, plan.items.checkpoint], [0, 0])
+  assert.equal(plan.items.baseWeights, memoryItems(needs, 'Full').baseWeights)
+  refused(
+    onGpu,
+    'Auto',
+    3 * 2 ** 30,
+    /does not fit in the GPU's memory: .*, it has free 3072 MiB/,
+    /expected (training\..*, or )?a GPU with \d+ MiB more$/,
+  )
+})
+
+test('memory that runs out in spite of the plan is told with the plan and with what takes less', () => {
+  const full = Object.assign(new Error('cannot allocate 64 bytes on the GPU: 8 of 9 are free'), {
+    code: 'OUT_OF_MEMORY',
+  })
+  const training = { microBatchSize: 4, gradientAccumulation: 2, maxSequenceLength: 1024 }
+  const plan = planMemory(onGpu, 'Full', 2, 7.5 * 2 ** 30)
+  const told = beyondPlan(full, plan, training)
+  assert.ok(told instanceof JobFailure && told.reason === 'DeviceOutOfMemory')
+  assert.match(
+    told.message,
+    /^cannot allocate 64 bytes on the GPU: 8 of 9 are free; planned were \d+ MiB of 7680 MiB \(baseWeights .*\); training\.microBatchSize is 4: microBatchSize 2 with gradientAccumulation 4 trains/,
+  )
+  const onCpu = planMemory(needs, 'Full', 2, available(totals.Full!))
+  assert.match((beyondPlan(full, onCpu, training) as Error).message, /training\.maxSequenceLength is 1024: a shorter/)
+  const other = new Error('no memory of it')
+  assert.equal(beyondPlan(other, plan, training), other)
 })
 
 test('moments in 8 bits, and a base whose files are in 4 bits already, are planned as they are held', () => {

@@ -1,7 +1,7 @@
-/** Whether a training run fits into memory, and with which policy of activation checkpointing: memory-items.ts says what it takes. */
-import { JobFailure } from '../job/failure.ts'
+/** Which policy of activation checkpointing a run takes, by what it would take in memory (memory-items.ts) and what there is. */
+import { failureOf, JobFailure } from '../job/failure.ts'
 import type { ActivationCheckpointing } from '../native/index.ts'
-import { type MemoryItems, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
+import { groupTokensOf, type MemoryItems, type MemoryNeeds, memoryItems, onDevice, totalOf } from './memory-items.ts'
 
 /** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
 export interface MemoryPlan {
@@ -10,7 +10,7 @@ export interface MemoryPlan {
   readonly reason: string
   readonly items: MemoryItems
   readonly total: number
-  /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine. */
+  /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine; or of the GPU's memory. */
   readonly limit: number
 }
 
@@ -37,13 +37,37 @@ export function planMemory(
     const reason = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
     return { activationCheckpointing, reason, items, total, limit }
   }
-  const items = Object.entries(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))
   throw new JobFailure(
     'DeviceOutOfMemory',
-    `the run does not fit in memory: ${sizes.join(', ')}, this process may take ${mebibytes(limit)} ` +
-      `(${items.map(([item, bytes]) => `${item} ${mebibytes(bytes)}`).join(', ')}); ` +
+    `the run does not fit in ${onDevice(needs) ? "the GPU's memory" : 'memory'}: ${sizes.join(', ')}, ` +
+      `${onDevice(needs) ? 'it has free' : 'this process may take'} ${mebibytes(limit)} ` +
+      `(${told(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))}); ` +
       `expected ${whatFits(needs, asked, gradientAccumulation, limit).join(', or ')}`,
   )
+}
+
+const told = (items: MemoryItems): string =>
+  Object.entries(items)
+    .map(([item, bytes]) => `${item} ${mebibytes(bytes)}`)
+    .join(', ')
+
+/** What the engine could not allocate in spite of the plan says neither what was planned nor what would take less; anything else as it is. */
+export function beyondPlan(error: unknown, { total, limit, items }: MemoryPlan, training: Trained): unknown {
+  if (error instanceof JobFailure || failureOf(error).reason !== 'DeviceOutOfMemory') return error
+  const { microBatchSize: size, gradientAccumulation, maxSequenceLength } = training
+  const group = groupTokensOf(items.node === 0)
+  const smaller =
+    size % 2 === 0 && (size / 2) * maxSequenceLength < group
+      ? `training.microBatchSize is ${size}: microBatchSize ${size / 2} with gradientAccumulation ${gradientAccumulation * 2} trains the same in less memory`
+      : `training.maxSequenceLength is ${maxSequenceLength}: a shorter one needs less`
+  const planned = `planned were ${mebibytes(total)} of ${mebibytes(limit)} (${told(items)})`
+  return new JobFailure('DeviceOutOfMemory', `${failureOf(error).message}; ${planned}; ${smaller}`, { cause: error })
+}
+
+interface Trained {
+  readonly microBatchSize: number
+  readonly gradientAccumulation: number
+  readonly maxSequenceLength: number
 }
 
 const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
@@ -68,7 +92,8 @@ function whatFits(
   }
   const length = lengthsBelow(maxSequenceLength).find((length) => excess({ maxSequenceLength: length }) <= 0)
   if (length !== undefined) settings.push(`training.maxSequenceLength ${length}`)
-  return [...settings, `a memory limit that is ${mebibytes(excess({}))} higher`]
+  const more = mebibytes(excess({}))
+  return [...settings, onDevice(needs) ? `a GPU with ${more} more` : `a memory limit that is ${more} higher`]
 }
 
 /** From the largest. */

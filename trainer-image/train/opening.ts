@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
-import { JobFailure } from '../job/failure.ts'
-import { continuedPath, instructionPathOf } from '../model/compute-dtype.ts'
+import { onDevice } from '../job/device.ts'
+import { computePathOf, continuedPath } from '../model/compute-dtype.ts'
 import { requireModel } from '../model/identity.ts'
 import { resolveTargets } from '../model/llama.ts'
 import { type OpenedModel, openModel, requireTemplate } from '../model/open.ts'
@@ -35,7 +34,7 @@ export interface Settled {
 
 /** Goes by run_config.json where there is one. */
 export async function settleRun(asked: CheckedConfig, runDirectory: string): Promise<Settled> {
-  refuseDevice(asked.backend)
+  const device = onDevice(asked.backend)
   const stored = await readRunConfig(runDirectory)
   const config = stored === undefined ? asked : continuedConfig(stored, asked)
   const { oneDnnVersion, compiler } = engineInfo()
@@ -43,23 +42,14 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
   const environment: Environment = {
     threads: stored?.environment.threads ?? threadsOfQuota(),
     instructionPath: stored
-      ? continuedPath(stored.environment.instructionPath, computeDtype)
-      : instructionPathOf(computeDtype),
+      ? continuedPath(stored.environment.instructionPath, device, computeDtype)
+      : computePathOf(device, computeDtype),
     oneDnnVersion,
     compiler,
     node: process.version,
     microBatchSize: config.training.microBatchSize,
   }
   return { config, environment, templateDate: stored?.templateDate ?? templateDate, stored }
-}
-
-/** Auto means the CPU only where there is no device: never a silent CPU run beside an unusable GPU. */
-function refuseDevice(backend: string): void {
-  if (backend === 'CUDA' || (backend !== 'CPU' && existsSync('/dev/nvidiactl')))
-    throw new JobFailure(
-      'DriverUnusable',
-      `backend is ${backend || 'Auto'} with a GPU; this image has the CPU engine only`,
-    )
 }
 
 /** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */

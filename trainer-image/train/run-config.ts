@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { JobFailure } from '../job/failure.ts'
-import type { InstructionPath } from '../native/index.ts'
+import type { ComputePath } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
 import { type CheckedConfig, checkConfig } from './configuration.ts'
 import type { MemoryPlan } from './memory-plan.ts'
@@ -11,7 +11,7 @@ import type { MemoryPlan } from './memory-plan.ts'
 export interface Environment {
   readonly threads: number
   /** The kernels that the run takes on this machine. */
-  readonly instructionPath: InstructionPath
+  readonly instructionPath: ComputePath
   readonly oneDnnVersion: string
   readonly compiler: string
   readonly node: string

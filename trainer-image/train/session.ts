@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import { type Canary, canaryOf, chooseCanary, lossesOf } from '../evaluate/canary.ts'
 import { JobFailure } from '../job/failure.ts'
+import { backendOf } from '../model/compute-dtype.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { AdapterConfig } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
@@ -148,7 +149,7 @@ function arithmeticOf({ config, plan, model, adapter, baseline, opened, environm
   const measureCanary = async (): Promise<Canary | undefined> => {
     baseLosses ??= await lossesOf(model, undefined, texts, work.beat)
     const losses = await lossesOf(model, adapter, texts, work.beat)
-    return canaryOf({ backend: 'CPU', instructionPath }, texts, losses, baseLosses)
+    return canaryOf({ backend: backendOf(instructionPath), instructionPath }, texts, losses, baseLosses)
   }
   let newest: Promise<unknown> = Promise.resolve()
   const tracked = <T>(operation: Promise<T>): Promise<T> => {

@@ -11,7 +11,6 @@ import { claimFolder, ownerRecord } from '../storage/owners.ts'
 import { runAttempt } from './attempt.ts'
 import { type CheckedConfig, checkConfig } from './configuration.ts'
 import { LiveRun, Requests } from './live-run.ts'
-import { groupTokens } from './memory-items.ts'
 import { trainerService } from './service.ts'
 
 /**
@@ -44,24 +43,12 @@ export async function train(config: TrainConfig, context: JobContext): Promise<R
     const failure = failureOf(signal.aborted && !(error instanceof JobFailure) ? signal.reason : error)
     const state = failure.reason === 'Stopped' ? 'RUN_STATE_STOPPED' : 'RUN_STATE_FAILED'
     live.update({ state })
-    // What was refused by plan says what would fit; what the engine could not allocate in spite of it does not.
-    const unplanned = failure.reason === 'DeviceOutOfMemory' && !(error instanceof JobFailure)
-    const message = unplanned ? withSmallerPlan(failure.message, asked) : failure.message
-    throw new JobFailure(failure.reason, message, { cause: error, partial: { run: live.report } })
+    throw new JobFailure(failure.reason, failure.message, { cause: error, partial: { run: live.report } })
   } finally {
     requests.refuseAll(new JobFailure('Stopped', 'the run has ended'))
     await server?.close()
     await lock.release()
   }
-}
-
-/** The same effective batch in less memory, or what else to make smaller. */
-function withSmallerPlan(message: string, { training }: CheckedConfig): string {
-  const { microBatchSize: size, gradientAccumulation, maxSequenceLength } = training
-  const helps = size % 2 === 0 && (size / 2) * maxSequenceLength < groupTokens
-  if (!helps) return `${message}; training.maxSequenceLength is ${maxSequenceLength}: a shorter one needs less`
-  const smaller = `microBatchSize ${size / 2} with gradientAccumulation ${gradientAccumulation * 2}`
-  return `${message}; training.microBatchSize is ${size}: ${smaller} trains the same in less memory`
 }
 
 async function serve(

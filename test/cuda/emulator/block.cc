@@ -72,7 +72,13 @@ struct Thread {
   std::vector<Copy> copies;
 };
 
+// Of a warp, a bit each: lanes that the block has, that have ended, that wait for others of their mask.
+struct Lanes {
+  uint32_t there, ended, meeting;
+};
+
 Thread threads[kMaxThreads];
+Lanes warps[kMaxThreads / 32];
 uint32_t count, current, ended, waiting, barrier_sum, barrier_result;
 uint32_t runnable[kMaxThreads], runnable_count;
 uint16_t free_stacks[kMaxThreads];
@@ -188,6 +194,7 @@ void thread_main() {
   if (!thread.copies.empty()) fail("a thread ended with copies to shared memory that it did not wait for");
   thread.state = State::kEnded;
   ++ended;
+  warps[current / 32].ended |= 1u << (current & 31u);
   free_stacks[free_stack_count++] = thread.stack;
   open_barrier();
   leave();
@@ -234,6 +241,9 @@ void run_block(void (*entry)(void*), void* argument) {
   runnable_count = 0;
   free_stack_count = 0;
   for (uint32_t i = kMaxThreads; i-- > 0;) free_stacks[free_stack_count++] = static_cast<uint16_t>(i);
+  for (uint32_t i = 0; i < count; i += 32) {
+    warps[i / 32] = {count - i < 32 ? (1u << (count - i)) - 1 : ~0u, 0, 0};
+  }
   for (uint32_t i = 0; i < count; ++i) {
     Thread& thread = threads[i];
     thread.state = State::kFresh;
@@ -264,6 +274,7 @@ int lane() { return static_cast<int>(current % 32); }
 void warp_meeting(uint32_t mask, Site site, void* argument, void (*complete)(void* const*, uint32_t)) {
   Thread& thread = threads[current];
   const uint32_t warp = current & ~31u;
+  Lanes& lanes = warps[current / 32];
   if (!(mask >> (current & 31u) & 1u))
     fail("%s at %s:%d by lane %u, which is not in its mask %08x", site.function, site.file, site.line, current & 31u,
          mask);
@@ -272,36 +283,43 @@ void warp_meeting(uint32_t mask, Site site, void* argument, void (*complete)(voi
   thread.mask = mask;
   thread.argument = argument;
   thread.complete = complete;
-  void* arguments[32] = {};
-  bool all = true;
-  for (uint32_t rest = mask; rest; rest &= rest - 1) {
-    const auto other_lane = static_cast<uint32_t>(__builtin_ctz(rest));
-    if (warp + other_lane >= count)
-      fail("mask %08x of %s at %s:%d names lane %u, which the block does not have", mask, site.function, site.file,
-           site.line, other_lane);
+  if (const uint32_t absent = mask & ~lanes.there)
+    fail("mask %08x of %s at %s:%d names lane %d, which the block does not have", mask, site.function, site.file,
+         site.line, __builtin_ctz(absent));
+  if (const uint32_t gone = mask & lanes.ended)
+    fail("lane %d of mask %08x never comes to %s at %s:%d: it has ended", __builtin_ctz(gone), mask, site.function,
+         site.file, site.line);
+  // Of those that wait one is looked at now, and all of them when the last has come.
+  uint32_t compared = mask & lanes.meeting;
+  lanes.meeting |= 1u << (current & 31u);
+  const bool all = (mask & lanes.meeting) == mask;
+  if (!all) compared &= -compared;
+  for (; compared; compared &= compared - 1) {
+    const auto other_lane = static_cast<uint32_t>(__builtin_ctz(compared));
     const Thread& other = threads[warp + other_lane];
-    if (other.state == State::kEnded)
-      fail("lane %u of mask %08x never comes to %s at %s:%d: it has ended", other_lane, mask, site.function, site.file,
-           site.line);
-    if (other.state != State::kAtMeeting) {
-      all = false;
-      continue;
-    }
     if (other.mask != mask || other.complete != complete || other.site.line != site.line)
       fail(
           "lanes %u and %u of one mask are at different instructions: %s at %s:%d with mask %08x, %s at %s:%d with "
           "mask %08x",
           current & 31u, other_lane, site.function, site.file, site.line, mask, other.site.function, other.site.file,
           other.site.line, other.mask);
-    arguments[other_lane] = other.argument;
   }
   if (all) {
-    if (complete) complete(arguments, mask);
-    for (uint32_t rest = mask; rest; rest &= rest - 1)
-      threads[warp + static_cast<uint32_t>(__builtin_ctz(rest))].state = State::kRunnable;
+    lanes.meeting &= ~mask;
+    if (complete) {
+      void* arguments[32] = {};
+      for (uint32_t rest = mask; rest; rest &= rest - 1) {
+        const auto other_lane = static_cast<uint32_t>(__builtin_ctz(rest));
+        arguments[other_lane] = threads[warp + other_lane].argument;
+      }
+      complete(arguments, mask);
+    }
     const uint32_t from = runnable_count;
-    for (uint32_t rest = mask; rest; rest &= rest - 1)
-      runnable[runnable_count++] = warp + static_cast<uint32_t>(__builtin_ctz(rest));
+    for (uint32_t rest = mask; rest; rest &= rest - 1) {
+      const uint32_t other = warp + static_cast<uint32_t>(__builtin_ctz(rest));
+      threads[other].state = State::kRunnable;
+      runnable[runnable_count++] = other;
+    }
     if (order.turns == Turns::Forward) std::reverse(runnable + from, runnable + runnable_count);
     if (order.turns == Turns::Eager) order.random.shuffle(runnable + from, runnable_count - from);
   }

@@ -40,6 +40,7 @@ export interface JobResult {
    *   Locked               exit 75  another living pod writes this folder
    *   VerificationFailed   exit 76  what was made does not compute what it should
    *   DriverUnusable       exit 72  a GPU was asked for and its driver cannot be used
+   *   DeviceLost           exit 78  an ECC error, or a GPU that fell off the bus
    *   Stopped              exit 143 SIGTERM or Stop: a checkpoint is sealed
    *   Internal             exit 1   a bug; the log has the stack
    */
