@@ -38,7 +38,7 @@ const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buff
 
 /** A stage's name is the boundary that its tests cross. */
 const stages: Readonly<Record<string, Stage>> = {
-  unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2, lane: 1 },
+  unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2, lane: 2 },
   parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1, lane: 1 },
   cuda: { files: ['test/cuda/**/*.test.ts'], concurrency: 1, lane: 1 },
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2, lane: 2 },
@@ -51,7 +51,7 @@ const stages: Readonly<Record<string, Stage>> = {
       return () => server.stop()
     },
   },
-  chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1, lane: 2 },
+  chart: { files: ['test/chart/**/*.test.ts'], concurrency: 1, lane: 1 },
   documents: { files: ['test/cluster/documentation.test.ts'], concurrency: 1, lane: 2 },
   cluster: {
     files: ['test/cluster/!(documentation).test.ts'],

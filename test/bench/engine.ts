@@ -24,7 +24,7 @@ const claim = mkdtempSync(join(tmpdir(), 'humanizer-bench-'))
 const base = join(claim, baseInClaim)
 try {
   await writeBase(base)
-  const prose = await writeProse(claim, isShort ? 4 : 16)
+  const prose = await writeProse(claim, isShort ? 1 : 16)
   const factors: Factors[] = engineInfo().instructionPaths.includes('avx512_bf16') ? ['f32', 'bf16'] : ['f32']
   const alone: Bench[] = [
     ...factors.map((of) => ({

@@ -14,7 +14,7 @@ const large = {
   ...oddArchitecture,
   hiddenSize: 320,
   intermediateSize: 960,
-  layers: 10,
+  layers: 6,
   heads: 5,
   keyValueHeads: 5,
   headSize: 64,
@@ -50,7 +50,7 @@ async function enlarge(claim: Claim): Promise<void> {
 test('SIGTERM in the middle of a micro-batch that takes longer than the grace for it seals the last step', async (t) => {
   const claim = await makeClaim((config) => ({
     ...config,
-    training: { ...config.training!, maxSteps: 3, microBatchSize: 64, gradientAccumulation: 1 },
+    training: { ...config.training!, maxSteps: 3, microBatchSize: 32, gradientAccumulation: 1 },
     evaluation: { everySteps: 0, maxExamples: 1, maxTokens: 0 },
     checkpoints: { everySteps: 0, keep: 1 },
     logging: { everySteps: 1, tensorBoard: false, weightsAndBiases: undefined },
@@ -59,7 +59,7 @@ test('SIGTERM in the middle of a micro-batch that takes longer than the grace fo
     await enlarge(claim)
     const pod = startPod(claim, claim.config, 'pod-slow')
     await reaches(pod, 1)
-    await sleep(1000)
+    await sleep(200)
     const began = performance.now()
     pod.process.kill('SIGTERM')
     const { code, result, output } = await pod.ended
