@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import {
   type Checkpoint,
   EvaluationResult,
+  GpuReadings,
   type Metric,
   type RunReport,
   type RunState,
@@ -51,6 +52,15 @@ test('progress is written every ten seconds at most; a checkpoint and a phase at
     [given.status?.progress?.percent, given.status?.progress?.remaining, given.status?.progress?.evalLoss],
     ['33%', '1m10s', undefined],
   )
+})
+
+test('the utilisation of the GPU is a whole percentage in status, and absent where the trainer tells none', () => {
+  const percentOf = (utilizationPercent: number | undefined) => {
+    const progress = { ...report().progress!, gpu: GpuReadings.fromPartial({ utilizationPercent }) }
+    return statusAfter(run({}, training), follow({ progress }), start, nobody).progress?.gpuUtilization
+  }
+  assert.deepEqual([97.4, 0, undefined, Number.NaN].map(percentOf), ['97%', '0%', undefined, undefined])
+  assert.equal(statusAfter(run({}, training), follow({}), start, nobody).progress?.gpuUtilization, undefined)
 })
 
 const metric = (name: string, value: number, low?: number, high?: number): Metric => ({ name, value, low, high })

@@ -141,7 +141,17 @@ const names = (checkpoints: readonly { name: string; best?: boolean }[]): string
   checkpoints.map(({ name, best }) => `${name}${best ? '*' : ''}`).join()
 
 function progressOf({ progress }: RunReport, phase: string | undefined, now: Date): NonNullable<Status['progress']> {
-  const { step = 0, totalSteps = 0, epoch, trainLoss, evalLoss, tokensPerSecond, remainingSeconds } = progress ?? {}
+  const {
+    step = 0,
+    totalSteps = 0,
+    epoch,
+    trainLoss,
+    evalLoss,
+    tokensPerSecond,
+    remainingSeconds,
+    gpu,
+  } = progress ?? {}
+  const gpuPercent = figure(gpu?.utilizationPercent, 0)
   return present({
     phase,
     step,
@@ -151,6 +161,7 @@ function progressOf({ progress }: RunReport, phase: string | undefined, now: Dat
     trainLoss: figure(trainLoss, 4),
     evalLoss: figure(evalLoss, 4),
     tokensPerSecond: figure(tokensPerSecond, 1),
+    gpuUtilization: gpuPercent && `${gpuPercent}%`,
     remaining: duration(remainingSeconds),
     updateTime: kubeTime(now),
   })

@@ -103,6 +103,7 @@ export const report = (fields: Partial<RunReport> = {}): RunReport => ({
     gradientNorm: undefined,
     remainingSeconds: 70,
     peakMemoryBytes: 0,
+    gpu: undefined,
   },
   baseline: undefined,
   checkpoints: [],

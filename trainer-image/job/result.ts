@@ -92,6 +92,7 @@ const isRead = (run: NonNullable<JobResult['run']>, { best, step }: Checkpoint):
 
 /** In the order in which they are given up: what the operator can find elsewhere first, digests last. */
 const shortenings: readonly Shortening[] = [
+  (result) => withRun(result, ({ progress }) => ({ progress: progress && { ...progress, gpu: undefined } })),
   (result) => withCheckpoints(result, (checkpoint) => derivable(result, checkpoint)),
   (result) => withCheckpoints(result, rounded),
   (result) => withRun(result, ({ baseline }) => ({ baseline: baseline && roundedResult(baseline) })),

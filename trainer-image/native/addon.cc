@@ -11,6 +11,7 @@
 #include "merge.h"
 #include "napi_model.h"
 #include "napi_values.h"
+#include "nvml.h"
 #include "timed_backend.h"
 
 namespace humanizer {
@@ -338,6 +339,23 @@ Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
   return o;
 }
 
+// () -> what is known of the GPU | undefined
+Napi::Value readings_of_gpu(const Napi::CallbackInfo& info) {
+  const std::optional<GpuReadings> readings = gpu_readings();
+  if (!readings) return info.Env().Undefined();
+  Napi::Object o = Napi::Object::New(info.Env());
+  const auto set = [&](const char* field, const auto& figure) {
+    if (figure) o.Set(field, static_cast<double>(*figure));
+  };
+  set("utilizationPercent", readings->utilization_percent);
+  set("memoryUsedBytes", readings->memory_used_bytes);
+  set("memoryTotalBytes", readings->memory_total_bytes);
+  set("powerWatts", readings->power_watts);
+  set("temperatureCelsius", readings->temperature_celsius);
+  if (!readings->problem.empty()) o.Set("problem", readings->problem);
+  return o;
+}
+
 Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("loadModel", Napi::Function::New<load_model>(env));
   exports.Set("createAdapter", Napi::Function::New<create_adapter>(env));
@@ -364,6 +382,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("quantizeNf4", Napi::Function::New<quantize_nf4>(env));
   exports.Set("engineInfo", Napi::Function::New<engine_info>(env));
   exports.Set("deviceMemory", Napi::Function::New<memory_of_device>(env));
+  exports.Set("gpuReadings", Napi::Function::New<readings_of_gpu>(env));
   register_near_duplicates(env, exports);
   return exports;
 }

@@ -284,6 +284,19 @@ export interface DeviceMemory {
   readonly totalBytes: number
 }
 
+/** Of the same GPU, as NVIDIA's management library tells; a figure that it does not give is absent. */
+export interface GpuReadings {
+  /** of the last sample period, 1/6 to 1 s, in which a kernel ran */
+  readonly utilizationPercent?: number
+  /** on the whole GPU, by anyone */
+  readonly memoryUsedBytes?: number
+  readonly memoryTotalBytes?: number
+  readonly powerWatts?: number
+  readonly temperatureCelsius?: number
+  /** the first of its calls that failed, and why */
+  readonly problem?: string
+}
+
 export type NativeErrorCode =
   | 'INVALID_ARGUMENT'
   | 'OUT_OF_MEMORY'

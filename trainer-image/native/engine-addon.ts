@@ -7,6 +7,7 @@ import type {
   ComputePath,
   DeviceMemory,
   EngineInfo,
+  GpuReadings,
   Likelihood,
   LoraConfig,
   MomentTensor,
@@ -70,6 +71,7 @@ export interface Addon {
   quantizeNf4(values: Float32Array, blockSize: number): Nf4Tensor
   engineInfo(): EngineInfo
   deviceMemory(): DeviceMemory
+  gpuReadings(): GpuReadings | undefined
 }
 
 export const addon = (): Addon => loadAddon() as Addon

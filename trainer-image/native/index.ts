@@ -4,6 +4,7 @@ import type {
   ComputePath,
   DeviceMemory,
   EngineInfo,
+  GpuReadings,
   Model,
   Nf4Tensor,
   Quantization,
@@ -107,4 +108,9 @@ export function engineInfo(): EngineInfo {
 /** Throws DEVICE_UNAVAILABLE with what to do where there is no GPU to use. */
 export function deviceMemory(): DeviceMemory {
   return now(() => addon().deviceMemory())
+}
+
+/** Undefined where there is no NVIDIA management library. Without CUDA kernels: of the first GPU that it shows. Takes some milliseconds, at its first use more. */
+export function gpuReadings(): GpuReadings | undefined {
+  return addon().gpuReadings()
 }

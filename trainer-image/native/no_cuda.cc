@@ -1,6 +1,7 @@
-// Stands for cuda.cu in an engine for the CPU alone.
+// Stands for cuda.cu and cuda_bus_id.cc in an engine for the CPU alone.
 #include "cuda.h"
 #include "device_error.h"
+#include "nvml.h"
 
 namespace humanizer {
 
@@ -17,5 +18,6 @@ bool built_with_cuda() { return false; }
 const Backend& cuda_backend() { refuse(); }
 const Backend& cuda_f32_backend() { refuse(); }
 DeviceMemory device_memory() { refuse(); }
+std::string cuda_bus_id() { return ""; }
 
 }  // namespace humanizer

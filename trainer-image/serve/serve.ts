@@ -1,6 +1,7 @@
 import type { ServeConfig } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { JobContext } from '../job/context.ts'
 import { backendOf } from '../model/compute-dtype.ts'
+import { gpuReadings } from '../native/index.ts'
 import { type OwnerRecord, ownerRecord } from '../storage/owners.ts'
 import { proveBase, provide } from './adapters.ts'
 import type { Answering, Engine } from './answering.ts'
@@ -8,6 +9,7 @@ import { type Base, openBase } from './base.ts'
 import { baseOpener } from './base-opener.ts'
 import { writeRemembered } from './desired.ts'
 import { createEndpoint } from './endpoint.ts'
+import { registerGpuMetrics } from './gpu-metrics.ts'
 import { Health } from './health.ts'
 import { loadMerged } from './merged.ts'
 import { createMetrics } from './metrics.ts'
@@ -33,6 +35,8 @@ export async function serve(config: ServeConfig, context: JobContext): Promise<v
     load: () => engine?.scheduler.load ?? { running: 0, waiting: 0 },
     state: () => release.state(),
   })
+  const onGpu = (): boolean => engine !== undefined && backendOf(engine.base.instructionPath) === 'CUDA'
+  registerGpuMetrics(metrics.registry, () => (onGpu() ? gpuReadings() : undefined))
   const openingBase = baseOpener(async () => {
     const base = await openBase(config, context.dataDir, log)
     engine = { base, scheduler: new Scheduler(base.model, limits(base.contextTokens)) }

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { EvaluationResult, Progress } from '#proto/humanizer/trainer/v1/run.ts'
+import type { GpuReadings } from '../native/index.ts'
 import type { LiveRun } from './live-run.ts'
 import type { Fact } from './loop.ts'
 import type { Schedule } from './schedule.ts'
@@ -17,6 +18,8 @@ export interface RecorderOptions {
   readonly logEvery: number
   readonly from: Omit<TrainerState, 'standing'>
   readonly peakMemoryBytes: () => number
+  /** Asked once for each log line; undefined where no GPU computes or it tells nothing. */
+  readonly gpu: () => GpuReadings | undefined
   /** Milliseconds of a monotonic clock. */
   readonly now: () => number
 }
@@ -30,6 +33,7 @@ export class Recorder {
   #tokensSeen: number
   #evaluatedStep: number | undefined
   #window = { nll: 0, labelTokens: 0, tokens: 0, milliseconds: 0 }
+  #gpu: GpuReadings | undefined
   #evaluations = new Map<number, EvaluationResult>()
 
   constructor(options: RecorderOptions) {
@@ -68,25 +72,32 @@ export class Recorder {
     window.labelTokens += fact.labelTokens
     window.tokens += fact.tokens
     window.milliseconds += milliseconds
+    const isLogged = logEvery > 0 && (fact.step % logEvery === 0 || fact.step === schedule.totalSteps)
+    if (isLogged) this.#gpu = this.#options.gpu()
     live.update({ progress: this.#progress(fact, (1000 * fact.tokens) / milliseconds, now) })
     if (!fact.finite || fact.nonFinite !== undefined)
       log.warn(
         { step: fact.step, in: fact.nonFinite },
         'numbers are not finite; an update with such a gradient is skipped',
       )
-    if (logEvery === 0 || (fact.step % logEvery !== 0 && fact.step !== schedule.totalSteps)) return
+    if (!isLogged) return
     const loss = window.nll / window.labelTokens
     const tokensPerSecond = (1000 * window.tokens) / window.milliseconds
     this.#window = { nll: 0, labelTokens: 0, tokens: 0, milliseconds: 0 }
     const { step, learningRate, gradientNorm } = fact
     const epoch = step / schedule.stepsPerEpoch
     this.#history.push({ step, epoch, loss, grad_norm: gradientNorm, learning_rate: learningRate })
-    log.info({ step, totalSteps: schedule.totalSteps, loss, learningRate, gradientNorm, tokensPerSecond }, 'step')
+    const gpu = this.#gpu
+    log.info({ step, totalSteps: schedule.totalSteps, loss, learningRate, gradientNorm, tokensPerSecond, gpu }, 'step')
     await scalars.write(step, {
       'train/loss': loss,
       'train/learning_rate': learningRate,
       'train/grad_norm': gradientNorm,
       'train/tokens_per_second': tokensPerSecond,
+      'gpu/utilization_percent': gpu?.utilizationPercent,
+      'gpu/memory_used_bytes': gpu?.memoryUsedBytes,
+      'gpu/power_watts': gpu?.powerWatts,
+      'gpu/temperature_celsius': gpu?.temperatureCelsius,
     })
   }
 
@@ -133,6 +144,7 @@ export class Recorder {
       gradientNorm: finite(gradientNorm),
       remainingSeconds: Math.round(secondsPerStep * (schedule.totalSteps - step)),
       peakMemoryBytes: peakMemoryBytes(),
+      gpu: this.#gpu,
     }
   }
 }

@@ -5,7 +5,7 @@ import { JobFailure } from '../job/failure.ts'
 import { backendOf } from '../model/compute-dtype.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { AdapterConfig } from '../model/peft.ts'
-import type { Adapter, Model } from '../native/index.ts'
+import { type Adapter, gpuReadings, type Model } from '../native/index.ts'
 import type { Attempt } from './attempt.ts'
 import { type Measured, measure } from './baseline.ts'
 import { type SealedCheckpoint, writeCheckpoint } from './checkpoint.ts'
@@ -63,7 +63,7 @@ export async function trainSession(attempt: Attempt, session: Session): Promise<
 
 async function followLoop(attempt: Attempt, session: Session, tracker: Tracker): Promise<Conclusion> {
   const { live, requests, signal, runDirectory, context } = attempt
-  const { config, plan, model, checkpoints, resumed } = session
+  const { config, plan, model, checkpoints, resumed, environment } = session
   const { everySteps: logEvery, tensorBoard } = config.logging
   const events = tensorBoard
     ? await openScalarLog(join(runDirectory, 'tensorboard'), context.podName, resumed.step + 1)
@@ -81,6 +81,7 @@ async function followLoop(attempt: Attempt, session: Session, tracker: Tracker):
     logEvery,
     from: resumed,
     peakMemoryBytes: () => model.memory().peakBytes,
+    gpu: () => (backendOf(environment.instructionPath) === 'CUDA' ? gpuReadings() : undefined),
     now: () => performance.now(),
   })
   const { arithmetic, canary, idle } = arithmeticOf(session, { signal, beat: live.beat })

@@ -637,6 +637,10 @@ export interface QLoRARunStatus {
      */
     tokensPerSecond?: string
     /**
+     * Share of the time in which the GPU computed, such as 97%. Absent on a CPU.
+     */
+    gpuUtilization?: string
+    /**
      * Time to the last step, such as 1h32m.
      */
     remaining?: string

@@ -252,6 +252,21 @@ export interface Progress {
   gradientNorm?: number | undefined;
   remainingSeconds?: number | undefined;
   peakMemoryBytes: number;
+  /** As of the newest log line; absent where the CPU computes or the driver's management library is missing. */
+  gpu: GpuReadings | undefined;
+}
+
+/** What NVIDIA's driver tells of the GPU that computes. A figure that it does not give is absent. */
+export interface GpuReadings {
+  /** Percent of the last sample period, 1/6 to 1 s, in which a kernel ran. */
+  utilizationPercent?:
+    | number
+    | undefined;
+  /** On the whole GPU, by anyone. */
+  memoryUsedBytes?: number | undefined;
+  memoryTotalBytes?: number | undefined;
+  powerWatts?: number | undefined;
+  temperatureCelsius?: number | undefined;
 }
 
 /** A figure of an evaluation. Names, units and which way is better: metrics.ts of trainer-image/evaluate and operator/api. */
@@ -1799,6 +1814,7 @@ function createBaseProgress(): Progress {
     gradientNorm: undefined,
     remainingSeconds: undefined,
     peakMemoryBytes: 0,
+    gpu: undefined,
   };
 }
 
@@ -1833,6 +1849,9 @@ export const Progress: MessageFns<Progress> = {
     }
     if (message.peakMemoryBytes !== 0) {
       writer.uint32(80).int64(message.peakMemoryBytes);
+    }
+    if (message.gpu !== undefined) {
+      GpuReadings.encode(message.gpu, writer.uint32(90).fork()).join();
     }
     return writer;
   },
@@ -1930,6 +1949,14 @@ export const Progress: MessageFns<Progress> = {
             message.peakMemoryBytes = longToNumber(reader.int64());
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.gpu = GpuReadings.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1986,6 +2013,7 @@ export const Progress: MessageFns<Progress> = {
         : isSet(object.peak_memory_bytes)
         ? globalThis.Number(object.peak_memory_bytes)
         : 0,
+      gpu: isSet(object.gpu) ? GpuReadings.fromJSON(object.gpu) : undefined,
     };
   },
 
@@ -2021,6 +2049,9 @@ export const Progress: MessageFns<Progress> = {
     if (message.peakMemoryBytes !== 0) {
       obj.peakMemoryBytes = Math.round(message.peakMemoryBytes);
     }
+    if (message.gpu !== undefined) {
+      obj.gpu = GpuReadings.toJSON(message.gpu);
+    }
     return obj;
   },
 
@@ -2039,6 +2070,166 @@ export const Progress: MessageFns<Progress> = {
     message.gradientNorm = object.gradientNorm ?? undefined;
     message.remainingSeconds = object.remainingSeconds ?? undefined;
     message.peakMemoryBytes = object.peakMemoryBytes ?? 0;
+    message.gpu = (object.gpu !== undefined && object.gpu !== null) ? GpuReadings.fromPartial(object.gpu) : undefined;
+    return message;
+  },
+};
+
+function createBaseGpuReadings(): GpuReadings {
+  return {
+    utilizationPercent: undefined,
+    memoryUsedBytes: undefined,
+    memoryTotalBytes: undefined,
+    powerWatts: undefined,
+    temperatureCelsius: undefined,
+  };
+}
+
+export const GpuReadings: MessageFns<GpuReadings> = {
+  encode(message: GpuReadings, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.utilizationPercent !== undefined) {
+      writer.uint32(9).double(message.utilizationPercent);
+    }
+    if (message.memoryUsedBytes !== undefined) {
+      writer.uint32(16).int64(message.memoryUsedBytes);
+    }
+    if (message.memoryTotalBytes !== undefined) {
+      writer.uint32(24).int64(message.memoryTotalBytes);
+    }
+    if (message.powerWatts !== undefined) {
+      writer.uint32(33).double(message.powerWatts);
+    }
+    if (message.temperatureCelsius !== undefined) {
+      writer.uint32(41).double(message.temperatureCelsius);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GpuReadings {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGpuReadings();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 9) {
+              break;
+            }
+
+            message.utilizationPercent = reader.double();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.memoryUsedBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.memoryTotalBytes = longToNumber(reader.int64());
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.powerWatts = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.temperatureCelsius = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): GpuReadings {
+    return {
+      utilizationPercent: isSet(object.utilizationPercent)
+        ? globalThis.Number(object.utilizationPercent)
+        : isSet(object.utilization_percent)
+        ? globalThis.Number(object.utilization_percent)
+        : undefined,
+      memoryUsedBytes: isSet(object.memoryUsedBytes)
+        ? globalThis.Number(object.memoryUsedBytes)
+        : isSet(object.memory_used_bytes)
+        ? globalThis.Number(object.memory_used_bytes)
+        : undefined,
+      memoryTotalBytes: isSet(object.memoryTotalBytes)
+        ? globalThis.Number(object.memoryTotalBytes)
+        : isSet(object.memory_total_bytes)
+        ? globalThis.Number(object.memory_total_bytes)
+        : undefined,
+      powerWatts: isSet(object.powerWatts)
+        ? globalThis.Number(object.powerWatts)
+        : isSet(object.power_watts)
+        ? globalThis.Number(object.power_watts)
+        : undefined,
+      temperatureCelsius: isSet(object.temperatureCelsius)
+        ? globalThis.Number(object.temperatureCelsius)
+        : isSet(object.temperature_celsius)
+        ? globalThis.Number(object.temperature_celsius)
+        : undefined,
+    };
+  },
+
+  toJSON(message: GpuReadings): unknown {
+    const obj: any = {};
+    if (message.utilizationPercent !== undefined) {
+      obj.utilizationPercent = floatToJson(message.utilizationPercent);
+    }
+    if (message.memoryUsedBytes !== undefined) {
+      obj.memoryUsedBytes = Math.round(message.memoryUsedBytes);
+    }
+    if (message.memoryTotalBytes !== undefined) {
+      obj.memoryTotalBytes = Math.round(message.memoryTotalBytes);
+    }
+    if (message.powerWatts !== undefined) {
+      obj.powerWatts = floatToJson(message.powerWatts);
+    }
+    if (message.temperatureCelsius !== undefined) {
+      obj.temperatureCelsius = floatToJson(message.temperatureCelsius);
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<GpuReadings>, I>>(base?: I): GpuReadings {
+    return GpuReadings.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GpuReadings>, I>>(object: I): GpuReadings {
+    const message = createBaseGpuReadings();
+    message.utilizationPercent = object.utilizationPercent ?? undefined;
+    message.memoryUsedBytes = object.memoryUsedBytes ?? undefined;
+    message.memoryTotalBytes = object.memoryTotalBytes ?? undefined;
+    message.powerWatts = object.powerWatts ?? undefined;
+    message.temperatureCelsius = object.temperatureCelsius ?? undefined;
     return message;
   },
 };
