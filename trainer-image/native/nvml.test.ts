@@ -38,6 +38,12 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *out
   *out = &device;
   return NVML_SUCCESS;
 }
+nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *address, nvmlDevice_t *out) {
+  if (!initialized) return NVML_ERROR_UNINITIALIZED;
+  if (__builtin_strcmp(address, "0000:41:00.0")) return NVML_ERROR_NOT_FOUND;
+  *out = &device;
+  return NVML_SUCCESS;
+}
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t given, nvmlUtilization_t *out) {
   DEVICE(given);
 #ifdef NO_UTILIZATION
@@ -74,9 +80,10 @@ const char *nvmlErrorString(nvmlReturn_t result) {
 #endif
 `
 
-/** The folder of a library, compiled with these parts broken. */
+/** The folder of a library, compiled once with these parts broken. */
 function library(...broken: string[]): string {
   const at = join(folder, broken.join('-') || 'whole')
+  if (existsSync(at)) return at
   mkdirSync(at)
   const parts = broken.map((part) => `-D${part}`)
   execFileSync('gcc', ['-shared', '-fPIC', '-w', ...parts, '-xc', '-', '-o', join(at, 'libnvidia-ml.so.1')], {
@@ -138,6 +145,27 @@ const skip = hasDriver && engineInfo().cuda && 'CUDA has a device'
 suite('the readings have', { skip, concurrency: true }, () => {
   for (const { title, broken, told } of cases)
     test(title, async () => assert.deepEqual(await readingsWith(library(...broken)), told))
+})
+
+test('where CUDA has a device, the one of its PCI address is asked, and no other in its place', () => {
+  const program = join(folder, 'by-address')
+  // Stands for cuda_bus_id.cc, which needs a device.
+  const main = `#include <cstdio>
+    #include <cstdlib>
+    #include "nvml.h"
+    std::string humanizer::cuda_bus_id() { return getenv("ADDRESS"); }
+    int main() {
+      const auto readings = humanizer::gpu_readings();
+      printf("%g %s", readings->power_watts.value_or(-1), readings->problem.c_str());
+    }`
+  const native = fileURLToPath(new URL('.', import.meta.url))
+  const sources = [join(native, 'nvml.cc'), '-xc++', '-']
+  execFileSync('g++', ['-std=c++20', '-I', native, ...sources, '-o', program], { input: main })
+  const libraries = library()
+  const told = (address: string) =>
+    execFileSync(program, { encoding: 'utf8', env: { ADDRESS: address, LD_LIBRARY_PATH: libraries } })
+  assert.equal(told('0000:41:00.0'), '312.5 ')
+  assert.equal(told('0000:42:00.0'), '-1 nvmlDeviceGetHandleByPciBusId_v2: Unknown Error')
 })
 
 test('a library that cannot be loaded gives no readings', async () => {
