@@ -40,9 +40,8 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *out
 }
 nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *address, nvmlDevice_t *out) {
   if (!initialized) return NVML_ERROR_UNINITIALIZED;
-  if (__builtin_strcmp(address, "0000:41:00.0")) return NVML_ERROR_NOT_FOUND;
-  *out = &device;
-  return NVML_SUCCESS;
+  *out = &device; /* means nothing after an error */
+  return __builtin_strcmp(address, "0000:41:00.0") ? NVML_ERROR_NOT_FOUND : NVML_SUCCESS;
 }
 nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t given, nvmlUtilization_t *out) {
   DEVICE(given);
