@@ -5,11 +5,10 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { status as grpc, type ServiceError } from '@grpc/grpc-js'
 import { failureReason } from '../../operator/release/obstacle.ts'
-import { type Canary, canaryOf, lossesOf } from '../../trainer-image/evaluate/canary.ts'
-import { openModel } from '../../trainer-image/model/open.ts'
-import type { AdapterConfig } from '../../trainer-image/model/peft.ts'
-import { type AdapterTensor, engineInfo, type InstructionPath, loadModel } from '../../trainer-image/native/index.ts'
+import type { Canary } from '../../trainer-image/evaluate/canary.ts'
+import { engineInfo } from '../../trainer-image/native/index.ts'
 import { readManifest } from '../../trainer-image/storage/sealed.ts'
+import { measuredOn } from './canary-set.ts'
 import { Claim, desired, quantization, ServingPod } from './serving-pod.ts'
 import { makeClaim, runToEnd } from './training-pod.ts'
 
@@ -41,28 +40,6 @@ async function changeWeights(path: string): Promise<void> {
   for (let at = bytes.length >> 1; at < bytes.length; at += 16) bytes[at]! ^= 0x40
   await writeFile(path, bytes)
 }
-
-const texts = [
-  { id: 'one', text: 'the river', tokens: [5, 9, 33, 40, 41, 42, 43, 44, 45, 46], promptTokens: 3 },
-  { id: 'two', text: 'a house', tokens: [5, 9, 60, 61, 62, 63, 64, 65, 66, 67, 68], promptTokens: 2 },
-]
-
-/** What a trainer on the base in `folder` would have sealed; `change` tells something else instead. */
-const measuredOn =
-  (folder: string, instructionPath?: InstructionPath, change: (canary: Canary) => object = (canary) => canary) =>
-  async (config: AdapterConfig, tensors: readonly AdapterTensor[]): Promise<object> => {
-    const opened = await openModel(folder)
-    const path = instructionPath ?? engineInfo().instructionPath
-    const model = await loadModel(opened.architecture, opened.tensors, {
-      quantization: { ...quantization, type: 'NF4' },
-      threads: 1,
-      instructionPath: path,
-    })
-    const adapter = await model.loadAdapter({ ...config, seed: 0 }, tensors)
-    const losses = [await lossesOf(model, adapter, texts), await lossesOf(model, undefined, texts)] as const
-    model.close()
-    return change(canaryOf({ backend: 'CPU', instructionPath: path }, texts, ...losses)!)
-  }
 
 async function refused(
   adapter: { digest: string; path: string } | undefined,

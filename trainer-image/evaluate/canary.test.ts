@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { backendOf } from '../model/compute-dtype.ts'
 import type { ComputePath } from '../native/index.ts'
 import { SealBroken } from '../storage/sealed.ts'
-import { type Canary, canaryOf, chooseCanary, disagreement, readCanary, toleranceOf } from './canary.ts'
+import { type Canary, canaryOf, chooseCanary, disagreement, objection, readCanary, toleranceOf } from './canary.ts'
 
 const on = (instructionPath: ComputePath) => ({ backend: backendOf(instructionPath), instructionPath })
 const text = (id: string) => ({ id, text: 'words', tokens: [1, 2, 3, 4], promptTokens: 2 })
@@ -60,6 +60,34 @@ test('the tolerance is the same both ways, and that of bf16 for a GPU that compu
   assert.equal(toleranceOf(on('avx2'), on('cuda')), 0.03)
   assert.equal(toleranceOf(on('cuda'), on('cuda')), 0.03)
   assert.equal(toleranceOf(on('cuda_f32'), on('avx2')), 1e-4)
+})
+
+test('a vLLM has tolerances of its own, the wide one for an adapter that was trained beside 4 bits', async () => {
+  const vllm = { backend: 'vLLM', instructionPath: 'bf16' } as const
+  assert.equal(toleranceOf(on('avx2'), { ...vllm, trainedOn: 'None' }), 0.05)
+  assert.equal(toleranceOf(on('cuda'), { ...vllm, trainedOn: 'NF4' }), 0.2)
+  const losses = { loss: [2.06, 3], baseLoss: [2.5, 3.5] }
+  const measure = async (which: keyof typeof losses) => losses[which]
+  assert.equal(await objection(sealed, { ...vllm, trainedOn: 'NF4' }, measure), undefined)
+  assert.equal(
+    await objection(sealed, { ...vllm, trainedOn: 'None' }, measure),
+    'canary text one: loss 2.06000 here (vLLM bf16), 2.00000 when it was sealed (CPU avx2), expected within 0.05; the untouched base agrees',
+  )
+})
+
+test('an objection says that the untouched base is another; what agrees needs no look at it', async () => {
+  const found = await objection(sealed, on('avx2'), async (which) => (which === 'loss' ? [3, 3] : [3.5, 3.5]))
+  assert.match(
+    found ?? '',
+    /^canary text one: .*; the untouched base differs as well: canary text one: loss 3\.50000 here/,
+  )
+  const asked: string[] = []
+  const measure = async (which: 'loss' | 'baseLoss') => {
+    asked.push(which)
+    return [2, 3]
+  }
+  assert.equal(await objection(sealed, on('avx2'), measure), undefined)
+  assert.deepEqual(asked, ['loss'])
 })
 
 test('what is not finite is not sealed', () => {

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
 import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
-import { type Arithmetic, type Canary, disagreement, lossesOf, readCanary } from '../evaluate/canary.ts'
+import { type Arithmetic, type Canary, disagreement, lossesOf, objection, readCanary } from '../evaluate/canary.ts'
 import { JobFailure } from '../job/failure.ts'
 import { readAdapter } from '../model/peft.ts'
 import type { Adapter, Model } from '../native/index.ts'
@@ -172,19 +172,12 @@ async function loadAdapter(dataDir: string, digest: string, base: ServingBase, l
   }
 }
 
-/** The losses of the set must be those that were sealed; of the untouched base where there is no adapter. */
-async function proveCanary(
-  { model, arithmetic }: ServingBase,
-  adapter: Adapter | undefined,
-  canary: Canary,
-): Promise<void> {
-  const { texts } = canary
-  const found = adapter && disagreement(canary, 'loss', await lossesOf(model, adapter, texts), arithmetic)
-  if (adapter && !found) return
-  const ofBase = disagreement(canary, 'baseLoss', await lossesOf(model, undefined, texts), arithmetic)
-  if (adapter === undefined && !ofBase) return
-  const base = ofBase ? `the untouched base differs as well: ${ofBase}` : 'the untouched base agrees'
-  throw new CallRefused(status.FAILED_PRECONDITION, found ? `${found}; ${base}` : `the base, ${ofBase}`)
+/** The losses of the set must be those that were sealed. */
+async function proveCanary({ model, arithmetic }: ServingBase, adapter: Adapter, canary: Canary): Promise<void> {
+  const found = await objection(canary, arithmetic, (which) =>
+    lossesOf(model, which === 'loss' ? adapter : undefined, canary.texts),
+  )
+  if (found) throw new CallRefused(status.FAILED_PRECONDITION, found)
 }
 
 /** Sets that the base is held against. */
@@ -196,16 +189,12 @@ const mostSets = 3
  */
 export async function proveBase(dataDir: string, base: ServingBase): Promise<void> {
   await prove(base.model, undefined, base.probe)
-  let refusal: CallRefused | undefined
+  let found: string | undefined
   for (const canary of await canariesOf(dataDir, base.identity)) {
-    try {
-      return await proveCanary(base, undefined, canary)
-    } catch (error) {
-      if (!(error instanceof CallRefused)) throw error
-      refusal = error
-    }
+    found = disagreement(canary, 'baseLoss', await lossesOf(base.model, undefined, canary.texts), base.arithmetic)
+    if (!found) return
   }
-  if (refusal) throw refusal
+  if (found) throw new CallRefused(status.FAILED_PRECONDITION, `the base, ${found}`)
 }
 
 async function canariesOf(dataDir: string, { digest, quantization }: AdapterBase): Promise<Canary[]> {

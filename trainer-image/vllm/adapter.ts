@@ -3,14 +3,16 @@ import { join } from 'node:path'
 import { status } from '@grpc/grpc-js'
 import type { Logger } from 'pino'
 import type { DesiredAdapter, Vllm } from '#proto/humanizer/trainer/v1/serving.ts'
+import { readCanary } from '../evaluate/canary.ts'
 import { adapterConfigName } from '../model/peft.ts'
 import { adapterFolder, promote } from '../serve/adapters.ts'
 import type { Closable, LoadedAdapter } from '../serve/lease.ts'
 import { CallRefused } from '../service/errors.ts'
-import { chatTemplateName } from '../storage/adapter-identity.ts'
+import { type AdapterBase, chatTemplateName } from '../storage/adapter-identity.ts'
 import { hexOf } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
 import { SealBroken, verifySealed } from '../storage/sealed.ts'
+import { proveCanary } from './canary.ts'
 import type { VllmClient, VllmModel } from './client.ts'
 
 /** An adapter that vLLM has under a name of its own. */
@@ -35,7 +37,8 @@ export interface Loader {
 
 /**
  * Promotes the adapter, reads it through, and has vLLM load it. It counts as loaded when vLLM lists the name with this very folder and has
- * computed a token with it. DATA_LOSS for changed bytes, FAILED_PRECONDITION for another base, a rank above --max-lora-rank, or vLLM's own no.
+ * computed with it one token and the losses of its canary set; else it is unloaded again. DATA_LOSS for changed bytes, FAILED_PRECONDITION for
+ * another base, a rank above --max-lora-rank, other losses, or vLLM's own no.
  */
 export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise<LoadedAdapter<VllmAdapter>> {
   const { dataDir, client, vllm, owner, log } = loader
@@ -44,22 +47,29 @@ export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise
   const manifest = await verifySealed(path)
   if (manifest.digest !== desired.digest)
     throw new SealBroken(`${path} holds ${manifest.digest}, expected ${desired.digest}`)
-  const base = (manifest.base as { digest?: string } | undefined)?.digest
-  if (base !== loader.baseDigest)
+  const base = manifest.base as Partial<AdapterBase> | undefined
+  if (base?.digest !== loader.baseDigest)
     throw new CallRefused(
       status.FAILED_PRECONDITION,
-      `the adapter was trained on base ${base}, this pod serves base ${loader.baseDigest}`,
+      `the adapter was trained on base ${base?.digest}, this pod serves base ${loader.baseDigest}`,
     )
   await checkRank(path, vllm)
+  const canary = readCanary(manifest.canary, path)
   const name = adapterName(desired.digest)
+  const close = () => client.unload(name).catch((error) => log.warn({ err: error, name }, 'cannot unload an adapter'))
   await loadUnlessThere(client, name, path)
-  await proveToken(client, name)
-  const close = () =>
-    void client.unload(name).catch((error) => log.warn({ err: error, name }, 'cannot unload an adapter'))
+  try {
+    await proveToken(client, name)
+    if (canary) await proveCanary(client, { name, baseName: vllm.baseName }, canary, base.quantization?.type)
+    else log.warn({ digest: desired.digest }, 'sealed without a canary set: what it computes is not compared')
+  } catch (error) {
+    await close()
+    throw error
+  }
   const { templateDate } = manifest
   const chatTemplate = manifest.files[chatTemplateName] && (await readFile(join(path, chatTemplateName), 'utf8'))
   return {
-    adapter: { name, path, close },
+    adapter: { name, path, close: () => void close() },
     ...(typeof templateDate === 'string' && { templateDate }),
     ...(chatTemplate && { chatTemplate }),
   }

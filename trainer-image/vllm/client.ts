@@ -17,6 +17,15 @@ export interface VllmModel {
 /** Loading may read hundreds of megabytes from a shared volume. */
 const loadMilliseconds = 120_000
 const askMilliseconds = 5_000
+/** A vLLM that has never computed with an adapter may compile first. */
+const computeMilliseconds = 60_000
+
+/** POST /v1/completions with prompt_logprobs, as vllm/entrypoints/openai/completion/protocol.py has it: by token id, null for the first. */
+interface PromptLogprobs {
+  readonly choices: readonly {
+    readonly prompt_logprobs?: readonly (Readonly<Record<number, { readonly logprob: number }>> | null)[] | null
+  }[]
+}
 
 export class VllmClient {
   readonly #url: string
@@ -45,6 +54,21 @@ export class VllmClient {
   /** POST of a request as a client would send it; the answer is the caller's to read. */
   post(path: string, body: unknown, signal: AbortSignal): Promise<Response> {
     return fetch(`${this.#url}${path}`, { method: 'POST', headers: json, body: JSON.stringify(body), signal })
+  }
+
+  /**
+   * Natural logarithm of the probability of each token after those before it; undefined for the first, which has none before it, and where
+   * vLLM told none. One token of an answer is computed with them, the fewest that every vLLM takes.
+   */
+  async promptLogprobs(model: string, tokens: readonly number[]): Promise<(number | undefined)[]> {
+    const body = { model, prompt: tokens, prompt_logprobs: 1, max_tokens: 1, temperature: 0 }
+    const init = { method: 'POST', headers: json, body: JSON.stringify(body) }
+    const answer = await this.#fetch('/v1/completions', init, computeMilliseconds)
+    const text = await answer.text()
+    const parsed = parse(text) as (VllmError & Partial<PromptLogprobs>) | undefined
+    if (!answer.ok) throw refusal(answer.status, parsed ?? { message: text }, ` to prompt_logprobs of ${model}`)
+    const told = parsed?.choices?.[0]?.prompt_logprobs
+    return tokens.map((token, index) => told?.[index]?.[token]?.logprob)
   }
 
   async #change(what: 'load' | 'unload', body: object, fine?: number): Promise<void> {
@@ -82,9 +106,9 @@ export interface VllmError {
   readonly detail?: unknown
 }
 
-function refusal(code: number, { error, message, detail }: VllmError): CallRefused {
+function refusal(code: number, { error, message, detail }: VllmError, to = ''): CallRefused {
   const words = error?.message ?? message ?? JSON.stringify(detail ?? '')
-  return new CallRefused(status.FAILED_PRECONDITION, `vLLM answered ${code}: ${words}`)
+  return new CallRefused(status.FAILED_PRECONDITION, `vLLM answered ${code}${to}: ${words}`)
 }
 
 function parse(text: string): VllmError | undefined {
