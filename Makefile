@@ -78,6 +78,9 @@ bench: native ## Measure (SUITE=engine, profile, ablation, data, detector or rel
 cuda: $(DEPS) ## Compile the CUDA kernels and write what they take to docs/gpu-resources.md
 	@node test/cuda/report.ts
 
+gpu: $(DEPS) ## On a machine with an NVIDIA driver: compare the GPU with the CPU and measure; writes gpu.json and gpu.md
+	@node test/gpu/main.ts
+
 cluster: ## Start a real single-node Kubernetes
 	@test/cluster/up.sh && echo "export KUBECONFIG=$(CACHE)/run/demo/admin.conf PATH=$(CACHE)/bin:\$$PATH"
 cluster-down: ## Stop it and remove its state
@@ -98,7 +101,7 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES))
 
 clean: ## Remove what was built in this tree
-	@rm -rf build node_modules bench.json
+	@rm -rf build node_modules bench.json gpu.json gpu.md
 
 # operator is a folder, too
-.PHONY: help native native-cuda operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda cluster cluster-down images generate verify clean
+.PHONY: help native native-cuda operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda gpu cluster cluster-down images generate verify clean

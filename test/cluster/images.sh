@@ -47,11 +47,18 @@ archive() {
   name=${name#demo-}; echo "${name^^}_IMAGE=$reference ${name^^}_ARCHIVE=$archive"
 }
 build() { quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" -f "$ROOT/$1" -t "$2" "${@:3}" "$ROOT"; } # DOCKERFILE IMAGE FLAG...
-build_trainer() { build trainer-image/Dockerfile "$1" --build-arg "ENGINE=$ENGINE"; }                                       # IMAGE
+build_trainer() { BASE=$TRAINER_BASE build trainer-image/Dockerfile "$1" --build-arg "ENGINE=$ENGINE"; }                    # IMAGE
 tag_of() { printf '%s %s' "$BASE" "$(hash_of "$@")" | sha256sum | cut -c1-12; }
+TRAINER_BASE=$BASE
+if [ "$ENGINE" = cuda ]; then
+  TRAINER_BASE=localhost/humanizer-base-cuda:$(tag_of test/cluster/images/cuda.Dockerfile test/cuda/cublas.txt test/cuda/cublas.sh)
+  cublas=$("$ROOT/test/cuda/cublas.sh")
+  $BUILDAH inspect --type image "$TRAINER_BASE" >/dev/null 2>&1 || quietly $BUILDAH build -q --isolation chroot --build-arg "BASE=$BASE" \
+    -f "$HERE/images/cuda.Dockerfile" -t "$TRAINER_BASE" "$cublas/lib"
+fi
 make -s -C "$ROOT" operator build/$ENGINE/trainer_native.node >>"$LOG" 2>&1 || { tail -20 "$LOG" >&2; exit 1; }
 operator=$(tag_of operator/Dockerfile build/operator.mjs)
-trainer=$(tag_of trainer-image/Dockerfile proto/generated trainer-image build/$ENGINE/trainer_native.node)
+trainer=$(BASE=$TRAINER_BASE tag_of trainer-image/Dockerfile proto/generated trainer-image build/$ENGINE/trainer_native.node)
 archive operator "$operator" build operator/Dockerfile
 archive trainer "$trainer" build_trainer
 if [ -n "${NAMES:-}" ]; then
