@@ -8,20 +8,20 @@ import {
   NativeError,
 } from '../../trainer-image/native/index.ts'
 import { fullyLabelled, lora, qloraStep } from '../bench/engine/qlora-step.ts'
-import { computeParameters } from '../cuda/step-work.ts'
+import { computeParameters, llama3B as sizes3B } from '../cuda/step-work.ts'
 import { randomDocument } from '../parity/random-model.ts'
 import { sharedWeights } from './weights.ts'
 
 /** Llama 3.2 3B. */
 export const llama3B: Architecture = {
   family: 'llama',
-  hiddenSize: 3072,
-  intermediateSize: 8192,
-  layers: 28,
-  heads: 24,
-  keyValueHeads: 8,
+  hiddenSize: sizes3B.hidden,
+  intermediateSize: sizes3B.intermediate,
+  layers: sizes3B.layers,
+  heads: sizes3B.queries / 128,
+  keyValueHeads: sizes3B.keyValues / 128,
   headSize: 128,
-  vocabularySize: 128_256,
+  vocabularySize: sizes3B.vocabulary,
   rmsNormEpsilon: 1e-5,
   ropeTheta: 500_000,
   ropeScaling: {
