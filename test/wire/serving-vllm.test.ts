@@ -93,18 +93,42 @@ test('a rewrite is asked with the prompt of the dataset, by the template of the 
   assert.equal(vllm.requests.at(-1)?.chat_template, chatTemplate)
 })
 
-test('an answer that has begun ends on the adapter that it began with, which is unloaded only then', async () => {
+/** A pod on the first adapter, and an answer of it that stops after one word until `vllm.goOn` is called. */
+async function startStreaming() {
   await claim.want(1, first)
   const serving = await start()
   await ready(serving)
   const stream = await post('/v1/completions', { prompt: 'The', stream: true, user: 'slow' })
   await serving.until('begun', () => vllm.goOn !== undefined)
+  return { serving, stream }
+}
+
+test('an answer that has begun ends on the adapter that it began with, which is unloaded only then', async () => {
+  const { serving, stream } = await startStreaming()
   await serving.activate(desired(2, second))
   assert.deepEqual(vllm.adapters, [adapterName(first.digest), adapterName(second.digest)])
   vllm.goOn?.()
   const text = await stream.text()
   assert.match(text, /"text":"adapter-/)
   await serving.until('unloaded', () => vllm.adapters.length === 1)
+})
+
+test('a switch back to an adapter that an answer still runs on takes it as it is, and the end of that answer unloads nothing', async () => {
+  const { serving, stream } = await startStreaming()
+  await serving.activate(desired(2, second))
+  const { activeRequests, drainingRequests } = await serving.activate(desired(3, first))
+  assert.deepEqual([activeRequests, drainingRequests], [1, 0])
+  vllm.goOn?.()
+  assert.match(await stream.text(), /"text":"adapter-.*\[DONE\]/s)
+  await serving.until('let go', (_, state) => state.activeRequests + state.drainingRequests === 0)
+  await serving.until('unloaded', () => vllm.adapters.length === 1)
+  assert.deepEqual(await serving.say('The'), { status: 200, text: said(first), digest: first.digest })
+  const changes = vllm.asked.filter((line) => /load_lora_adapter/.test(line))
+  assert.deepEqual(changes, [
+    `POST /v1/load_lora_adapter ${adapterName(first.digest)}`,
+    `POST /v1/load_lora_adapter ${adapterName(second.digest)}`,
+    `POST /v1/unload_lora_adapter ${adapterName(second.digest)}`,
+  ])
 })
 
 test('a share of the requests goes to a second adapter in the same vLLM, and both come back after its restart', async () => {
