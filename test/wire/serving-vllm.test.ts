@@ -1,8 +1,10 @@
 /** A release whose pod computes with vLLM: the real process beside a server that answers as vLLM's API does. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { status as grpc } from '@grpc/grpc-js'
-import { adapterName } from '../../trainer-image/vllm/adapter.ts'
+import { adapterName, loadUnlessThere } from '../../trainer-image/vllm/adapter.ts'
+import { VllmClient } from '../../trainer-image/vllm/client.ts'
 import { VllmServer } from '../fixtures/vllm.ts'
 import { type Checkpoint, Claim, desired, modelName, ServingPod } from './serving-pod.ts'
 
@@ -129,6 +131,15 @@ test('a switch back to an adapter that an answer still runs on takes it as it is
     `POST /v1/load_lora_adapter ${adapterName(second.digest)}`,
     `POST /v1/unload_lora_adapter ${adapterName(second.digest)}`,
   ])
+})
+
+test('a name that is being unloaded is loaded again, not taken for one that stays', async () => {
+  const client = new VllmClient(vllm.url)
+  const [name, path] = [adapterName(first.digest), join(claim.dataDir, first.path)]
+  await loadUnlessThere(client, name, path)
+  vllm.unloadTime = 100
+  await Promise.all([client.unload(name), loadUnlessThere(client, name, path)])
+  assert.deepEqual(vllm.adapters, [name])
 })
 
 test('a share of the requests goes to a second adapter in the same vLLM, and both come back after its restart', async () => {
