@@ -1,8 +1,10 @@
 /** A release whose pod computes with vLLM: the real process beside a server that answers as vLLM's API does. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { status as grpc } from '@grpc/grpc-js'
-import { adapterName } from '../../trainer-image/vllm/adapter.ts'
+import { adapterName, loadUnlessThere } from '../../trainer-image/vllm/adapter.ts'
+import { VllmClient } from '../../trainer-image/vllm/client.ts'
 import { VllmServer } from '../fixtures/vllm.ts'
 import { type Checkpoint, Claim, desired, modelName, ServingPod } from './serving-pod.ts'
 
@@ -93,18 +95,51 @@ test('a rewrite is asked with the prompt of the dataset, by the template of the 
   assert.equal(vllm.requests.at(-1)?.chat_template, chatTemplate)
 })
 
-test('an answer that has begun ends on the adapter that it began with, which is unloaded only then', async () => {
+/** A pod on the first adapter, and an answer of it that stops after one word until `vllm.goOn` is called. */
+async function startStreaming() {
   await claim.want(1, first)
   const serving = await start()
   await ready(serving)
   const stream = await post('/v1/completions', { prompt: 'The', stream: true, user: 'slow' })
   await serving.until('begun', () => vllm.goOn !== undefined)
+  return { serving, stream }
+}
+
+test('an answer that has begun ends on the adapter that it began with, which is unloaded only then', async () => {
+  const { serving, stream } = await startStreaming()
   await serving.activate(desired(2, second))
   assert.deepEqual(vllm.adapters, [adapterName(first.digest), adapterName(second.digest)])
   vllm.goOn?.()
   const text = await stream.text()
   assert.match(text, /"text":"adapter-/)
   await serving.until('unloaded', () => vllm.adapters.length === 1)
+})
+
+test('a switch back to an adapter that an answer still runs on takes it as it is, and the end of that answer unloads nothing', async () => {
+  const { serving, stream } = await startStreaming()
+  await serving.activate(desired(2, second))
+  const { activeRequests, drainingRequests } = await serving.activate(desired(3, first))
+  assert.deepEqual([activeRequests, drainingRequests], [1, 0])
+  vllm.goOn?.()
+  assert.match(await stream.text(), /"text":"adapter-.*\[DONE\]/s)
+  await serving.until('let go', (_, state) => state.activeRequests + state.drainingRequests === 0)
+  await serving.until('unloaded', () => vllm.adapters.length === 1)
+  assert.deepEqual(await serving.say('The'), { status: 200, text: said(first), digest: first.digest })
+  const changes = vllm.asked.filter((line) => /load_lora_adapter/.test(line))
+  assert.deepEqual(changes, [
+    `POST /v1/load_lora_adapter ${adapterName(first.digest)}`,
+    `POST /v1/load_lora_adapter ${adapterName(second.digest)}`,
+    `POST /v1/unload_lora_adapter ${adapterName(second.digest)}`,
+  ])
+})
+
+test('a name that is being unloaded is loaded again, not taken for one that stays', async () => {
+  const client = new VllmClient(vllm.url)
+  const [name, path] = [adapterName(first.digest), join(claim.dataDir, first.path)]
+  await loadUnlessThere(client, name, path)
+  vllm.unloadTime = 100
+  await Promise.all([client.unload(name), loadUnlessThere(client, name, path)])
+  assert.deepEqual(vllm.adapters, [name])
 })
 
 test('a share of the requests goes to a second adapter in the same vLLM, and both come back after its restart', async () => {

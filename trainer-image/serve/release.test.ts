@@ -220,6 +220,64 @@ function next(world: World, requests: number): string[] {
   })
 }
 
+test('what still drains serves again without a load, with the requests that began on it, and is open once', async () => {
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  const early = world.release.lease()!
+  await world.release.want(desired(2, 'b'))
+  await world.release.want(desired(3, 'a'))
+  assert.deepEqual(world.loads, [digest('a'), digest('b')], 'a was not read again')
+  assert.deepEqual([...world.open], [digest('a')])
+  const late = world.release.lease()!
+  assert.equal(late.adapter, early.adapter)
+  assert.deepEqual([world.release.state().activeRequests, world.release.state().drainingRequests], [2, 0])
+  early.release()
+  assert.deepEqual([...world.open], [digest('a')], 'the end of the drain closes nothing that serves')
+  await world.release.want(desired(4, 'c'))
+  assert.deepEqual([...world.open], [digest('a'), digest('c')])
+  late.release()
+  assert.deepEqual([...world.open], [digest('c')])
+})
+
+test('a drain that ends while its adapter is to serve again closes it at the flip at the earliest, and not if it serves', async () => {
+  for (const broken of [true, false]) {
+    const world = new World()
+    if (broken) world.broken.add(digest('c'))
+    await world.release.want(desired(1, 'a'))
+    const early = world.release.lease()!
+    await world.release.want(desired(2, 'b'))
+    const go = world.hold('c')
+    const back = Promise.allSettled([world.release.want(withSplit(3, 'a', 'c', 50))])
+    while (!world.loads.includes(digest('c'))) await new Promise(setImmediate)
+    early.release()
+    assert.ok(world.open.has(digest('a')))
+    go()
+    assert.equal((await back)[0]?.status, broken ? 'rejected' : 'fulfilled')
+    assert.deepEqual([...world.open].sort(), broken ? [digest('b')] : [digest('a'), digest('c')])
+    world.release.close()
+    assert.equal(world.open.size, 0)
+  }
+})
+
+test('what still drains beside a warm one becomes the second adapter, and the warm one goes', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const world = new World()
+  await world.release.want(desired(1, 'a'))
+  const early = world.release.lease()!
+  await world.release.want(desired(2, 'b'))
+  await world.release.want(desired(3, 'c', 60))
+  assert.deepEqual([...world.open], [digest('a'), digest('b'), digest('c')])
+  await world.release.want(withSplit(4, 'c', 'a', 50))
+  assert.deepEqual([...world.open], [digest('a'), digest('c')])
+  assert.deepEqual(next(world, 2), [digest('c'), digest('a')])
+  early.release()
+  t.mock.timers.tick(60_000)
+  assert.deepEqual(world.loads, [digest('a'), digest('b'), digest('c')])
+  assert.deepEqual([...world.open], [digest('a'), digest('c')])
+  await world.release.want(desired(5, 'c'))
+  assert.deepEqual([...world.open], [digest('c')])
+})
+
 test('a second adapter gets its share evenly, stays open for what began on it, and is closed after', async () => {
   const world = new World()
   const [a, b] = [digest('a'), digest('b')]

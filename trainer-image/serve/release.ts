@@ -39,7 +39,7 @@ interface SplitLoaded<A extends Closable> {
 /**
  * The adapter that answers, and the way to another one: it is loaded and proved beside the old one, then one assignment
  * flips. Requests hold a lease on what they began with; the old adapter is closed when its last lease ends and it need not
- * stay warm. A warm adapter was read and proved once and serves again as it is: files that changed since are not seen.
+ * stay warm. One that is not closed was read and proved once and serves again as it is: files that changed since are not seen.
  */
 export class Release<A extends Closable = Adapter> {
   readonly #podUid: string
@@ -47,8 +47,9 @@ export class Release<A extends Closable = Adapter> {
   #state = initialSwitchState
   #loaded: Loaded<A> | undefined
   #split: SplitLoaded<A> | undefined
+  /** What served before and is not closed yet. */
   #draining = new Set<Loaded<A>>()
-  /** What served before, kept for `warmSeconds`: one of #draining that is not closed. */
+  /** One of #draining, kept for `warmSeconds`. */
   #warm: { readonly loaded: Loaded<A>; readonly timer: NodeJS.Timeout } | undefined
   #inFlight: { readonly generation: number; readonly promise: Promise<void> } | undefined
   /** Decisions are taken one after another, each with its durable write; loads likewise, so that one candidate is in memory. */
@@ -234,9 +235,12 @@ export class Release<A extends Closable = Adapter> {
     for (const loaded of left) this.#closeWhenDrained(loaded)
   }
 
-  /** What is in memory already, held like by a request, so that it is not closed before the flip. */
+  /**
+   * What is in memory already, held like by a request, so that it is not closed before the flip. A digest is in memory once, even if it
+   * drains: an engine may know it by a name, which the end of one of two would take from the other.
+   */
   #hold(digest: string): Loaded<A> | undefined {
-    const known = [this.#loaded, this.#split?.loaded, this.#warm?.loaded].find((each) => each?.digest === digest)
+    const known = [this.#loaded, this.#split?.loaded, ...this.#draining].find((each) => each?.digest === digest)
     if (known) known.requests++
     return known
   }

@@ -88,8 +88,9 @@ async function checkRank(path: string, { maxLoraRank }: Vllm): Promise<void> {
 export const isLoaded = (models: readonly VllmModel[], name: string, path: string): boolean =>
   models.some(({ id, root }) => id === name && root === path)
 
-/** One that is there already is of an earlier life of this container. */
+/** One that is there already is of an earlier life of this container, unless it is just being unloaded. */
 export async function loadUnlessThere(client: VllmClient, name: string, path: string): Promise<void> {
+  await client.unloaded(name)
   if (!isLoaded(await client.models(), name, path)) {
     await client.load(name, path).catch(async (error) => {
       if (!isLoaded(await client.models(), name, path)) throw error

@@ -29,6 +29,9 @@ interface PromptLogprobs {
 
 export class VllmClient {
   readonly #url: string
+  /** Unloads that vLLM has not answered yet, by name. */
+  readonly #unloads = new Map<string, Promise<void>>()
+
   constructor(url: string) {
     this.#url = url.replace(/\/+$/, '')
   }
@@ -48,7 +51,16 @@ export class VllmClient {
 
   /** A name that it does not have is no failure. */
   async unload(name: string): Promise<void> {
-    await this.#change('unload', { lora_name: name }, 404)
+    const unload = this.#change('unload', { lora_name: name }, 404).finally(() => {
+      if (this.#unloads.get(name) === unload) this.#unloads.delete(name)
+    })
+    this.#unloads.set(name, unload)
+    await unload
+  }
+
+  /** Resolves once no unload of the name is under way, however it ended: until then vLLM may list what is about to go. */
+  async unloaded(name: string): Promise<void> {
+    await this.#unloads.get(name)?.catch(() => undefined)
   }
 
   /** POST of a request as a client would send it; the answer is the caller's to read. */
