@@ -21,6 +21,5 @@ await Promise.all([
   import('./push/upload.ts'),
   import('./serve/serve.ts'),
   import('./vllm/serve.ts'),
-  import('./push/upload.ts'),
 ])
 flushCompileCache()

@@ -207,7 +207,7 @@ export class ApiServer implements AsyncDisposable {
 
   /** Compacts etcd at its newest revision: every older resourceVersion is gone. */
   async compact(): Promise<void> {
-    const { kv } = { kv: `http://127.0.0.1:${this.#etcdPort}/v3/kv` }
+    const kv = `http://127.0.0.1:${this.#etcdPort}/v3/kv`
     const range = await post(`${kv}/range`, { key: Buffer.from('/').toString('base64') })
     await post(`${kv}/compaction`, { revision: (range as { header: { revision: string } }).header.revision })
   }
