@@ -1,10 +1,11 @@
 /**
- * Runs the named stages of tests and ends with one line, "N passed, N failed"; exit status 1 when any failed. Three
- * lanes of stages run beside each other: pods and leases are mostly waited for.
+ * Runs the named stages of tests and ends with what failed and one line, "N passed, N failed"; exit status 1 when any
+ * failed. Three lanes of stages run beside each other: pods and leases are mostly waited for. With AGAIN=1 a few files
+ * that failed run once more, alone, and what passes only then is named as unstable.
  */
 import { execFileSync } from 'node:child_process'
 import { globSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { startSharedApiServer } from './apiserver/shared-api-server.ts'
@@ -70,31 +71,43 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => 
 
 const seconds = (since: number): string => `${((Date.now() - since) / 1000).toFixed(0)} s`
 
-interface Count {
-  readonly passed: number
-  readonly failed: number
+interface Failure {
+  readonly test: string
+  readonly error: string
 }
 
-/** Runs one stage; `print` gets what the reporter says, in whole lines. */
-async function runStage(name: string, print: (text: string) => void): Promise<Count> {
+interface FileResult {
+  readonly stage: string
+  passed: number
+  readonly failures: Failure[]
+}
+
+/** Of each test file that ran, by its path; the last run counts. */
+const results = new Map<string, FileResult>()
+const failedFiles = (): [string, FileResult][] => [...results].filter(([, { failures }]) => failures.length > 0)
+
+/** Runs files of a stage; `print` gets what the reporter says, in whole lines. */
+async function runStage(name: string, files: readonly string[], print: (text: string) => void): Promise<void> {
   const stage = stages[name]!
-  const files = stage.files.flatMap((pattern) => globSync(pattern)).sort()
-  if (files.length === 0) throw new Error(`stage "${name}" has no test file in ${stage.files.join(' ')}`)
+  for (const file of files) results.set(file, { stage: name, passed: 0, failures: [] })
+  // A test may be defined by a helper that its file imports; a file that does not load has no entry.
+  const resultOf = ({ entryFile, file }: { readonly entryFile?: string; readonly file?: string }): FileResult =>
+    results.get(relative('', entryFile ?? file ?? ''))!
+  const failed = () => files.some((file) => results.get(file)!.failures.length > 0)
   const began = Date.now()
-  let passed = 0
-  let failed = 0
   const after = await stage.before?.()
   const events = run({
-    files,
+    files: [...files],
     concurrency: stage.concurrency,
     timeout: 30 * 60_000,
     signal: interrupted.signal,
   })
-  events.on('test:pass', ({ details }) => {
-    if (details.type !== 'suite') passed += 1
+  events.on('test:pass', (event) => {
+    if (event.details.type !== 'suite') resultOf(event).passed += 1
   })
-  events.on('test:fail', ({ details }) => {
-    if (details.type !== 'suite') failed += 1
+  events.on('test:fail', (event) => {
+    if (event.details.type !== 'suite')
+      resultOf(event).failures.push({ test: event.name, error: event.details.error.message })
   })
   let rest = ''
   try {
@@ -105,23 +118,33 @@ async function runStage(name: string, print: (text: string) => void): Promise<Co
       rest = text.slice(end)
     }
   } finally {
-    await after?.(failed > 0 || interrupted.signal.aborted)
+    await after?.(failed() || interrupted.signal.aborted)
   }
-  print(`${rest}stage ${name}: ${passed} passed, ${failed} failed in ${seconds(began)}\n\n`)
-  return { passed, failed }
+  print(`${rest}stage ${name}: ${sums(name)} in ${seconds(began)}\n\n`)
 }
 
 /** Stages one after the other. Beside another lane, each line begins with its stage. */
-async function runLane(names: readonly string[], alone: boolean): Promise<Count> {
-  const total = { passed: 0, failed: 0 }
+async function runLane(names: readonly string[], alone: boolean): Promise<void> {
   for (const name of names) {
-    const print = (text: string) => process.stdout.write(alone ? text : text.replaceAll(/^(?=.)/gm, `${name} │ `))
-    const { passed, failed } = await runStage(name, print)
-    total.passed += passed
-    total.failed += failed
-    if (interrupted.signal.aborted) break
+    const files = stages[name]!.files.flatMap((pattern) => globSync(pattern)).sort()
+    if (files.length === 0) throw new Error(`stage "${name}" has no test file in ${stages[name]!.files.join(' ')}`)
+    await runStage(name, files, (text) =>
+      process.stdout.write(alone ? text : text.replaceAll(/^(?=.)/gm, `${name} │ `)),
+    )
+    if (interrupted.signal.aborted) process.exit(130)
   }
-  return total
+}
+
+/** "N passed, N failed", of one stage or of all. */
+function sums(name?: string): string {
+  const counted = [...results.values()].filter(({ stage }) => name === undefined || stage === name)
+  const failed = counted.reduce((sum, { failures }) => sum + failures.length, 0)
+  return `${counted.reduce((sum, { passed }) => sum + passed, 0)} passed, ${failed} failed`
+}
+
+const printFailures = (what: string, failed: readonly [string, FileResult][]): void => {
+  for (const [file, { failures }] of failed)
+    for (const { test, error } of failures) console.log(`${what}: ${file}: ${test}: ${error.split('\n', 1)[0]}`)
 }
 
 const names = process.argv.slice(2)
@@ -130,9 +153,18 @@ if (unknown.length > 0) throw new Error(`no stage "${unknown[0]}"; there are: ${
 const chosen = lanes
   .map((lane) => names.filter((name) => stages[name]!.lane === lane))
   .filter((names) => names.length > 0)
-const counts = await Promise.all(chosen.map((lane) => runLane(lane, chosen.length === 1)))
-if (interrupted.signal.aborted) process.exit(130)
-const passed = counts.reduce((sum, count) => sum + count.passed, 0)
-const failed = counts.reduce((sum, count) => sum + count.failed, 0)
-console.log(`${passed} passed, ${failed} failed`)
-process.exit(failed === 0 && passed > 0 ? 0 : 1)
+await Promise.all(chosen.map((lane) => runLane(lane, chosen.length === 1)))
+
+const failed = failedFiles()
+if (failed.length > 0 && failed.length <= 3 && process.env['AGAIN'] === '1') {
+  printFailures('failed, runs again', failed)
+  for (const [file, { stage }] of failed) await runStage(stage, [file], (text) => process.stdout.write(text))
+  const stillFailing = new Set(failedFiles().map(([file]) => file))
+  printFailures(
+    'unstable',
+    failed.filter(([file]) => !stillFailing.has(file)),
+  )
+}
+printFailures('failed', failedFiles())
+console.log(sums())
+process.exit(failedFiles().length === 0 && results.size > 0 ? 0 : 1)
