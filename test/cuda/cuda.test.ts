@@ -20,6 +20,8 @@ suite('the kernels', () =>
       'adamw8bit has the bits',
       'product bf16',
       'flags of parts',
+      'variance of the log-likelihood',
+      'tokens have the bits: a nucleus',
       'at its true shape: attention of 3B',
     ],
   }))
@@ -30,6 +32,8 @@ suite('training, evaluation and generation on the device', () =>
     cover: [
       '20 steps of Phi-3 in f32',
       'generation of Mistral token for token',
+      'curvature of Llama in bf16',
+      'tokens of Phi-3 drawn in f32',
       '3 steps of Qwen2 in bf16',
       'everything recomputed gives the same bits',
       'a saved adapter loads on the CPU',

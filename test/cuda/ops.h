@@ -9,6 +9,7 @@ void training_cases();
 void attention_cases();
 void product_cases();
 void row_cases();
+void token_cases();
 void large_cases();
 
 }  // namespace humanizer::cuda

@@ -79,7 +79,11 @@ void attention(const std::vector<int64_t>& lengths, const AttentionShape& shape)
   };
   // bf16: the probabilities are rounded before they weigh the values, the sum after.
   check(d.name("attention"), out, bound_of<T>(2), [&](cudaStream_t stream) { return forward(stream, false); });
-  check(d.name("attention's lse"), lse, kReordered * 2, [&](cudaStream_t stream) { return forward(stream, true); });
+  // Scores are sums of terms of about 1, which may cancel.
+  const double cancelled = std::max(
+      1.0, 1 / static_cast<double>(std::fabs(std::ranges::max(lse, {}, [](float x) { return std::fabs(x); }))));
+  check(d.name("attention's lse"), lse, kReordered * 2 * cancelled,
+        [&](cudaStream_t stream) { return forward(stream, true); });
 
   // Backward on both sides from the same output, which T holds.
   std::vector<T> out_of_type;
@@ -184,6 +188,7 @@ void refused() {
 }  // namespace
 
 void attention_cases() {
+  generator.seed(5);
   both_types<float>();
   attention<float>({40}, {1, 1, 160});
   both_types<bf16>();

@@ -1,4 +1,4 @@
-// RMSNorm, RoPE, SwiGLU, bias, cross-entropy, greedy.
+// RMSNorm, RoPE, SwiGLU, bias, cross-entropy.
 #include <cstring>
 
 #include "op_case.h"
@@ -168,25 +168,6 @@ void cross_entropy(int64_t rows, int64_t cols, float scale, float first_logit = 
   });
 }
 
-void greedy_choice(int64_t rows, int64_t cols) {
-  std::vector<float> logits = random_values<float>(rows * cols), expected;
-  for (float& logit : logits) logit = std::round(logit * 20);  // many equals
-  logits[0] = NAN;
-  for (int64_t r = 0; r < rows; ++r) {
-    int64_t best = r == 0 && cols > 1 ? 1 : 0;
-    for (int64_t c = 1; c < cols; ++c)
-      best = logits[static_cast<size_t>(r * cols + c)] > logits[static_cast<size_t>(r * cols + best)] ? c : best;
-    expected.push_back(static_cast<float>(best));
-  }
-  check(named("greedy", "f32", {rows, cols}), expected, 0, [&](cudaStream_t stream) {
-    const Device<float> from(logits);
-    const Device<int32_t> to(static_cast<size_t>(rows));
-    greedy(stream, to.data(), view(from, rows, cols));
-    expect(cudaStreamSynchronize(stream));
-    return to.values();
-  });
-}
-
 template <class T>
 void both_types() {
   for (const auto& [rows, cols] : {std::pair{1, 1}, {3, 33}, {2, 64}, {5, 2056}, {2, 5000}}) rmsnorm<T>(rows, cols);
@@ -204,6 +185,7 @@ void both_types() {
 }  // namespace
 
 void elementwise_cases() {
+  generator.seed(5);
   both_types<float>();
   both_types<bf16>();
   cross_entropy<float, float>(1, 3, 1);
@@ -214,9 +196,6 @@ void elementwise_cases() {
   cross_entropy<bf16, bf16>(3, 6144, 20);
   cross_entropy<float, float>(2, 90, 1, NAN);
   cross_entropy<float, float>(2, 90, 1, INFINITY);
-  greedy_choice(1, 1);
-  greedy_choice(3, 77);
-  greedy_choice(2, 5000);
 }
 
 }  // namespace humanizer::cuda

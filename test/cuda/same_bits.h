@@ -1,12 +1,12 @@
 // One result under many orders of threads, blocks and streams, and over many poisons of fresh memory.
 #pragma once
 
+#include <emulator/emulator.h>  // or test/gpu/device's
+
 #include <cstdint>
 #include <cstring>
 #include <string>
 #include <vector>
-
-#include "emulator/emulator.h"
 
 namespace humanizer::cuda {
 

@@ -291,7 +291,8 @@ int main(int count, char** names) {
   const std::pair<std::string_view, void (*)()> parts[] = {
       {"f32", families_in_f32},    {"bf16", families_in_bf16}, {"policies", policies}, {"orders", orders},
       {"8bit", moments_in_8_bits}, {"adapter", saved_adapter}, {"passes", passes},     {"non-finite", non_finite},
-      {"captured", captured},      {"broken", broken_steps},   {"refusals", refusals}, {"memory", memory}};
+      {"captured", captured},      {"broken", broken_steps},   {"refusals", refusals}, {"tokens", tokens},
+      {"memory", memory}};
   for (const auto& [name, run] : parts) {
     bool asked = count == 1 && name != "memory";
     for (int i = 1; i < count; ++i) asked = asked || name == names[i];

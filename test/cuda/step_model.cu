@@ -84,6 +84,17 @@ void Model::generate(int tokens, Record& record) {
   for (const Turn& turn : turns) record.logits.insert(record.logits.end(), turn.logits.begin(), turn.logits.end());
 }
 
+std::vector<SampledTurn> Model::sampled_turns() {
+  const Architecture& a = training_.architecture;
+  std::vector<SampledTurn> turns(3);
+  for (size_t i = 0; i < turns.size(); ++i) {
+    turns[i].sequence =
+        std::make_shared<Sequence>(backend(), account_, i == 0 ? adapter_ : nullptr, a.layers, a.kv_size(), 200);
+    turns[i].tokens = random_tokens(a, 5 + static_cast<int64_t>(i), generator_);
+  }
+  return turns;
+}
+
 std::vector<float> Model::download(const float* from) const {
   std::vector<float> values(static_cast<size_t>(adapter_->count()));
   backend().memory.download(values.data(), from, values.size() * sizeof(float));

@@ -53,6 +53,12 @@ class Model {
   }
   UpdateOutcome update(const StepLoss& loss, int step);
   std::vector<double> evaluate(const Batch& batch);
+  std::vector<TextLikelihood> likelihoods(const Batch& batch, bool adapted) {
+    return llama_->likelihoods(adapted ? adapter_.get() : nullptr, batch);
+  }
+  // Three prompts, the first on the adapter.
+  std::vector<SampledTurn> sampled_turns();
+  void sample(std::vector<SampledTurn>& turns) { llama_->sample(turns); }
   // Two prompts of different lengths, one on the adapter and one on the base, then a token at a time.
   void generate(int tokens, Record& record);
   std::vector<float> download(const float* from) const;
@@ -74,5 +80,7 @@ Record train(const Training& training);
 // norms.
 double gradient_error(const Training& training, const Record& a, const Record& b, bool of_scores);
 double loss_error(const std::vector<double>& a, const std::vector<double>& b);
+
+void tokens();  // step_tokens.cu
 
 }  // namespace humanizer::cuda

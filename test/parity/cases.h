@@ -105,5 +105,7 @@ void attention_cases(const Backend& b, int threads);
 // lora.cc: LoRA with its dropout; AdamW, in 8 bits too.
 void lora_cases(const Backend& b, int threads);
 void optimizer_cases(const Backend& b);
+// sampling.cc
+void sampling_cases();
 
 }  // namespace humanizer

@@ -61,6 +61,69 @@ suite('generation', () => {
     assert.ok(relativeError(logits[1]!, await logitsAtOnce(adapter, items[1]!.all)) > 0.01)
   })
 
+  test('tokens sampled in one call are those of each sequence alone, and a part of a prompt has none', async () => {
+    const asked = {
+      temperature: 0,
+      topP: 1,
+      random: 0,
+      alternatives: 2,
+      tokens: new Int32Array(),
+      penalties: new Float32Array(),
+    }
+    const items = [adapter, undefined, undefined].map((of, i) => ({ of, all: tokens(20 + 9 * i, 30 + i) }))
+    const open = items.map(({ of }) => model.openSequence(of, 60))
+    const sampled = await model.sample(
+      items.map(({ all }, i) => ({ sequence: open[i]!, tokens: all, choice: i === 1 ? undefined : asked })),
+    )
+    assert.equal(sampled[1], undefined)
+    assert.deepEqual(
+      open.map(({ length }) => length),
+      [20, 29, 38],
+    )
+    for (const i of [0, 2]) {
+      const logits = await logitsAtOnce(items[i]!.of, items[i]!.all)
+      const logTotal = Math.log(logits.reduce((sum, value) => sum + Math.exp(value), 0))
+      const { id, logprob, top } = sampled[i]!
+      assert.equal(id, argmax(logits))
+      assert.equal(top.length, 2)
+      assert.deepEqual(top[0], { id, logprob })
+      assert.ok(Math.abs(logprob! - (logits[id]! - logTotal)) < 1e-4)
+      const [penalised] = await model.sample([
+        {
+          sequence: model.openSequence(items[i]!.of, 60),
+          tokens: items[i]!.all,
+          choice: { ...asked, tokens: Int32Array.of(id), penalties: Float32Array.of(100) },
+        },
+      ])
+      assert.equal(penalised!.id, top[1]!.id)
+    }
+  })
+
+  test('a choice that the engine could not make is refused by its field', async () => {
+    const choice = {
+      temperature: 1,
+      topP: 1,
+      random: 0,
+      alternatives: -1,
+      tokens: new Int32Array(),
+      penalties: new Float32Array(),
+    }
+    const sequence = model.openSequence(undefined, 10)
+    for (const [changed, message] of [
+      [{ random: 1 }, /choice.random is 1/],
+      [{ topP: 1.5 }, /choice.topP is 1.5/],
+      [{ alternatives: 21 }, /choice.alternatives is 21/],
+      [{ tokens: Int32Array.of(vocabulary), penalties: Float32Array.of(1) }, /choice.tokens is 131/],
+      [{ tokens: Int32Array.of(1, 1), penalties: Float32Array.of(1, 1) }, /one twice/],
+      [{ tokens: Int32Array.of(1) }, /choice.penalties.length is 0/],
+    ] as const)
+      await assert.rejects(model.sample([{ sequence, tokens: tokens(2, 1), choice: { ...choice, ...changed } }]), {
+        code: 'INVALID_ARGUMENT',
+        message,
+      })
+    assert.equal(sequence.length, 0)
+  })
+
   test('the logits are those that the loss is made of', async () => {
     const document = randomDocument(40, vocabulary, 2)
     const { nll } = await model.evaluate(

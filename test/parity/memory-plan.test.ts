@@ -134,8 +134,10 @@ test('a generation between two steps takes its keys and values, and no more scra
   await model.accumulate(adapter, pack([[randomDocument(512, small.vocabularySize, 1)]]), 1)
   const { residentBytes } = model.memory()
   const sequence = model.openSequence(adapter, 512)
+  const none = { tokens: new Int32Array(), penalties: new Float32Array() }
+  const choice = { temperature: 1, topP: 0.9, random: 0.5, alternatives: 20, ...none }
   for (let part = 0; part < 2; part++)
-    await model.forward([{ sequence, tokens: Int32Array.from(randomDocument(256, small.vocabularySize, part)) }])
+    await model.sample([{ sequence, tokens: Int32Array.from(randomDocument(256, small.vocabularySize, part)), choice }])
   const needs: MemoryNeeds = {
     architecture: small,
     tensors,

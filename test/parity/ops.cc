@@ -252,6 +252,7 @@ int main() {
   constexpr int kThreads = 2;
   philox();
   exponential();
+  sampling_cases();
   for (const Backend* b : cpu_backends()) {
     b->open_stream(kThreads);
     for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 33}, {5, 64}, {2, 71}}) {

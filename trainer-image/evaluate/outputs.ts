@@ -1,10 +1,13 @@
 import type { Adapter, Model } from '../native/index.ts'
 import { Generation } from '../serve/generation.ts'
-import { argmax } from '../serve/sampler.ts'
+import { choiceOf } from '../serve/sampler.ts'
 import { Scheduler } from '../serve/scheduler.ts'
 import type { Codec } from '../train/example.ts'
 import type { Work } from '../train/work.ts'
 import type { Continuation, Sample } from './samples.ts'
+
+const sampling = { temperature: 0, topP: 1, presencePenalty: 0, frequencyPenalty: 0, topLogprobs: undefined }
+const greedy = choiceOf(sampling, new Map(), 0)
 
 /** What a model wrote for a sample. */
 export interface Output {
@@ -33,7 +36,6 @@ export async function writeOutputs(
   cacheTokens: number,
   { signal, beat }: Work,
 ): Promise<Output[]> {
-  const sampling = { temperature: 0, topP: 1, presencePenalty: 0, frequencyPenalty: 0, topLogprobs: undefined }
   const endIds = new Set(endOfTurnIds)
   const limits = { maxRunning: AT_ONCE, maxWaiting: samples.length, prefillTokens: PASS_TOKENS, cacheTokens }
   const jobs = samples.map(({ prompt, maxTokens }) => {
@@ -71,11 +73,12 @@ export async function extract(
       while (length < next.length) {
         signal.throwIfAborted()
         const tokens = pending.subarray(0, PASS_TOKENS)
-        const [logits] = await cancelledOn(signal, model, () => model.forward([{ sequence, tokens }]))
+        const choice = tokens.length === pending.length ? greedy : undefined
+        const [token] = await cancelledOn(signal, model, () => model.sample([{ sequence, tokens, choice }]))
         beat()
         pending = pending.subarray(tokens.length)
-        if (pending.length > 0) continue
-        if (argmax(logits!) !== next[length]) break
+        if (!token) continue
+        if (token.id !== next[length]) break
         pending = next.subarray(length, ++length)
       }
       matched.push(length)

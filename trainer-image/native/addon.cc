@@ -199,6 +199,33 @@ Napi::Value forward(const Napi::CallbackInfo& info) {
       });
 }
 
+// (model, sequences[], tokens[], choices[]) -> tokens[]
+Napi::Value sample(const Napi::CallbackInfo& info) {
+  const ModelHandle model = handle_of<ModelHandle>(info[0]);
+  const auto sequences =
+      list<SequenceHandle>(info[1], [](const Napi::Value& v) { return handle_of<SequenceHandle>(v); });
+  const auto tokens = list<std::vector<int32_t>>(info[2], int32s);
+  std::vector<SampledTurn> turns(sequences.size());
+  const auto choices = info[3].As<Napi::Array>();
+  for (uint32_t i = 0; i < turns.size(); ++i) {
+    turns[i].sequence = sequences[i];
+    turns[i].tokens = tokens[i];
+    const Napi::Value choice = choices[i];
+    if (choice.IsObject()) read_choice(turns[i], choice.As<Napi::Object>());
+  }
+  return submit(
+      info.Env(), model,
+      [model, turns]() mutable {
+        model->llama->sample(turns);
+        return turns;
+      },
+      [](Napi::Env js, const std::vector<SampledTurn>& sampled) -> Napi::Value {
+        Napi::Array array = Napi::Array::New(js, sampled.size());
+        for (uint32_t i = 0; i < sampled.size(); ++i) array.Set(i, sampled_token(js, sampled[i]));
+        return array;
+      });
+}
+
 // (model, adapter) -> the gradients, when no operation is under way
 Napi::Value read_gradients(const Napi::CallbackInfo& info) {
   OpenModel& model = *handle_of<ModelHandle>(info[0]);
@@ -365,6 +392,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   exports.Set("likelihoods", Napi::Function::New<likelihoods>(env));
   exports.Set("openSequence", Napi::Function::New<open_sequence>(env));
   exports.Set("forward", Napi::Function::New<forward>(env));
+  exports.Set("sample", Napi::Function::New<sample>(env));
   exports.Set("readGradients", Napi::Function::New<read_gradients>(env));
   exports.Set("readParameters", Napi::Function::New<read_parameters>(env));
   exports.Set("readMoments", Napi::Function::New<read_moments>(env));

@@ -25,6 +25,7 @@
 #include "rmsnorm.h"
 #include "rope.h"
 #include "rows.h"
+#include "sampling.h"
 #include "swiglu.h"
 
 namespace humanizer {
@@ -86,8 +87,9 @@ struct Backend {
   // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.
   Bf16Matmul* bf16_matmul = nullptr;
   FewRowsBf16* few_rows_bf16 = nullptr;
-  DistributionScan* distribution_scan = nullptr;  // null: texts cannot be scored on it
-  MinHashOp* min_hash = nullptr;                  // of every processor, of no device
+  DistributionScan* distribution_scan;
+  SampleTokens* sample_tokens;
+  MinHashOp* min_hash = nullptr;  // of every processor, of no device
 };
 
 // The CPU tables that this processor runs, the narrowest first, those with bf16 products last; the widest whose

@@ -193,6 +193,13 @@ export interface Model {
    * each. Sequences with different adapters may be mixed. On failure no sequence has grown.
    */
   forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]>
+  /**
+   * The same, of whose logits the engine keeps all but what becomes of them: the token that each choice gives after the last token of its
+   * sequence, nothing where there is none (a part of a prompt). The same token on every compute path where the logits are the same.
+   */
+  sample(
+    items: readonly { sequence: Sequence; tokens: Int32Array; choice: TokenChoice | undefined }[],
+  ): Promise<(SampledToken | undefined)[]>
   /** Of a model that was loaded timed: what ran since the last call, the longest first. */
   takeOpTimes(): OpTime[]
   /** Bytes of weights, adapters, caches and scratch of this model. */
@@ -204,6 +211,38 @@ export interface Model {
   cancel(): void
   /** Rejects what is queued or running with CANCELLED and frees the weights. */
   close(): void
+}
+
+/** How the next token is chosen; sampling.h says it exactly. */
+export interface TokenChoice {
+  /** 0 is greedy; otherwise logits are divided by it */
+  readonly temperature: number
+  /** keeps the smallest set of tokens whose probabilities reach this sum; 1 keeps all */
+  readonly topP: number
+  /** decides, in [0, 1) */
+  readonly random: number
+  /** of the likeliest tokens to tell with their log-probabilities, 0 to 20; -1: no log-probability is told, not the chosen token's either */
+  readonly alternatives: number
+  /** [n] each once; from its logit the amount of the same place is subtracted */
+  readonly tokens: Int32Array
+  /** [n] */
+  readonly penalties: Float32Array
+}
+
+export interface TokenLogprob {
+  readonly id: number
+  /** natural logarithm of the model's own probability, before temperature, topP and penalties */
+  readonly logprob: number
+}
+
+export interface SampledToken {
+  readonly id: number
+  /** not finite: the model gave no number to choose by */
+  readonly logit: number
+  /** where the choice's alternatives are 0 or more */
+  readonly logprob?: number
+  /** the alternatives, the likeliest first; ties go to the lower id */
+  readonly top: readonly TokenLogprob[]
 }
 
 /** Sums over the labels of a document, with p the model's distribution at each. */

@@ -115,6 +115,7 @@ extern const Backend kBackend = {
     .few_rows_bf16 = few_rows_bf16,
 #endif
     .distribution_scan = distribution_scan,
+    .sample_tokens = sample_tokens,
     .min_hash = min_hash,
 };
 

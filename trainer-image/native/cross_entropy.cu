@@ -73,31 +73,6 @@ __global__ void __launch_bounds__(kThreads) sums_kernel(double* sums, const doub
   if (threadIdx.x == 0) sums[blockIdx.x] += sum;
 }
 
-// A block of threads a row. Each keeps the first index of the largest it saw.
-__global__ void __launch_bounds__(kThreads) greedy_kernel(int32_t* token, View<const float> logits) {
-  float* values = dynamic_shared<float>();
-  int* indices = reinterpret_cast<int*>(values + kThreads);
-  const float* row = logits.row(blockIdx.x);
-  float largest = -INFINITY;
-  int index = static_cast<int>(threadIdx.x);
-  for (int c = static_cast<int>(threadIdx.x); c < logits.cols; c += kThreads) {
-    if (row[c] > largest) largest = row[c], index = c;
-  }
-  values[threadIdx.x] = largest;
-  indices[threadIdx.x] = index;
-  for (int width = kThreads / 2; width > 0; width /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) >= width) continue;
-    const int other = static_cast<int>(threadIdx.x) + width;
-    const bool later = values[other] < values[threadIdx.x] ||
-                       (values[other] == values[threadIdx.x] && indices[other] > indices[threadIdx.x]);
-    if (later) continue;
-    values[threadIdx.x] = values[other];
-    indices[threadIdx.x] = indices[other];
-  }
-  if (threadIdx.x == 0) token[blockIdx.x] = indices[0];
-}
-
 constexpr size_t kShared = 32 * sizeof(float);
 
 dim3 a_block_each(int64_t rows) { return dim3(static_cast<unsigned>(rows)); }
@@ -126,11 +101,6 @@ void cross_entropy_loss(cudaStream_t stream, double* nll, const RowSoftmax* rows
 
 void loss_sums(cudaStream_t stream, double* sums, const double* nll, const int32_t* first, int64_t documents) {
   launch(sums_kernel, a_block_each(documents), dim3(kThreads), 32 * sizeof(double), stream, sums, nll, first);
-}
-
-void greedy(cudaStream_t stream, int32_t* token, View<const float> logits) {
-  launch(greedy_kernel, a_block_each(logits.rows), dim3(kThreads), kThreads * (sizeof(float) + sizeof(int)), stream,
-         token, logits);
 }
 
 template void cross_entropy_scan(cudaStream_t, RowSoftmax*, View<const float>, const int32_t*, int64_t);

@@ -395,6 +395,12 @@ Backend table(const char* name) {
             non_finite_parts(stream(), flag, values, begins, parts, norm);
           },
       .matmul = product<T>,
+      .distribution_scan = [](RowDistribution* rows, ConstRows z, const int32_t* labels,
+                              int64_t first) { distribution_scan(stream(), rows, view<float>(z), labels, first); },
+      .sample_tokens =
+          [](SampledToken* out, ConstRows z, Rows weights, const TokenChoice* choices, const Penalty* penalties) {
+            sample_tokens(stream(), out, view<float>(z), view<float>(weights), choices, penalties);
+          },
   };
 }
 

@@ -11,10 +11,12 @@
 #include "attention.h"
 #include "cross_entropy.h"
 #include "device.cuh"
+#include "distribution.h"
 #include "few_rows.h"
 #include "formats.h"
 #include "lora.h"
 #include "nf4.h"
+#include "sampling.h"
 
 namespace humanizer::cuda {
 
@@ -129,6 +131,9 @@ void cross_entropy_loss(cudaStream_t stream, double* nll, const RowSoftmax* rows
 // sums[d] += the nll of rows [first[d], first[d + 1]).
 void loss_sums(cudaStream_t stream, double* sums, const double* nll, const int32_t* first, int64_t documents);
 
+void distribution_scan(cudaStream_t stream, RowDistribution* rows, View<const float> z, const int32_t* labels,
+                       int64_t first);
+
 // non_finite.h
 template <class T>
 void non_finite_rows(cudaStream_t stream, int32_t* flag, View<const T> x, const double* sum);
@@ -147,7 +152,7 @@ void adamw8bit_update(cudaStream_t stream, float* parameter, float* gradient, co
                       int64_t count, const GradientNorm* norm, const AdamwOptions& options, const float* first_map,
                       const float* second_map);
 
-// token[r] = where logits (R, V) are largest; the lowest index among equals. A NaN is never the largest.
-void greedy(cudaStream_t stream, int32_t* token, View<const float> logits);
+void sample_tokens(cudaStream_t stream, SampledToken* out, View<const float> z, View<float> weights,
+                   const TokenChoice* choices, const Penalty* penalties);
 
 }  // namespace humanizer::cuda

@@ -14,9 +14,11 @@ import type {
   Nf4Tensor,
   OpTime,
   OptimizerOptions,
+  SampledToken,
   StepLoss,
   StepOutcome,
   TensorSource,
+  TokenChoice,
 } from './contract.ts'
 
 export type ModelHandle = { readonly native: 'model' }
@@ -55,6 +57,12 @@ export interface Addon {
     sequences: readonly SequenceHandle[],
     tokens: readonly Int32Array[],
   ): Promise<Float32Array[]>
+  sample(
+    model: ModelHandle,
+    sequences: readonly SequenceHandle[],
+    tokens: readonly Int32Array[],
+    choices: readonly (TokenChoice | undefined)[],
+  ): Promise<(SampledToken | undefined)[]>
   readGradients(model: ModelHandle, adapter: AdapterHandle): AdapterTensor[]
   readParameters(adapter: AdapterHandle): AdapterTensor[]
   readMoments(adapter: AdapterHandle, moment: Moment): MomentTensor[]

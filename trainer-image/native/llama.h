@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "head.h"
@@ -47,7 +48,14 @@ struct StepLoss : Loss {
 struct Turn {
   std::shared_ptr<Sequence> sequence;
   std::vector<int32_t> tokens;
-  std::vector<float> logits;  // (vocabulary) after the last token
+  std::vector<float> logits;  // (vocabulary) after the last token, by generate
+};
+
+// What sample chooses after the last token of a turn: nothing where there is no choice.
+struct SampledTurn : Turn {
+  std::optional<TokenChoice> choice;
+  std::vector<Penalty> penalties;
+  SampledToken sampled;
 };
 
 class Llama {
@@ -69,6 +77,8 @@ class Llama {
   // Of each document the sums over its labels of what head.h says of a row; dropout off.
   std::vector<TextLikelihood> likelihoods(const Adapter* adapter, const Batch& batch);
   void generate(std::vector<Turn>& turns);
+  // The same, of whose logits nothing leaves the device but what becomes of them.
+  void sample(std::vector<SampledTurn>& turns);
 
  private:
   struct Document {
@@ -89,6 +99,8 @@ class Llama {
     std::vector<int32_t> first_of_document;   // of head_rows, where each document's begin, and their end
     std::vector<uint32_t> ordinals, offsets;  // dropout's coordinates of each row; empty when it is off
     uint32_t step = 0;
+    std::vector<TokenChoice> choices;  // of head_rows, when tokens are sampled
+    std::vector<Penalty> penalties;
     bool training = false, generation = false, scoring = false;
   };
   struct Saved {
@@ -106,6 +118,10 @@ class Llama {
     RowSoftmax* softmax;
     RowDistribution* distributions;  // scoring only
     double* nll;
+    float* token_weights;  // sampling only, and the next three
+    SampledToken* sampled;
+    TokenChoice* choices;
+    Penalty* penalties;
     // What the host says of the pass: by row, then of the rows whose logits matter, and where each document's begin.
     int32_t *tokens, *positions, *first_seen, *seen_until;
     uint32_t *ordinals, *offsets;
@@ -117,6 +133,11 @@ class Llama {
   // a label. outcome_ then has room for a zeroed double each.
   template <typename Measure>
   void each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure);
+  // Adds a turn to a pass of generation.
+  static void append(Pass& pass, std::vector<int32_t>& tokens, const Turn& turn, bool logits_matter);
+  // Calls take(first of the pass's head rows, logits of some from there, workspace) until it has had all.
+  template <typename Take>
+  Workspace each_logits(Pass& pass, const std::vector<int32_t>& tokens, const Take& take);
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);

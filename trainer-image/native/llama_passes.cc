@@ -120,6 +120,12 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.softmax = arena.take<RowSoftmax>(part);
   w.distributions = arena.take<RowDistribution>(pass.scoring ? part : 0);
   w.nll = arena.take<double>(heads);
+  const auto choices = static_cast<int64_t>(pass.choices.size());
+  w.token_weights = arena.take(choices > 0 ? part * a_.vocabulary : 0);
+  w.sampled = arena.take<SampledToken>(choices);
+  w.choices = arena.take<TokenChoice>(choices);
+  // In steps, so that an answer's growth seldom wants more memory.
+  w.penalties = arena.take<Penalty>((static_cast<int64_t>(pass.penalties.size()) + 1023) / 1024 * 1024);
   for (int32_t** of_rows : {&w.tokens, &w.positions, &w.first_seen, &w.seen_until}) {
     *of_rows = arena.take<int32_t>(rows);
   }
@@ -183,6 +189,8 @@ void Llama::upload(const Pass& pass, const Workspace& w) const {
   put(w.head_rows, pass.head_rows.data(), pass.head_rows.size());
   put(w.labels, pass.labels.data(), pass.labels.size());
   put(w.first_of_document, pass.first_of_document.data(), pass.first_of_document.size());
+  put(w.choices, pass.choices.data(), pass.choices.size());
+  put(w.penalties, pass.penalties.data(), pass.penalties.size());
 }
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
@@ -338,9 +346,6 @@ std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
 }
 
 std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Batch& batch) {
-  if (!backend_.distribution_scan) {
-    throw Error(Code::kInvalidArgument, std::string("texts cannot be scored on ") + backend_.instruction_path);
-  }
   std::vector<TextLikelihood> sums(batch.documents.size() - 1, TextLikelihood{});
   std::vector<Likelihood> rows;
   each_labelled(adapter, batch, true, [&](const Pass& pass, const Workspace& w, ConstRows normed, size_t first) {
@@ -360,55 +365,98 @@ std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Bat
   return sums;
 }
 
-void Llama::generate(std::vector<Turn>& turns) {
-  backend_.open_stream(threads_);
-  std::vector<Pass> passes(1);
-  Pass& pass = passes[0];
-  pass.generation = true;
-  std::vector<int32_t> tokens;
-  for (Turn& turn : turns) {
-    Sequence& sequence = *turn.sequence;
-    const int64_t rows = static_cast<int64_t>(turn.tokens.size());
-    if (sequence.length() + rows > sequence.max_tokens()) {
-      throw Error(Code::kInvalidArgument, "tokens: " + std::to_string(sequence.length() + rows) +
-                                              " tokens exceed the sequence's maxTokens " +
-                                              std::to_string(sequence.max_tokens()));
-    }
-    sequence.reserve(rows);
-    const int64_t begin = static_cast<int64_t>(tokens.size());
-    tokens.insert(tokens.end(), turn.tokens.begin(), turn.tokens.end());
-    for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
-    pass.documents.push_back({begin, rows, &sequence});
-    pass.head_rows.push_back(static_cast<int32_t>(begin + rows - 1));
-    // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
-    // sequence goes the way it goes alone.
-    const auto few = [](int64_t count) { return count <= kFewRows; };
-    if (!pass.runs.empty() && pass.runs.back().adapter == sequence.adapter() &&
-        few(pass.runs.back().rows) == few(rows) && few(pass.runs.back().rows + rows) == few(rows)) {
-      pass.runs.back().rows += rows;
-    } else {
-      pass.runs.push_back({begin, rows, sequence.adapter()});
-    }
+void Llama::append(Pass& pass, std::vector<int32_t>& tokens, const Turn& turn, bool logits_matter) {
+  Sequence& sequence = *turn.sequence;
+  const auto rows = static_cast<int64_t>(turn.tokens.size());
+  if (sequence.length() + rows > sequence.max_tokens()) {
+    throw Error(Code::kInvalidArgument, "tokens: " + std::to_string(sequence.length() + rows) +
+                                            " tokens exceed the sequence's maxTokens " +
+                                            std::to_string(sequence.max_tokens()));
   }
+  sequence.reserve(rows);
+  const auto begin = static_cast<int64_t>(tokens.size());
+  tokens.insert(tokens.end(), turn.tokens.begin(), turn.tokens.end());
+  for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
+  pass.documents.push_back({begin, rows, &sequence});
+  if (logits_matter) pass.head_rows.push_back(static_cast<int32_t>(begin + rows - 1));
+  // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
+  // sequence goes the way it goes alone.
+  const auto few = [](int64_t count) { return count <= kFewRows; };
+  if (!pass.runs.empty() && pass.runs.back().adapter == sequence.adapter() && few(pass.runs.back().rows) == few(rows) &&
+      few(pass.runs.back().rows + rows) == few(rows)) {
+    pass.runs.back().rows += rows;
+  } else {
+    pass.runs.push_back({begin, rows, sequence.adapter()});
+  }
+}
+
+template <typename Take>
+Llama::Workspace Llama::each_logits(Pass& pass, const std::vector<int32_t>& tokens, const Take& take) {
+  pass.generation = true;
   pass.tokens = tokens.data();
   pass.rows = static_cast<int64_t>(tokens.size());
-  reserve(passes, 0);
+  reserve({pass}, 0);
   const Workspace w = lay_out(pass);
   forward(pass, w);
+  const auto count = static_cast<int64_t>(pass.head_rows.size());
+  if (count == 0) {
+    backend_.synchronize();
+    return w;
+  }
   gather_head(pass, w);
-  const int64_t most = head_rows(backend_, a_.vocabulary), count = static_cast<int64_t>(turns.size());
+  const int64_t most = head_rows(backend_, a_.vocabulary);
   for (int64_t first = 0; first < count; first += most) {
     const int64_t rows = std::min(most, count - first);
     const Rows logits = dense(w.head_scratch, rows, a_.vocabulary);
     head_logits(backend_, logits, slice(activations(w.head_normed, count, a_.hidden), first, rows), head(),
                 logits.row(rows));
-    for (int64_t r = 0; r < rows; ++r) {
+    take(first, logits, w);
+  }
+  return w;
+}
+
+void Llama::generate(std::vector<Turn>& turns) {
+  backend_.open_stream(threads_);
+  Pass pass;
+  std::vector<int32_t> tokens;
+  for (const Turn& turn : turns) append(pass, tokens, turn, true);
+  each_logits(pass, tokens, [&](int64_t first, const Rows& logits, const Workspace&) {
+    for (int64_t r = 0; r < logits.rows; ++r) {
       std::vector<float>& of_turn = turns[static_cast<size_t>(first + r)].logits;
       of_turn.resize(static_cast<size_t>(a_.vocabulary));
       backend_.memory.download(of_turn.data(), logits.row(r), of_turn.size() * sizeof(float));
     }
-  }
+  });
   for (const Turn& turn : turns) turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));
+}
+
+void Llama::sample(std::vector<SampledTurn>& turns) {
+  backend_.open_stream(threads_);
+  Pass pass;
+  std::vector<int32_t> tokens;
+  for (const SampledTurn& turn : turns) {
+    append(pass, tokens, turn, turn.choice.has_value());
+    if (!turn.choice) continue;
+    TokenChoice choice = *turn.choice;
+    choice.first_penalty = static_cast<int32_t>(pass.penalties.size());
+    pass.penalties.insert(pass.penalties.end(), turn.penalties.begin(), turn.penalties.end());
+    choice.end_penalty = static_cast<int32_t>(pass.penalties.size());
+    pass.choices.push_back(choice);
+  }
+  const Workspace w = each_logits(pass, tokens, [&](int64_t first, const Rows& logits, const Workspace& workspace) {
+    backend_.sample_tokens(workspace.sampled + first, logits,
+                           dense(workspace.token_weights, logits.rows, a_.vocabulary), workspace.choices + first,
+                           workspace.penalties);
+  });
+  std::vector<SampledToken> sampled(pass.choices.size());
+  if (!sampled.empty()) {
+    backend_.memory.download(sampled.data(), w.sampled, sampled.size() * sizeof sampled[0]);
+  }
+  size_t next = 0;
+  for (SampledTurn& turn : turns) {
+    if (turn.choice) turn.sampled = sampled[next++];
+    turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));
+  }
 }
 
 }  // namespace humanizer

@@ -172,4 +172,36 @@ Napi::Value named_tensors(Napi::Env env, const Adapter& adapter, const float* va
   return array;
 }
 
+void read_choice(SampledTurn& turn, const Napi::Object& o) {
+  turn.choice =
+      TokenChoice{inverse_temperature(number(o, "temperature")),
+                  static_cast<int32_t>(std::clamp<int64_t>(integer(o, "alternatives"), -1, kMostAlternatives)),
+                  number(o, "topP"),
+                  number(o, "random"),
+                  0,
+                  0};
+  const std::vector<int32_t> tokens = int32s(o.Get("tokens"));
+  const auto amounts = elements<Napi::Float32Array, napi_float32_array>(o.Get("penalties"));
+  for (size_t i = 0; i < std::min(tokens.size(), amounts.size()); ++i)
+    turn.penalties.push_back({tokens[i], amounts[i]});
+}
+
+Napi::Value sampled_token(Napi::Env env, const SampledTurn& turn) {
+  if (!turn.choice) return env.Undefined();
+  const SampledToken& token = turn.sampled;
+  Napi::Object o = Napi::Object::New(env);
+  o.Set("id", token.id);
+  o.Set("logit", token.logit);
+  if (turn.choice->alternatives >= 0) o.Set("logprob", log_probability(token, token.logit));
+  Napi::Array top = Napi::Array::New(env);
+  for (int i = 0; i < turn.choice->alternatives && token.top[i] >= 0; ++i) {
+    Napi::Object alternative = Napi::Object::New(env);
+    alternative.Set("id", token.top[i]);
+    alternative.Set("logprob", log_probability(token, token.top_logits[i]));
+    top.Set(static_cast<uint32_t>(i), alternative);
+  }
+  o.Set("top", top);
+  return o;
+}
+
 }  // namespace humanizer

@@ -10,15 +10,18 @@ import type {
   OpTime,
   OptimizerOptions,
   OptimizerState,
+  SampledToken,
   Sequence,
   StepLoss,
   StepOutcome,
+  TokenChoice,
 } from './contract.ts'
 import { NativeError, type NativeErrorCode } from './contract.ts'
 import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
 import {
   checkAdapterTensors,
   checkBatch,
+  checkChoice,
   checkInteger,
   checkLora,
   checkMoments,
@@ -184,19 +187,34 @@ export class NativeModel implements Model {
   }
 
   forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]> {
+    return this.#grown(items, (sequences, tokens) => addon().forward(this.#open, sequences, tokens))
+  }
+
+  sample(
+    items: readonly { sequence: Sequence; tokens: Int32Array; choice: TokenChoice | undefined }[],
+  ): Promise<(SampledToken | undefined)[]> {
+    return this.#grown(items, (sequences, tokens) => {
+      const choices = items.map(({ choice }) => choice)
+      for (const choice of choices) if (choice) checkChoice(choice, this.architecture.vocabularySize)
+      return addon().sample(this.#open, sequences, tokens, choices)
+    })
+  }
+
+  #grown<T>(
+    items: readonly { sequence: Sequence; tokens: Int32Array }[],
+    work: (sequences: SequenceHandle[], tokens: Int32Array[]) => Promise<T[]>,
+  ): Promise<T[]> {
     return settled(async () => {
       if (items.length === 0) return []
       const sequences = items.map(({ sequence }) => sequence as NativeSequence)
       if (new Set(sequences).size !== items.length) throw invalid('items', 'one sequence twice', 'each sequence once')
       for (const { tokens } of items) checkTokens('tokens', tokens, this.architecture.vocabularySize)
-      const handles = sequences.map((sequence) => sequence.handle)
-      const logits = await addon().forward(
-        this.#open,
-        handles,
+      const results = await work(
+        sequences.map(({ handle }) => handle),
         items.map(({ tokens }) => tokens),
       )
       for (const [i, sequence] of sequences.entries()) sequence.length += items[i]!.tokens.length
-      return logits
+      return results
     })
   }
 

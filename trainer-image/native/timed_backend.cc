@@ -24,6 +24,8 @@ namespace {
   X(lora_backward)             \
   X(cross_entropy_scan)        \
   X(cross_entropy_gradient)    \
+  X(distribution_scan)         \
+  X(sample_tokens)             \
   X(gradient_norm)             \
   X(adamw_update)              \
   X(adamw8bit_update)          \
@@ -31,7 +33,18 @@ namespace {
   X(few_rows_matmul)           \
   X(add_bias)                  \
   X(bf16_matmul)               \
-  X(few_rows_bf16)
+  X(few_rows_bf16)             \
+  X(cross_entropy_loss)        \
+  X(loss_sums)                 \
+  X(embedding)                 \
+  X(gather_rows)               \
+  X(scatter_rows)              \
+  X(copy_rows)                 \
+  X(decode_held)               \
+  X(non_finite_rows)           \
+  X(non_finite_parts)          \
+  X(attend)                    \
+  X(attend_backward)
 
 enum Op : size_t {
 #define HUMANIZER_OP(op) k_##op,
@@ -106,6 +119,25 @@ double operations(const AttentionSpan* spans, const AttentionGradients*, int64_t
   return 4 * seen(spans, count, shape);
 }
 
+double seen(const Packing& packing, const AttentionShape& shape) {
+  int64_t pairs = 0;
+  for (int64_t n = 0; n < packing.count; ++n) {
+    const PackedDocument& d = packing.documents[n];
+    pairs += d.rows * d.past + d.rows * (d.rows + 1) / 2;
+  }
+  return product(pairs, shape.heads, shape.head_size);
+}
+
+double operations(const Backend&, Rows, float*, const AttentionRows&, const Packing& packing,
+                  const AttentionShape& shape, float*) {
+  return 2 * seen(packing, shape);
+}
+
+double operations(const Backend&, Rows, Rows, Rows, ConstRows, Rows, float*, const AttentionRows&,
+                  const Packing& packing, const AttentionShape& shape, float*) {
+  return 4 * seen(packing, shape);
+}
+
 template <size_t kOp, auto kMember, class Signature>
 struct Timed;
 
@@ -114,6 +146,7 @@ struct Timed<kOp, kMember, void(Arguments...)> {
   static void run(Arguments... arguments) {
     const auto start = std::chrono::steady_clock::now();
     (*inner.*kMember)(arguments...);
+    if (&inner->memory != &kHostMemory) inner->synchronize();
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     Count& count = counts[kOp];
     ++count.calls;
@@ -132,6 +165,8 @@ const Backend& timed(const Backend& backend) {
   if (inner->op) table->op = Timed<k_##op, &Backend::op, std::remove_pointer_t<decltype(Backend::op)>>::run;
   HUMANIZER_TIMED_OPS(HUMANIZER_OP)
 #undef HUMANIZER_OP
+  if (inner->attention_forward) table->attend = inner->attend, table->attend_backward = inner->attend_backward;
+  table->begin = [] {};
   return *table;
 }
 

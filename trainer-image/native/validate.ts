@@ -7,6 +7,7 @@ import {
   NativeError,
   type Nf4Parts,
   type TensorSource,
+  type TokenChoice,
 } from './contract.ts'
 
 /** INVALID_ARGUMENT naming the field, its value and what is expected. */
@@ -122,6 +123,19 @@ function checkOffsets(field: string, offsets: Int32Array, last: number): void {
     throw invalid(`batch.${field}`, `[${offsets.subarray(0, 3)}, …, ${offsets.at(-1)}]`, `offsets from 0 to ${last}`)
   for (let i = 1; i < offsets.length; i++)
     if (offsets[i]! <= offsets[i - 1]!) throw invalid(`batch.${field}[${i}]`, offsets[i], `more than ${offsets[i - 1]}`)
+}
+
+export function checkChoice(choice: TokenChoice, vocabularySize: number): void {
+  checkNumber('choice.temperature', choice.temperature, 0)
+  checkNumber('choice.topP', choice.topP, 0, 1)
+  if (!(choice.random >= 0 && choice.random < 1)) throw invalid('choice.random', choice.random, 'a number in [0, 1)')
+  checkInteger('choice.alternatives', choice.alternatives, -1, 20)
+  if (!(choice.tokens instanceof Int32Array)) throw invalid('choice.tokens', typeof choice.tokens, 'an Int32Array')
+  for (const token of choice.tokens) checkInteger('choice.tokens', token, 0, vocabularySize - 1)
+  if (new Set(choice.tokens).size !== choice.tokens.length) throw invalid('choice.tokens', 'one twice', 'each once')
+  checkFloat32s('choice.penalties', choice.penalties)
+  if (choice.penalties.length !== choice.tokens.length)
+    throw invalid('choice.penalties.length', choice.penalties.length, `choice.tokens.length (${choice.tokens.length})`)
 }
 
 export function checkTokens(field: string, tokens: Int32Array, vocabularySize: number): void {

@@ -1,5 +1,5 @@
+import type { SampledToken, TokenLogprob } from '../native/index.ts'
 import type { FinishReason } from './generation.ts'
-import type { SampledToken, TokenLogprob } from './sampler.ts'
 
 /** What every object of one answer repeats. */
 export interface AnswerHead {

@@ -1,5 +1,6 @@
+import type { SampledToken, TokenChoice } from '../native/index.ts'
 import { uniform } from './philox.ts'
-import { type SampledToken, type Sampling, sample } from './sampler.ts'
+import { choiceOf, type Sampling } from './sampler.ts'
 import { StopScanner } from './stop.ts'
 
 /** Why an answer ended: an end-of-turn token or stop string, or the limit of tokens. */
@@ -33,7 +34,7 @@ export interface Piece {
   readonly finish: FinishReason | undefined
 }
 
-/** The answer as it grows: logits in, pieces out. Knows nothing of batches, adapters or HTTP. */
+/** The answer as it grows: choices out, tokens in, pieces out. Knows nothing of batches, adapters or HTTP. */
 export class Generation {
   readonly options: GenerationOptions
   readonly #scanner: StopScanner
@@ -64,10 +65,17 @@ export class Generation {
     return tokens
   }
 
-  /** Samples the next token. Must not be called after `finish` is set. */
-  accept(logits: Float32Array): Piece {
-    const { sampling, seed, choice, endIds, maxTokens, text } = this.options
-    const token = sample(logits, sampling, this.#counts, uniform(seed, choice, this.#generated.length))
+  /** How the next token is chosen. */
+  choice(): TokenChoice {
+    const { sampling, seed, choice } = this.options
+    return choiceOf(sampling, this.#counts, uniform(seed, choice, this.#generated.length))
+  }
+
+  /** Takes the token that `choice` gave. Must not be called after `finish` is set. */
+  accept(token: SampledToken): Piece {
+    const { endIds, maxTokens, text } = this.options
+    if (!Number.isFinite(token.logit))
+      throw new Error(`logit of token ${token.id} is ${token.logit}, expected a finite number`)
     this.#generated.push(token.id)
     this.#counts.set(token.id, (this.#counts.get(token.id) ?? 0) + 1)
     if (endIds.has(token.id)) return this.#end('stop', token, this.#scanner.push(text.end()))

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Sampling, sample } from './sampler.ts'
+import { choiceOf, type Sampling } from './sampler.ts'
 
 const sampling = (changes: Partial<Sampling> = {}): Sampling => ({
   temperature: 1,
@@ -10,90 +10,27 @@ const sampling = (changes: Partial<Sampling> = {}): Sampling => ({
   topLogprobs: undefined,
   ...changes,
 })
-const none = new Map<number, number>()
-/** Logits of the probabilities 0.1, 0.2, 0.3, 0.4. */
-const tenths = Float32Array.from([0.1, 0.2, 0.3, 0.4], Math.log)
+const counts = new Map([
+  [7, 1],
+  [3, 4],
+])
 
-const cases: {
-  choosing: string
-  with: Partial<Sampling>
-  random: number
-  counts?: [number, number][]
-  want: number
-}[] = [
-  {
-    choosing: 'takes the largest at temperature 0, whatever the random number',
-    with: { temperature: 0 },
-    random: 0,
-    want: 3,
-  },
-  { choosing: 'takes the first token for the smallest random numbers', with: {}, random: 0.05, want: 0 },
-  { choosing: 'takes the second token from where the first ends', with: {}, random: 0.15, want: 1 },
-  { choosing: 'takes the last token for the largest random numbers', with: {}, random: 0.999999, want: 3 },
-  { choosing: 'leaves out what top_p does not need', with: { topP: 0.65 }, random: 0, want: 2 },
-  { choosing: 'shares the nucleus by weight', with: { topP: 0.65 }, random: 0.42, want: 2 },
-  { choosing: 'shares the nucleus by weight to its end', with: { topP: 0.65 }, random: 0.44, want: 3 },
-  { choosing: 'keeps one token when top_p is 0', with: { topP: 0 }, random: 0.99, want: 3 },
-  { choosing: 'keeps everything when top_p is 1 but for rounding', with: { topP: 1 - 2 ** -53 }, random: 0, want: 0 },
-  { choosing: 'sharpens at a low temperature', with: { temperature: 0.1 }, random: 0.1, want: 3 },
-  {
-    choosing: 'avoids what was said before, by presence',
-    with: { temperature: 0, presencePenalty: 1 },
-    random: 0,
-    counts: [[3, 1]],
-    want: 2,
-  },
-  {
-    choosing: 'avoids what was said often, by frequency',
-    with: { temperature: 0, frequencyPenalty: 0.2 },
-    random: 0,
-    counts: [[3, 2]],
-    want: 2,
-  },
-  {
-    choosing: 'says again what frequency does not forbid',
-    with: { temperature: 0, frequencyPenalty: 0.1 },
-    random: 0,
-    counts: [[3, 2]],
-    want: 3,
-  },
-]
-for (const { choosing, with: changes, random, counts, want } of cases) {
-  test(`choosing a token ${choosing}`, () => {
-    assert.equal(sample(tenths, sampling(changes), new Map(counts), random).id, want)
-  })
-}
-
-test('equal tokens at the edge of the nucleus are all kept, so order does not matter', () => {
-  const equal = new Float32Array(4)
-  const seen = [0, 0.3, 0.6, 0.9].map((random) => sample(equal, sampling({ topP: 0.5 }), none, random).id)
-  assert.deepEqual(seen, [0, 1, 2, 3])
+// Which token a choice gives is sampling.h's, and tested in test/parity/sampling.cc.
+test('tokens said before are penalised once by presence and each time by frequency', () => {
+  const { tokens, penalties } = choiceOf(sampling({ presencePenalty: 1, frequencyPenalty: 0.5 }), counts, 0)
+  assert.deepEqual([...tokens], [7, 3])
+  assert.deepEqual([...penalties], [1.5, 3])
 })
 
-test('log-probabilities are the model own, before temperature, and come largest first', () => {
-  const { id, logprob, top } = sample(tenths, sampling({ temperature: 0, topLogprobs: 2 }), none, 0)
-  assert.equal(id, 3)
-  assert.ok(Math.abs(logprob! - Math.log(0.4)) < 1e-6)
+test('without penalties the engine is told of no token', () => {
+  assert.equal(choiceOf(sampling(), counts, 0).tokens.length, 0)
+})
+
+test('the rest goes to the engine as it was asked for, and no log-probability where none was', () => {
+  const { temperature, topP, random, alternatives } = choiceOf(sampling({ temperature: 0.5, topP: 0.9 }), counts, 0.25)
   assert.deepEqual(
-    top.map((entry) => entry.id),
-    [3, 2],
+    { temperature, topP, random, alternatives },
+    { temperature: 0.5, topP: 0.9, random: 0.25, alternatives: -1 },
   )
-  assert.ok(Math.abs(top[1]!.logprob - Math.log(0.3)) < 1e-6)
-})
-
-test('drawn tokens follow the probabilities', () => {
-  const draws = 2000
-  const counts = [0, 0, 0, 0]
-  for (let index = 0; index < draws; index++) {
-    const { id } = sample(tenths, sampling(), none, (index + 0.5) / draws)
-    counts[id]! += 1
-  }
-  assert.deepEqual(counts, [200, 400, 600, 800])
-})
-
-test('a logit that is no number is an error, not an answer', () => {
-  assert.throws(
-    () => sample(Float32Array.of(Number.NaN, Number.NaN), sampling({ temperature: 0 }), none, 0),
-    /expected a finite/,
-  )
+  assert.equal(choiceOf(sampling({ topLogprobs: 0 }), counts, 0).alternatives, 0)
 })

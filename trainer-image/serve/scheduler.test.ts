@@ -24,8 +24,8 @@ class CountingModel {
     return sequence
   }
 
-  async forward(items: readonly { sequence: Sequence; tokens: Int32Array }[]): Promise<Float32Array[]> {
-    assert.equal(this.#busy, false, 'one forward at a time')
+  async sample(items: Parameters<Model['sample']>[0]): ReturnType<Model['sample']> {
+    assert.equal(this.#busy, false, 'one pass at a time')
     this.#busy = true
     await turn()
     this.#busy = false
@@ -35,7 +35,10 @@ class CountingModel {
       count: tokens.length,
     }))
     this.batches.push(batch)
-    return items.map(({ sequence, tokens }) => (sequence as CountingSequence).append(tokens))
+    return items.map(({ sequence, tokens, choice }) => {
+      const id = (sequence as CountingSequence).append(tokens)
+      return choice && { id, logit: 10, top: [] }
+    })
   }
 }
 
@@ -51,13 +54,11 @@ class CountingSequence implements Sequence {
     this.#maxTokens = maxTokens
   }
 
-  append(tokens: Int32Array): Float32Array {
+  append(tokens: Int32Array): number {
     assert.ok(this.#open.has(this), 'the sequence is open')
     this.length += tokens.length
     assert.ok(this.length <= this.#maxTokens, `${this.length} tokens of ${this.#maxTokens}`)
-    const logits = new Float32Array(VOCABULARY)
-    logits[(tokens.at(-1)! + this.#stride) % VOCABULARY] = 10
-    return logits
+    return (tokens.at(-1)! + this.#stride) % VOCABULARY
   }
 
   close(): void {

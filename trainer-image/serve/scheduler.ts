@@ -1,4 +1,4 @@
-import type { Adapter, Model, Sequence } from '../native/index.ts'
+import type { Adapter, Model, SampledToken, Sequence } from '../native/index.ts'
 import type { Generation, Piece } from './generation.ts'
 
 /** One choice to generate, and where its pieces go. */
@@ -49,7 +49,7 @@ export function planStep(pending: readonly number[], prefillTokens: number): num
 }
 
 /**
- * Continuous batching: one loop, each turn one `forward` over every running sequence, prompts in chunks beside answers
+ * Continuous batching: one loop, each turn one `sample` over every running sequence, prompts in chunks beside answers
  * token by token. A sequence keeps the adapter it began with; adapters may differ within a batch.
  */
 export class Scheduler {
@@ -144,10 +144,14 @@ export class Scheduler {
       this.#limits.prefillTokens,
     )
     const turn = this.#running.flatMap((slot, index) => (counts[index]! > 0 ? [{ slot, count: counts[index]! }] : []))
-    let logits: Float32Array[]
+    let tokens: (SampledToken | undefined)[]
     try {
-      logits = await this.#model.forward(
-        turn.map(({ slot, count }) => ({ sequence: slot.sequence!, tokens: slot.pending.subarray(0, count) })),
+      tokens = await this.#model.sample(
+        turn.map(({ slot, count }) => ({
+          sequence: slot.sequence!,
+          tokens: slot.pending.subarray(0, count),
+          choice: count === slot.pending.length ? slot.job.generation.choice() : undefined,
+        })),
       )
     } catch (error) {
       for (const { slot } of turn) this.#leave(slot, error)
@@ -155,13 +159,14 @@ export class Scheduler {
     }
     for (const [index, { slot, count }] of turn.entries()) {
       slot.pending = slot.pending.subarray(count)
-      if (slot.pending.length === 0 && !slot.signal.aborted) this.#sample(slot, logits[index]!)
+      const token = tokens[index]
+      if (token && !slot.signal.aborted) this.#accept(slot, token)
     }
   }
 
-  #sample(slot: Slot, logits: Float32Array): void {
+  #accept(slot: Slot, token: SampledToken): void {
     try {
-      const piece = slot.job.generation.accept(logits)
+      const piece = slot.job.generation.accept(token)
       slot.pending = Int32Array.of(piece.token.id)
       slot.job.onPiece(piece)
       if (piece.finish) this.#leave(slot)

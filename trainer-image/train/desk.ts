@@ -31,11 +31,12 @@ export function deskOf(session: Session, beat: () => void): Desk {
         while (generation.finish === undefined) {
           signal.throwIfAborted()
           const tokens = pending.subarray(0, PASS_TOKENS)
-          const [logits] = await model.forward([{ sequence, tokens }])
+          const choice = tokens.length === pending.length ? generation.choice() : undefined
+          const [token] = await model.sample([{ sequence, tokens, choice }])
           beat()
           pending = pending.subarray(tokens.length)
-          if (pending.length > 0) continue
-          const piece = generation.accept(logits!)
+          if (!token) continue
+          const piece = generation.accept(token)
           text += piece.text
           pending = Int32Array.of(piece.token.id)
         }
