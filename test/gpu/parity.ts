@@ -1,6 +1,7 @@
 /**
  * Training steps of each model family through the addon on two compute paths, each from the first path's parameters; losses and gradients
- * compared. Run as a program (HUMANIZER_NATIVE is the engine with CUDA's kernels): the GPU against the CPU; exit status 1 when one is beyond.
+ * compared. Run as a program (HUMANIZER_NATIVE is the engine with CUDA's kernels; arguments name the families, none: all): the GPU against the
+ * CPU; exit status 1 when one is beyond.
  */
 import { linearModules } from '../../trainer-image/model/llama.ts'
 import {
@@ -108,11 +109,13 @@ export async function compare(
 }
 
 if (import.meta.main) {
+  const named = process.argv.slice(2)
   for (const [path, bound] of [
     ['cuda_f32', bounds.f32],
     ['cuda', bounds.bf16],
   ] as const)
     for (const [family, architecture] of Object.entries(families)) {
+      if (named.length > 0 && !named.includes(family)) continue
       const errors = await compare(architecture, path, engineInfo().instructionPath)
       const isOk = isWithin(errors, bound)
       if (!isOk) process.exitCode = 1

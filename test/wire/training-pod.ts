@@ -108,10 +108,10 @@ export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod
   return { process: child, ended }
 }
 
-/** What a pod takes from the environment of the tests: which engine runs, and what run.ts sets for all of their processes. */
+/** What a pod takes from the environment of the tests: which engine runs on what, and what run.ts sets for all of their processes. */
 const ofTheTests = (given: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    ['HUMANIZER_NATIVE', 'NODE_COMPILE_CACHE', 'GOMP_SPINCOUNT'].flatMap((name) =>
+    ['HUMANIZER_NATIVE', 'EMULATED_CUDA', 'NODE_COMPILE_CACHE', 'GOMP_SPINCOUNT'].flatMap((name) =>
       given[name] === undefined ? [] : [[name, given[name]]],
     ),
   )
