@@ -189,6 +189,12 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   { kind: 'QLoRARun', spec: run({ training: { maxSteps: -1 } }), says: /training\.maxSteps/ },
   { kind: 'QLoRARun', spec: run({ checkpoints: { keep: 0 } }), says: /checkpoints\.keep/ },
   { kind: 'QLoRARun', spec: run({ backend: 'TPU' }), says: /spec\.backend/ },
+  { kind: 'QLoRARun', spec: run({ backend: 'CUDA' }), says: /spec\.backend.*nvidia\.com\/gpu: 1/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ backend: 'CUDA', pod: { resources: { limits: { 'amd.com/gpu': 1 } } } }),
+    says: /spec\.backend.*CUDA needs a GPU/,
+  },
   { kind: 'QLoRARun', spec: run({ maxRetries: -1 }), says: /spec\.maxRetries/ },
   { kind: 'QLoRARun', spec: run({ progressDeadlineSeconds: 1 }), says: /progressDeadlineSeconds/ },
   { kind: 'QLoRARun', spec: run({ pod: { resources: { limits: { memory: 'lots' } } } }), says: /resources\.limits/ },
