@@ -148,6 +148,23 @@ const owner = async (): Promise<string | undefined> => {
   return crd?.metadata.annotations?.['meta.helm.sh/release-name']
 }
 
+/** Makes a kind of the Prometheus operator's known, without its schema. */
+const anyObject = (kind: string): string => `kubectl apply -f - <<EOF
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ${kind.toLowerCase()}s.monitoring.coreos.com}
+spec:
+  group: monitoring.coreos.com
+  scope: Namespaced
+  names: {kind: ${kind}, plural: ${kind.toLowerCase()}s}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+EOF
+kubectl wait --for=condition=Established crd/${kind.toLowerCase()}s.monitoring.coreos.com`
+
 interface Step {
   /** Begins the block. */
   readonly begins: string
@@ -186,6 +203,14 @@ const steps: Readonly<Record<string, readonly Step[]>> = {
         await kubectl(cluster, ['delete', '-f', join(root, 'docs', 'demo', '1-dataset.yaml')])
       },
     },
+  ],
+  'docs/metrics.md': [
+    {
+      begins: 'helm upgrade',
+      before: () => type(['PrometheusRule', 'PodMonitor'].map(anyObject).join('\n')),
+      after: async () => assert.equal((await objects('prometheusrules', '-n', 'humanizer-system')).length, 1),
+    },
+    { begins: 'kubectl apply', after: async (output) => assert.match(output, /humanizer-serving created/) },
   ],
   'charts/humanizer/README.md': [
     { begins: 'make images', after: async (output) => assert.match(output, /Phase: +Succeeded/) },
