@@ -148,22 +148,12 @@ const owner = async (): Promise<string | undefined> => {
   return crd?.metadata.annotations?.['meta.helm.sh/release-name']
 }
 
-/** Makes a kind of the Prometheus operator's known, without its schema. */
-const anyObject = (kind: string): string => `kubectl apply -f - <<EOF
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: ${kind.toLowerCase()}s.monitoring.coreos.com}
-spec:
-  group: monitoring.coreos.com
-  scope: Namespaced
-  names: {kind: ${kind}, plural: ${kind.toLowerCase()}s}
-  versions:
-    - name: v1
-      served: true
-      storage: true
-      schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-EOF
-kubectl wait --for=condition=Established crd/${kind.toLowerCase()}s.monitoring.coreos.com`
+/** Makes the kinds of the Prometheus operator known. */
+const monitoringKinds = `
+  crds=$(cd test/cluster/prometheus && go mod download -json github.com/prometheus-operator/prometheus-operator |
+    sed -n 's/.*"Dir": "\\(.*\\)".*/\\1/p')/example/prometheus-operator-crd
+  kubectl apply --server-side -f "$crds/monitoring.coreos.com_prometheusrules.yaml" -f "$crds/monitoring.coreos.com_podmonitors.yaml"
+  kubectl wait --for=condition=Established crd/prometheusrules.monitoring.coreos.com crd/podmonitors.monitoring.coreos.com`
 
 interface Step {
   /** Begins the block. */
@@ -207,7 +197,7 @@ const steps: Readonly<Record<string, readonly Step[]>> = {
   'docs/metrics.md': [
     {
       begins: 'helm upgrade',
-      before: () => type(['PrometheusRule', 'PodMonitor'].map(anyObject).join('\n')),
+      before: () => type(monitoringKinds),
       after: async () => assert.equal((await objects('prometheusrules', '-n', 'humanizer-system')).length, 1),
     },
     { begins: 'kubectl apply', after: async (output) => assert.match(output, /humanizer-serving created/) },
