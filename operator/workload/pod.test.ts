@@ -81,5 +81,6 @@ test('a pod with a GPU tolerates the taint of its nodes, takes the runtime class
   })
   assert.equal('runtimeClassName' in spec({ 'nvidia.com/gpu': 1 }, {}), false, 'the node decides where none was given')
   assert.deepEqual(spec({ 'nvidia.com/gpu': 1 }, {}).tolerations, tolerations.slice(1))
+  assert.deepEqual(spec({ 'nvidia.com/mig-1g.10gb': 1 }).tolerations, tolerations)
   assert.deepEqual(spec({ cpu: 1 }).tolerations, [own])
 })
