@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict'
 import { after, before, suite, test } from 'node:test'
 import { type Adapter, engineInfo, loadModel, type Model } from '../../trainer-image/native/index.ts'
-import { argmax } from '../../trainer-image/serve/sampler.ts'
-import { lora, oddArchitecture, pack, random, randomDocument, randomWeights, relativeError } from './random-model.ts'
+import {
+  argmax,
+  lora,
+  oddArchitecture,
+  pack,
+  random,
+  randomDocument,
+  randomWeights,
+  relativeError,
+} from './random-model.ts'
 
 const vocabulary = oddArchitecture.vocabularySize
 const REORDERED = 1e-5

@@ -146,3 +146,10 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   }
   return actual.length === expected.length ? difference / largest : Number.NaN
 }
+
+/** Index of the largest value; the lowest index among equals. */
+export function argmax(values: Float32Array): number {
+  let best = 0
+  for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index
+  return best
+}

@@ -33,10 +33,3 @@ export function choiceOf(
     ),
   }
 }
-
-/** Index of the largest value; the lowest index among equals. */
-export function argmax(values: Float32Array): number {
-  let best = 0
-  for (let index = 1; index < values.length; index++) if (values[index]! > values[best]!) best = index
-  return best
-}

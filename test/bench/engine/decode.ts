@@ -1,6 +1,5 @@
 /** decode.ts FOLDER NF4|None REQUESTS PROMPT_TOKENS NEW_TOKENS THREADS: greedy answers to several requests at once, a round. */
-import { argmax } from '../../../trainer-image/serve/sampler.ts'
-import { randomDocument } from '../../parity/random-model.ts'
+import { argmax, randomDocument } from '../../parity/random-model.ts'
 import { answerRounds } from '../answering.ts'
 import { type Base, openFolder } from './model-folder.ts'
 
