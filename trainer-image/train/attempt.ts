@@ -56,7 +56,9 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
-  const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat, log })
+  const { templateDate, stored } = settled
+  const backend = backendOf((stored?.environment ?? environment).instructionPath)
+  const plan = await planRun(config, dataset, opened, { templateDate, backend }, { signal, beat, log })
   const device = deviceOf(environment.instructionPath)
   const memory = planMemory(
     {
@@ -115,7 +117,6 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       if (baseline !== undefined && baseline !== known) await writeBaseline(runDirectory, baseline)
       const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
       live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
-      const { templateDate } = settled
       const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline, base }
       return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
     } finally {
