@@ -127,6 +127,7 @@ export async function planRun(
     continuations: chooseContinuations(examples, codec, dataset.format, count, seed),
     train: examples,
     codec,
+    capacity,
     cacheTokens: capacity,
     seed,
   }
