@@ -32,13 +32,19 @@ export function stopFor(
     if (found)
       return held(release, adapter, { ...found, message: `${found.message}; to let it through, ${wanted}` }, now)
     if (review?.required && !isKnown) {
-      const message = `it passed its gates; ${wanted}`
+      const message = `it passed its gates${samplesOf(release, adapter)}; ${wanted}`
       return held(release, adapter, { reason: ReleaseReason.ReviewPending, message }, now)
     }
   }
   if (!dryRun) return undefined
   return { state: 'Held', reason: ReleaseReason.DryRun, message: 'spec.dryRun is true; without it, it would serve' }
 }
+
+/** Where a person reads what it writes, in words. */
+const samplesOf = ({ spec }: Release, { path = '' }: Adapter): string =>
+  path.startsWith('runs/')
+    ? `; what it writes is in ${path.slice(0, path.lastIndexOf('/'))}/report.html on claim ${spec.storage.claimName}`
+    : ''
 
 /** What a person who lets it through writes, in words. */
 const approvalWanted = ({ spec }: Release, { digest }: Adapter): string =>
