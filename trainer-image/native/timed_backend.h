@@ -1,6 +1,7 @@
 // A table whose operations are those of another, each timed: a profile of a step. One such table at a time in a
 // process, whose operations one thread at a time calls. A device is waited for after each, so that its time is its own,
-// with what its start takes: a step is then longer, and none is captured.
+// with what its start takes: a step is then longer, nothing runs
+// beside anything, and none is captured.
 #pragma once
 
 #include <string>

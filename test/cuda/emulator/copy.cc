@@ -7,6 +7,7 @@
 #include "capture.h"
 #include "device.h"
 #include "emulator.h"
+#include "entry.h"
 #include "failure.h"
 #include "memory.h"
 #include "stream.h"
@@ -90,11 +91,13 @@ cudaError_t copy_later(Rectangle rectangle, cudaMemcpyKind kind, cudaStream_t st
 }  // namespace
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Entry entry;
   return copy_later({static_cast<char*>(to), bytes, static_cast<const char*>(from), bytes, bytes, 1}, kind, stream);
 }
 
 cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+  const Entry entry;
   if (width > to_pitch || width > from_pitch) return answer(cudaErrorInvalidValue);
   return copy_later({static_cast<char*>(to), to_pitch, static_cast<const char*>(from), from_pitch, width, height}, kind,
                     stream);
@@ -102,6 +105,7 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 
 // On the legacy default stream, which waits for no stream of ours (all are non-blocking), nor they for it.
 cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
   const Rectangle copy{static_cast<char*>(to), bytes, static_cast<const char*>(from), bytes, bytes, 1};
@@ -113,6 +117,7 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
 }
 
 cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
   if (bytes == 0) return cudaSuccess;
@@ -123,6 +128,7 @@ cudaError_t cudaMemset(void* to, int byte, size_t bytes) {
 }
 
 cudaError_t cudaMemsetAsync(void* to, int byte, size_t bytes, cudaStream_t stream) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (bytes == 0) return cudaSuccess;
   expect_device(to, bytes, "cudaMemsetAsync");

@@ -9,6 +9,7 @@
 
 #include "block.h"
 #include "emulator.h"
+#include "entry.h"
 #include "failure.h"
 #include "limits.h"
 #include "memory.h"
@@ -138,20 +139,24 @@ using namespace emulated_cuda;
 void __trap() { fail("__trap()"); }
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  const Entry entry;
   *count = 0;
   if (const cudaError_t broken = device_state(); broken != cudaSuccess) return answer(broken);
   *count = device_count;
   return cudaSuccess;
 }
 cudaError_t cudaSetDevice(int device) {
+  const Entry entry;
   if (const cudaError_t broken = device_state(); broken != cudaSuccess) return answer(broken);
   return answer(device >= 0 && device < device_count ? cudaSuccess : cudaErrorInvalidDevice);
 }
 cudaError_t cudaGetDevice(int* device) {
+  const Entry entry;
   *device = 0;
   return answer(device_state());
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  const Entry entry;
   if (const cudaError_t error = cudaSetDevice(device); error != cudaSuccess) return error;
   size_t free, total;
   cudaMemGetInfo(&free, &total);
@@ -172,6 +177,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   return cudaSuccess;
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  const Entry entry;
   cudaDeviceProp properties;
   if (const cudaError_t error = cudaGetDeviceProperties(&properties, device); error != cudaSuccess) return error;
   switch (attribute) {
@@ -200,16 +206,19 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   return answer(cudaErrorInvalidValue);
 }
 cudaError_t cudaDriverGetVersion(int* version) {
+  const Entry entry;
   *version = driver_version;
   return cudaSuccess;
 }
 cudaError_t cudaRuntimeGetVersion(int* version) {
+  const Entry entry;
   *version = 13000;
   return cudaSuccess;
 }
 cudaError_t cudaDeviceReset() { return cudaDeviceSynchronize(); }
 cudaError_t cudaPeekAtLastError() { return state != cudaSuccess ? state : last_error; }
 cudaError_t cudaGetLastError() {
+  const Entry entry;
   const cudaError_t error = cudaPeekAtLastError();
   last_error = cudaSuccess;
   return error;

@@ -12,6 +12,7 @@
 #include "capture.h"
 #include "device.h"
 #include "emulator.h"
+#include "entry.h"
 #include "failure.h"
 #include "random.h"
 #include "sparse.h"
@@ -160,6 +161,7 @@ size_t allocated_bytes() { return allocated; }
 using namespace emulated_cuda;
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  const Entry entry;
   catch_faults();
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
@@ -184,6 +186,7 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
 }
 
 cudaError_t cudaFree(void* pointer) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
   if (!pointer) return cudaSuccess;
@@ -203,6 +206,7 @@ cudaError_t cudaFree(void* pointer) {
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   *free = capacity - std::min(capacity, allocated);
   *total = capacity;
@@ -210,6 +214,7 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 }
 
 cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
+  const Entry entry;
   catch_faults();
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
@@ -223,6 +228,7 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
 cudaError_t cudaMallocHost(void** pointer, size_t bytes) { return cudaHostAlloc(pointer, bytes, cudaHostAllocDefault); }
 
 cudaError_t cudaFreeHost(void* pointer) {
+  const Entry entry;
   if (!pointer) return cudaSuccess;
   const auto found = pinned.find(static_cast<char*>(pointer));
   if (found == pinned.end()) return answer(cudaErrorInvalidValue);

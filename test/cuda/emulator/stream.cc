@@ -7,12 +7,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "capture.h"
 #include "device.h"
 #include "emulator.h"
+#include "entry.h"
 #include "failure.h"
 #include "memory.h"
 #include "random.h"
@@ -31,6 +33,7 @@ using NodePointer = std::shared_ptr<Node>;
 struct Capture {
   std::vector<NodePointer> nodes;
   std::vector<cudaStream_t> streams;  // the first began it
+  std::thread::id thread;             // whose calls it refuses; none: everybody's
   bool invalid = false;
 };
 
@@ -60,6 +63,7 @@ namespace {
 std::vector<NodePointer> pending;
 std::vector<std::shared_ptr<Capture>> captures;
 std::vector<cudaStream_t> streams;
+cudaError_t instantiation_refused = cudaSuccess, graph_launch_refused = cudaSuccess;
 
 bool ready(const NodePointer& node) {
   return std::ranges::all_of(node->after, [](const NodePointer& before) { return before->done; });
@@ -124,10 +128,21 @@ cudaError_t usable(cudaStream_t stream) {
 
 }  // namespace
 
-bool capturing() { return !captures.empty(); }
+void refuse_graphs(cudaError_t instantiation, cudaError_t launch) {
+  instantiation_refused = instantiation;
+  graph_launch_refused = launch;
+}
+
+namespace {
+bool concerns_us(const std::shared_ptr<Capture>& capture) {
+  return capture->thread == std::thread::id() || capture->thread == std::this_thread::get_id();
+}
+}  // namespace
+
+bool capturing() { return std::ranges::any_of(captures, concerns_us); }
 
 cudaError_t refuse_in_capture() {
-  for (const auto& capture : captures) capture->invalid = true;
+  for (const auto& capture : captures) capture->invalid = capture->invalid || concerns_us(capture);
   return cudaErrorStreamCaptureUnsupported;
 }
 
@@ -146,6 +161,7 @@ cudaError_t enqueue(Launch launch, cudaStream_t stream) {
 }  // namespace emulated_cuda
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (flags != cudaStreamNonBlocking)
     fail("a stream that waits for the legacy default stream: create it cudaStreamNonBlocking");
@@ -156,6 +172,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const Entry entry;
   if (!known(stream)) return answer(cudaErrorInvalidResourceHandle);
   std::erase(streams, stream);
   delete stream;  // its work stays pending, as the real one's does
@@ -163,6 +180,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (capturing()) return answer(refuse_in_capture());
   run_until(stream->tail);
@@ -170,6 +188,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (stream->capture) return answer(refuse_in_capture());
   if (!stream->tail || stream->tail->done) return cudaSuccess;
@@ -179,6 +198,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
   run_all();
@@ -186,21 +206,25 @@ cudaError_t cudaDeviceSynchronize() {
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, void (*function)(void*), void* argument) {
+  const Entry entry;
   return append(stream, [=] { return [=] { function(argument); }; });
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   *event = new CUevent_st{nullptr, nullptr, !(flags & cudaEventDisableTiming)};
   return cudaSuccess;
 }
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const Entry entry;
   delete event;
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   event->node = append(stream, {}, kNothing);
   event->capture = stream->capture;
@@ -208,6 +232,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (!event->node) return cudaSuccess;  // never recorded: nothing to wait for
   if (event->capture) {
@@ -225,6 +250,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (capturing()) return answer(refuse_in_capture());
   run_until(event->node);
@@ -232,6 +258,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t event) {
+  const Entry entry;
   if (const cudaError_t state = device_state(); state != cudaSuccess) return answer(state);
   if (event->capture && !event->capture->nodes.empty() && capturing()) return answer(refuse_in_capture());
   if (!event->node || event->node->done) return cudaSuccess;
@@ -242,17 +269,20 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
 
 // The emulator's own time: of use to nobody, but that it does not go backwards.
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
+  const Entry entry;
   if (!from->timed || !to->timed) return answer(cudaErrorInvalidResourceHandle);
   if (!from->node || !to->node || !from->node->done || !to->node->done) return answer(cudaErrorNotReady);
   *milliseconds = static_cast<float>(std::max(0.0, to->node->seconds - from->node->seconds) * 1e3);
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (stream->capture) return answer(cudaErrorStreamCaptureUnsupported);
   stream->capture = std::make_shared<Capture>();
   stream->capture->streams.push_back(stream);
+  if (mode == cudaStreamCaptureModeThreadLocal) stream->capture->thread = std::this_thread::get_id();
   captures.push_back(stream->capture);
   if (stream->tail) run_until(stream->tail);
   stream->tail = nullptr;
@@ -260,6 +290,7 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 }
 
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const Entry entry;
   *graph = nullptr;
   const std::shared_ptr<Capture> capture = stream->capture;
   if (!capture || capture->streams.front() != stream) return answer(cudaErrorStreamCaptureUnmatched);
@@ -283,6 +314,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const Entry entry;
   *status = !stream->capture           ? cudaStreamCaptureStatusNone
             : stream->capture->invalid ? cudaStreamCaptureStatusInvalidated
                                        : cudaStreamCaptureStatusActive;
@@ -290,15 +322,19 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+  const Entry entry;
   if (capturing()) return answer(refuse_in_capture());
+  if (instantiation_refused != cudaSuccess) return answer(instantiation_refused);
   *exec = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }
 
 // Its nodes join the pending work as they are: in any order that their edges allow, between other streams' work.
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (stream->capture) return answer(refuse_in_capture());
+  if (graph_launch_refused != cudaSuccess) return answer(graph_launch_refused);
   std::unordered_map<const Node*, NodePointer> copies;
   std::vector<NodePointer> all;
   for (const NodePointer& node : exec->nodes) {  // in the order of their capture: who comes before is copied before
@@ -315,10 +351,12 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  const Entry entry;
   delete graph;
   return cudaSuccess;
 }
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  const Entry entry;
   delete exec;
   return cudaSuccess;
 }
