@@ -167,13 +167,14 @@ Napi::Value likelihoods(const Napi::CallbackInfo& info) {
       });
 }
 
-// (model, adapter | undefined, maxTokens) -> sequence, at once
+// (model, adapter | undefined, maxTokens, promptTokens) -> sequence, at once
 Napi::Value open_sequence(const Napi::CallbackInfo& info) {
   const OpenModel& model = *handle_of<ModelHandle>(info[0]);
   const Architecture& a = model.llama->architecture();
   const AdapterHandle adapter = info[1].IsExternal() ? handle_of<AdapterHandle>(info[1]) : nullptr;
-  return wrap(info.Env(), std::make_shared<Sequence>(model.llama->backend(), model.account, adapter, a.layers,
-                                                     a.kv_size(), info[2].ToNumber().Int64Value()));
+  return wrap(info.Env(),
+              std::make_shared<Sequence>(model.llama->backend(), model.account, adapter, a.layers, a.kv_size(),
+                                         info[2].ToNumber().Int64Value(), info[3].ToNumber().Int64Value()));
 }
 
 // (model, sequences[], tokens[]) -> logits[]

@@ -49,7 +49,12 @@ export interface Addon {
     batch: Batch,
   ): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
   likelihoods(model: ModelHandle, adapter: AdapterHandle | undefined, batch: Batch): Promise<Likelihood[]>
-  openSequence(model: ModelHandle, adapter: AdapterHandle | undefined, maxTokens: number): SequenceHandle
+  openSequence(
+    model: ModelHandle,
+    adapter: AdapterHandle | undefined,
+    maxTokens: number,
+    promptTokens: number,
+  ): SequenceHandle
   forward(
     model: ModelHandle,
     sequences: readonly SequenceHandle[],

@@ -44,13 +44,16 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   return activations(scratch, rows, linear->cols());
 }
 
-// y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
-// ways round differently: there all rows go the way of few.
+// y = beta y + x W^T. In generation with bf16 factors the pass says which rows go which way.
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
                    const Workspace& w) const {
   const std::span parts(&weights_.layers[layer].linear[first], joined(first));
-  if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
-    return multiply_few_rows(backend_, y, x, parts, beta, w.weights);
+  const int64_t few = by_request(pass) ? pass.few : x.rows <= kFewRows ? x.rows : 0;
+  if (few > 0) {
+    multiply_few_rows(backend_, slice(y, 0, few), slice(x, 0, few), parts, beta, w.weights);
+    if (few == x.rows) return;
+    y = slice(y, few, x.rows - few);
+    x = slice(x, few, x.rows - few);
   }
   if (!backend_.bf16_matmul) return backend_.matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
   int64_t column = 0;
@@ -87,7 +90,8 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
     column += part.cols;
     for (const Run& run : pass.runs) {
       if (!run.adapter || !run.adapter->has(module)) continue;
-      const LoraWeights lora = run.adapter->weights(layer, module);
+      LoraWeights lora = run.adapter->weights(layer, module);
+      lora.way = run.way;
       backend_.lora_forward(slice(part, run.begin, run.rows),
                             slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
                             slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
@@ -163,7 +167,8 @@ std::vector<PackedDocument> Llama::packed_documents(size_t layer, const Pass& pa
   for (const Document& d : pass.documents) {
     PackedDocument packed{d.begin, d.rows, {}, {}, 0};
     if (d.cache) {
-      packed.past = d.cache->length();
+      packed.past = d.past;
+      packed.way = d.way;
       packed.keys = d.cache->keys(static_cast<int64_t>(layer), packed.past + d.rows);
       packed.values = d.cache->values(static_cast<int64_t>(layer), packed.past + d.rows);
     }

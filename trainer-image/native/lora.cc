@@ -186,7 +186,7 @@ void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
 
 void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropout& dropout, float* scratch) {
   const bool drop = dropout.rate != 0;
-  if (x.rows <= kFewRows && !drop) return few_rows_forward(y, h, x, w);
+  if (few_rows(w.way, x.rows) && !drop) return few_rows_forward(y, h, x, w);
   const int64_t in = x.cols, out = y.cols, padded = round_up(w.rank, kTileCols);
   float *a_panels = scratch, *b_panels = scratch + in * padded;
 #pragma omp parallel
