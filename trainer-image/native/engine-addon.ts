@@ -24,7 +24,7 @@ export type AdapterHandle = { readonly native: 'adapter' }
 export type SequenceHandle = { readonly native: 'sequence' }
 export type Moment = 'firstMoment' | 'secondMoment'
 
-/** What addon.cc exports; it trusts its arguments. */
+/** What addon.cc and its parts export; it trusts its arguments. */
 export interface Addon {
   loadModel(
     architecture: Architecture,
