@@ -70,23 +70,29 @@ async function answer(
 
 // With bf16 factors the least change of an activation may round another way and become another word.
 if (engineInfo().instructionPaths.includes('avx512_bf16'))
-  test('avx512_bf16: an answer has the same bits alone and beside others, however its prompt is cut', async () => {
+  test('avx512_bf16: an answer has the same bits alone and beside others, on one thread and two, however its prompt is cut', async () => {
     const { tensors, dispose } = randomWeights(architecture)
     const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
-    const options = { quantization, instructionPath: 'avx512_bf16' } as const
-    const model = await loadModel(architecture, tensors, { ...options, threads: 2 })
-    const fresh = await model.createAdapter(lora)
-    const next = random(5)
-    const trained = await model.loadAdapter(
-      lora,
-      fresh.tensors().map((tensor) => ({ ...tensor, data: tensor.data.map(() => 0.3 * (next() - 0.5)) })),
-    )
-    const requests = [30, 5, 3, 40, 9, 1, 70, 32, 6, 31, 100, 33].map((length, i): Request => {
-      const prompt = Int32Array.from(randomDocument(length, architecture.vocabularySize, i))
-      return { adapter: i % 3 === 0 ? undefined : trained, prompt, arrival: 0 }
-    })
+    const opened = async (threads: number): Promise<{ model: Model; requests: Request[] }> => {
+      const model = await loadModel(architecture, tensors, { quantization, threads, instructionPath: 'avx512_bf16' })
+      const fresh = await model.createAdapter(lora)
+      const next = random(5)
+      const trained = await model.loadAdapter(
+        lora,
+        fresh.tensors().map((tensor) => ({ ...tensor, data: tensor.data.map(() => 0.3 * (next() - 0.5)) })),
+      )
+      const requests = [30, 5, 3, 40, 9, 1, 70, 32, 6, 31, 100, 33].map((length, i): Request => {
+        const prompt = Int32Array.from(randomDocument(length, architecture.vocabularySize, i))
+        return { adapter: i % 3 === 0 ? undefined : trained, prompt, arrival: 0 }
+      })
+      return { model, requests }
+    }
     const alone: Float32Array[][] = []
-    for (const request of requests) alone.push((await answer(model, [request], (tokens) => tokens))[0]!)
+    const single = await opened(1)
+    for (const request of single.requests) alone.push((await answer(single.model, [request], (tokens) => tokens))[0]!)
+    single.model.close()
+
+    const { model, requests } = await opened(2)
 
     const same = (found: readonly Float32Array[][], how: string): void => {
       for (const [i, logits] of found.entries()) {
