@@ -30,7 +30,7 @@ afterEach(async () => {
 })
 
 async function start(maxLoraRank = 16): Promise<ServingPod> {
-  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank, baseName: base } })
+  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank, baseName: base, quantization: '' } })
   return pod
 }
 const ready = (of: ServingPod) => of.until('ready', (status) => status === 200)
@@ -254,7 +254,9 @@ test('a pod whose vLLM is not there yet says so and serves once it is', async ()
   const { port } = new URL(vllm.url)
   await claim.want(1, undefined)
   await vllm.stop()
-  pod = await ServingPod.start(claim, { vllm: { url: `http://127.0.0.1:${port}`, maxLoraRank: 16, baseName: base } })
+  pod = await ServingPod.start(claim, {
+    vllm: { url: `http://127.0.0.1:${port}`, maxLoraRank: 16, baseName: base, quantization: '' },
+  })
   const { failure } = await pod.until('failed', (_, { failedGeneration }) => failedGeneration === 1)
   assert.match(failure, /vLLM at http.* does not answer: .*ECONNREFUSED/)
   assert.equal((await pod.say('The')).status, 503)

@@ -59,7 +59,7 @@ export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise
   await loadUnlessThere(client, name, path)
   try {
     await proveToken(client, name)
-    if (canary) await proveCanary(client, { name, baseName: vllm.baseName }, canary, base.quantization?.type)
+    if (canary) await proveCanary(client, name, vllm, canary, base.quantization)
     else log.warn({ digest: desired.digest }, 'sealed without a canary set: what it computes is not compared')
   } catch (error) {
     await close()
