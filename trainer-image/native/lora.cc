@@ -4,6 +4,7 @@
 
 #include <omp.h>
 
+#include "dropout_mask.h"
 #include "few_rows.h"
 #include "microkernel.h"
 
@@ -29,17 +30,7 @@ Range own_rows(int64_t rows) {
 
 // keep = 1 / (1 - rate) where dropout keeps a value, else 0: columns [begin, begin + kStrip) of the rows from row on.
 void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, const Dropout& d) {
-  const auto threshold = static_cast<uint32_t>(static_cast<double>(d.rate) * 4294967296.0);
-  const float scale = 1.0f / (1.0f - d.rate);
-  for (int64_t r = 0; r < rows; ++r, keep += kStrip) {
-    for (int64_t c = 0; c < cols; c += 32) {
-      alignas(64) uint32_t words[32];
-      philox_group(words, d.key, d.step, d.ordinal[row + r], d.position[row + r],
-                   static_cast<uint32_t>((begin + c) / 32));
-#pragma omp simd
-      for (int i = 0; i < 32; ++i) keep[c + i] = words[i] >= threshold ? scale : 0.0f;
-    }
-  }
+  for (int64_t r = 0; r < rows; ++r, keep += kStrip) draw_kept(keep, d, row + r, begin / 32, (cols + 31) / 32);
 }
 
 // Fetches rows x cols values that are read next: strips are too short for the processor to see where they go on.
