@@ -90,6 +90,7 @@ test('the pods are told their configuration and what to load as the protocol has
   const told = DesiredAdapter.fromJSON(JSON.parse(desired.data['desired.json']))
   assert.deepEqual([told.generation, told.digest, told.sourcePath], [7, adapter.digest, adapter.path])
   assert.equal(told.format?.userTemplate, '{text}')
+  assert.equal(told.warmSeconds, 1800, 'what served before stays in memory for spec.rollback.windowSeconds')
 })
 
 test('the Deployment never takes a serving pod away before the next is ready, and drains', () => {

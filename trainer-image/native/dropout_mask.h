@@ -22,7 +22,7 @@ static inline float kept_scale(const Dropout& d) { return 1.0f / (1.0f - d.rate)
 class RowMask {
  public:
   RowMask(const Dropout& d, int64_t row) : key_(d.key), threshold_(dropout_threshold(d.rate)) {
-    const uint64_t a1 = kBy0 * d.step, b1 = kBy2 * d.position[row];
+    const uint64_t a1 = kBy0 * *d.step, b1 = kBy2 * d.position[row];
     x2_ = high(a1) ^ key_.high;
     const uint64_t a2 = kBy0 * (high(b1) ^ d.ordinal[row] ^ key_.low);
     x0_second_ = low(b1) ^ round_key(1).low;
@@ -112,7 +112,7 @@ static inline void draw_kept(float* keep, const Dropout& d, int64_t row, int64_t
   const float scale = kept_scale(d);
   for (int64_t g = 0; g < count; ++g, keep += 32) {
     alignas(64) uint32_t words[32];
-    philox_group(words, d.key, d.step, d.ordinal[row], d.position[row], static_cast<uint32_t>(first + g));
+    philox_group(words, d.key, *d.step, d.ordinal[row], d.position[row], static_cast<uint32_t>(first + g));
 #pragma omp simd
     for (int i = 0; i < 32; ++i) keep[i] = words[i] >= threshold ? scale : 0.0f;
   }
