@@ -101,9 +101,12 @@ Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adap
           w.ordinals, w.offsets};
 }
 
-// y += the update of each adapter, and its h is kept.
+// y += the update of each adapter, and its h is kept. In generation in f32: a prompt's parts may be few rows or many,
+// by what is read beside it, and few go by f32 products.
 void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
                   const Workspace& w) const {
+  LoraForward* const forward =
+      backend_.bf16_lora_forward && !pass.generation ? backend_.bf16_lora_forward : backend_.lora_forward;
   int64_t column = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
@@ -113,9 +116,8 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
       if (!run.adapter || !run.adapter->has(module)) continue;
       LoraWeights lora = run.adapter->weights(layer, module);
       lora.way = run.way;
-      backend_.lora_forward(slice(part, run.begin, run.rows),
-                            slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
-                            slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
+      forward(slice(part, run.begin, run.rows), slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
+              slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
     }
   }
 }
@@ -123,6 +125,7 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
 // dx += the part of each adapter, or nothing where dx is empty; its gradients are added to.
 void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
                            Adapter& adapter, const Saved& s, const Workspace& w) const {
+  LoraBackward* const backward = backend_.bf16_lora_backward ? backend_.bf16_lora_backward : backend_.lora_backward;
   int64_t column = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
@@ -130,9 +133,8 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
     column += part.cols;
     if (!adapter.has(module)) continue;
     const LoraWeights lora = adapter.weights(layer, module);
-    backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
-                           activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w),
-                           w.lora);
+    backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
+             activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w), w.lora);
   }
 }
 

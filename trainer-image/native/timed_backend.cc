@@ -31,7 +31,9 @@ namespace {
   X(few_rows_matmul)           \
   X(add_bias)                  \
   X(bf16_matmul)               \
-  X(few_rows_bf16)
+  X(few_rows_bf16)             \
+  X(bf16_lora_forward)         \
+  X(bf16_lora_backward)
 
 enum Op : size_t {
 #define HUMANIZER_OP(op) k_##op,
