@@ -133,7 +133,7 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   resident_ += batch.resident();
   batches_.push_back(std::move(batch));
   texts_ += count;
-  if (folder_.empty() || resident_ <= memory_bytes_ / 4 * 3) return;
+  if (folder_.empty() || resident_ <= memory_bytes_ / 8 * 5) return;
   if (!file_) file_ = std::make_unique<SpillFile>(folder_);
   for (Batch& full : batches_) {
     full.sets.move_to(*file_);
@@ -193,7 +193,7 @@ size_t NearDuplicates::members(Scale scale) const {
 // Appends the pairs that the band proposes and that are similar. The keys are sorted in as many passes, each over a
 // range of them, as the memory for it asks.
 void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known) const {
-  static std::mutex one_large_bucket;  // its index can take as much memory as all else
+  static std::mutex one_large_bucket;  // its index takes an eighth of the memory
   const View view(*this, scale);
   const size_t room = memory_bytes_ / 4 / static_cast<size_t>(threads_);
   const size_t passes = Proposals::passes(members(scale), room);
@@ -212,7 +212,7 @@ void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, 
     while (proposals.next(texts)) {
       std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
       if (texts.size() > kSmallBucket) turn.lock();
-      join_bucket(edges, texts, known, view, threshold_);
+      join_bucket(edges, texts, known, view, threshold_, memory_bytes_ / 8);
     }
   }
 }

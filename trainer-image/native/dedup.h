@@ -27,11 +27,11 @@ namespace humanizer {
 
 class NearDuplicates {
  public:
-  // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes three quarters are for sets and keys; beyond
-  // that they go to a file in `folder`. The rest is for sorting the keys, some of them at a time. Outside of it stay
-  // 20 bytes a text, and what one call of add and one large bucket take while they last. An empty folder: everything
-  // stays in memory. Throws std::invalid_argument naming the value, std::system_error when the folder cannot be
-  // written.
+  // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes five eighths are for sets and keys; beyond
+  // that they go to a file in `folder`. A quarter is for sorting the keys, some of them at a time, and an eighth for
+  // the index of one large bucket. Outside of it stay 20 bytes a text, what one call of add takes while it lasts, and
+  // 40 bytes for each text of a large bucket. An empty folder: everything stays in memory. Throws std::invalid_argument
+  // naming the value, std::system_error when the folder cannot be written.
   NearDuplicates(double threshold, int shingle_words, int threads, size_t memory_bytes = 0, std::string folder = "");
 
   // Appends texts: text i is bytes [ends[i-1], ends[i]) of `bytes`, with ends[-1] = 0. Keeps hashes only: 6 bytes a
