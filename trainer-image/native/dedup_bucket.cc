@@ -27,7 +27,7 @@ class Places {
 };
 
 void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
-                double threshold) {
+                double threshold, Refused& refused) {
   Places places(texts.size());
   std::vector<uint8_t> room_a, room_b;
   for (uint32_t j = 1; j < texts.size(); j++) {
@@ -36,8 +36,12 @@ void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const
       const uint32_t a = texts[i], b = texts[j];
       if (!corpus.comparable(a, b) || known[a] == known[b] || places.root(i) == places.root(j)) continue;
       if (!sizes_allow(corpus.size_of(a), corpus.size_of(b), threshold)) continue;
+      if (refused.has(a, b)) continue;
       if (later.empty()) later = corpus.set_of(b, room_b);
-      if (jaccard(corpus.set_of(a, room_a), later) <= threshold) continue;
+      if (jaccard(corpus.set_of(a, room_a), later) <= threshold) {
+        refused.add(a, b);
+        continue;
+      }
       places.unite(i, j);
       edges.emplace_back(a, b);
     }
@@ -51,10 +55,10 @@ bool sizes_allow(size_t a, size_t b, double threshold) {
 }
 
 void join_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
-                 double threshold, size_t room) {
+                 double threshold, Refused& refused, size_t room) {
   // What is known depends on the number of threads; which pairs a large bucket looks at must not.
   if (texts.size() <= kSmallBucket)
-    join_small(edges, texts, known, corpus, threshold);
+    join_small(edges, texts, known, corpus, threshold, refused);
   else
     join_large_bucket(edges, texts, corpus, threshold, room);
 }

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "dedup_refused.h"
 #include "dedup_sketch.h"
 
 namespace humanizer {
@@ -29,9 +30,10 @@ using Edge = std::pair<uint32_t, uint32_t>;
 // Appends pairs whose connected components are those of { (a, b) : comparable, J(a, b) > threshold } over `texts`
 // (ascending). known[t] is a text that t is already connected with, the same for all of a component; such pairs need
 // not be found again. In a large bucket a text that is similar to none of the first kComparedPerCluster texts of a
-// cluster counts as not similar to that cluster. `room`: bytes for the index of a large bucket (dedup_large_bucket.h).
+// cluster counts as not similar to that cluster. `refused` is of earlier calls with the same
+// corpus and threshold; `room`: bytes for the index of a large bucket (dedup_large_bucket.h).
 void join_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
-                 double threshold, size_t room);
+                 double threshold, Refused& refused, size_t room);
 
 // J can not pass the quotient of the sizes. The margin is for the rounding of threshold * size.
 bool sizes_allow(size_t a, size_t b, double threshold);

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <utility>
 
+#include "dedup_refused.h"
+
 namespace humanizer {
 namespace {
 
@@ -42,19 +44,6 @@ size_t prefix_length(size_t size, double share) {
   const auto common = static_cast<size_t>(std::max(1.0, std::ceil(share * static_cast<double>(size) * (1 - 1e-12))));
   return size - std::min(size, common) + 1;
 }
-
-// Pairs that were compared and are not similar, as far as one place each for their hashes keeps them.
-class Refused {
- public:
-  bool has(uint32_t a, uint32_t b) const { return pairs_[place(a, b)] == pair(a, b); }
-  void add(uint32_t a, uint32_t b) { pairs_[place(a, b)] = pair(a, b); }
-
- private:
-  static constexpr int kBits = 16;
-  static uint64_t pair(uint32_t a, uint32_t b) { return uint64_t{a} << 32 | b; }
-  static size_t place(uint32_t a, uint32_t b) { return (pair(a, b) * 0x9e3779b97f4a7c15ULL) >> (64 - kBits); }
-  std::vector<uint64_t> pairs_ = std::vector<uint64_t>(size_t{1} << kBits);  // (0, 0) is no pair
-};
 
 class LargeBucket {
  public:
