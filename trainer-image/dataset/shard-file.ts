@@ -1,29 +1,55 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Collected } from './collect.ts'
+import type { DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { type Collecting, type Example, exampleKey } from './collecting.ts'
+import type { SeenValues } from './human.ts'
 
-/** Of Collected, what has a number for each text. */
-const columns = ['sourceOf', 'rowOf', 'sameAs', 'groupOf', 'copies'] as const satisfies readonly (keyof Collected)[]
+/** Of Collecting, what gets a number for each new text. */
+const columns = ['sourceOf', 'rowOf', 'sameAs', 'groupOf'] as const
 
-/** Writes what was collected into a stage's folder. */
-export async function writeCollected(folder: string, collected: Collected): Promise<void> {
-  for (const name of columns) await writeFile(join(folder, `${name}.u32`), collected[name])
-  const rest = Object.fromEntries(
-    Object.entries(collected).filter(([name]) => !(columns as readonly string[]).includes(name)),
-  )
-  await writeFile(join(folder, 'collected.json'), JSON.stringify(rest))
+/** What grows no further than the number of sources and rules. */
+interface Small {
+  readonly counts: readonly DataCounts[]
+  readonly mojibake: readonly number[]
+  readonly lengths: readonly (readonly number[])[]
+  readonly examples: readonly Example[]
+  readonly seen: readonly SeenValues[]
 }
 
-export async function readCollected(folder: string): Promise<Collected> {
-  const rest = JSON.parse(await readFile(join(folder, 'collected.json'), 'utf8')) as Omit<
-    Collected,
-    (typeof columns)[number]
-  >
-  const [sourceOf, rowOf, sameAs, groupOf, copies] = (await Promise.all(
-    columns.map((name) => readNumbers(join(folder, `${name}.u32`))),
-  )) as [Uint32Array, Uint32Array, Uint32Array, Uint32Array, Uint32Array]
-  return { ...rest, sourceOf, rowOf, sameAs, groupOf, copies }
+/** Writes what came to `collecting` after its first `before` texts, so that `restoreShard` can add it to what came before. */
+export async function writeShard(folder: string, collecting: Collecting, before: number): Promise<void> {
+  const file = (name: string): string => join(folder, name)
+  const { counts, mojibake, lengths, examples, filters, copies, texts, groups, machine } = collecting
+  for (const name of columns) await writeFile(file(`${name}.u32`), collecting[name].all.subarray(before))
+  await writeFile(file('copies.u32'), copies.all)
+  await writeFile(file('sums.u32'), texts.since(before))
+  await writeFile(file('groups.u32'), groups.since(before))
+  await writeFile(file('machine.jsonl'), machine.lines())
+  const small: Small = { counts, mojibake, lengths, examples: examples.all, seen: filters.map((each) => each.seen()) }
+  await writeFile(file('collected.json'), JSON.stringify(small))
 }
+
+/** Adds a shard to `collecting`, which holds all shards before it. */
+export async function restoreShard(folder: string, collecting: Collecting): Promise<void> {
+  const numbers = (name: string): Promise<Uint32Array> => readNumbers(join(folder, `${name}.u32`))
+  const { texts, groups, copies, machine, examples, filters } = collecting
+  for (const name of columns) collecting[name].append(await numbers(name))
+  copies.replace(await numbers('copies'))
+  texts.remember(await numbers('sums'))
+  groups.remember(await numbers('groups'))
+  machine.restore(await readFile(join(folder, 'machine.jsonl'), 'utf8'))
+  const small = JSON.parse(await readFile(join(folder, 'collected.json'), 'utf8')) as Small
+  for (const [i, counts] of small.counts.entries()) Object.assign(collecting.counts[i] as DataCounts, counts)
+  for (const [i, bins] of small.lengths.entries()) (collecting.lengths[i] as number[]).splice(0, bins.length, ...bins)
+  collecting.mojibake.splice(0, small.mojibake.length, ...small.mojibake)
+  // Those of the lowest ranks of all rows so far: offered again, they are drawn again.
+  examples.clear()
+  for (const example of small.examples)
+    examples.offer(exampleKey(example.rule, sourceOf(example)), example.id, () => example)
+  for (const [i, seen] of small.seen.entries()) filters[i]?.restore(seen)
+}
+
+const sourceOf = ({ id }: Example): string => id.slice(0, id.lastIndexOf('-'))
 
 export async function readNumbers(path: string): Promise<Uint32Array> {
   const bytes = await readFile(path)
