@@ -1,6 +1,7 @@
 #include "dedup_large_bucket.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -19,6 +20,8 @@ constexpr size_t kSlices = size_t{1} << kSliceBits;
 
 constexpr size_t kLeastPostings = 1 << 16;  // of a pass, however little memory there is
 
+constexpr size_t kRefusedPerText = 16;
+
 size_t slice_of(uint64_t shingle) { return shingle >> (kShingleBits - kSliceBits); }
 
 // How often a shingle stands in the bucket, roughly: shingles of equal low bits are counted together. Any function of
@@ -26,14 +29,16 @@ size_t slice_of(uint64_t shingle) { return shingle >> (kShingleBits - kSliceBits
 class Rarity {
  public:
   using Rank = std::pair<uint32_t, uint64_t>;
+  Rarity() = default;
+  explicit Rarity(size_t shingles) : counts_(std::bit_ceil(std::clamp<size_t>(shingles, 1, kMost))) {}
   void count(ShingleSet set) {
-    for (size_t i = 0; i < set.size(); i++) counts_[set[i] & kMask]++;
+    for (size_t i = 0; i < set.size(); i++) counts_[set[i] & (counts_.size() - 1)]++;
   }
-  Rank rank(uint64_t shingle) const { return {counts_[shingle & kMask], shingle}; }
+  Rank rank(uint64_t shingle) const { return {counts_[shingle & (counts_.size() - 1)], shingle}; }
 
  private:
-  static constexpr size_t kMask = (1 << 20) - 1;
-  std::vector<uint32_t> counts_ = std::vector<uint32_t>(kMask + 1);
+  static constexpr size_t kMost = size_t{1} << 20;
+  std::vector<uint32_t> counts_;
 };
 
 bool equal(ShingleSet a, ShingleSet b) {
@@ -49,7 +54,7 @@ class LargeBucket {
  public:
   LargeBucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const Corpus& corpus, double threshold,
               size_t room)
-      : edges_(edges), texts_(texts), corpus_(corpus), threshold_(threshold) {
+      : edges_(edges), texts_(texts), corpus_(corpus), threshold_(threshold), refused_(kRefusedPerText * texts.size()) {
     most_postings_ = std::max(kLeastPostings, room / sizeof(Posting));
   }
 
@@ -115,6 +120,9 @@ class LargeBucket {
     }
     std::sort(followers_.begin(), followers_.end());
     std::sort(text_of_.begin(), text_of_.end());
+    size_t shingles = 0;
+    for (const uint32_t text : text_of_) shingles += corpus_.size_of(text);
+    rarity_ = Rarity(shingles);
     for (const uint32_t text : text_of_) rarity_.count(corpus_.set_of(text, room_a_));
     std::stable_sort(text_of_.begin(), text_of_.end(),
                      [&](uint32_t a, uint32_t b) { return corpus_.size_of(a) < corpus_.size_of(b); });
