@@ -19,7 +19,16 @@ export interface HumanFilter {
   unseen(): string
   /** For a person whose filter matched nothing: per column its values so far, most frequent first, at most 20. */
   valuesSeen(): string
+  /** What was seen so far, for a new filter of the same conditions to go on from. */
+  seen(): SeenValues
+  restore(seen: SeenValues): void
 }
+
+/** Of each condition: values with the rows that had them, and the wanted ones among them. */
+export type SeenValues = readonly {
+  readonly rows: readonly (readonly [string, number])[]
+  readonly matched: readonly string[]
+}[]
 
 /** Distinct values remembered per column. */
 const REMEMBERED = 1000
@@ -71,6 +80,13 @@ export function humanFilter(conditions: readonly Condition[]): HumanFilter {
           return `${column} has ${shown.join(', ')}${counts.length > 20 ? ', …' : ''}`
         })
         .join('; '),
+    seen: () => seen.map((rows, i) => ({ rows: [...rows], matched: tests[i]?.wanted.matched() ?? [] })),
+    restore(before) {
+      for (const [i, { rows, matched }] of before.entries()) {
+        for (const [name, count] of rows) seen[i]?.set(name, count)
+        for (const value of matched) tests[i]?.wanted.match(value)
+      }
+    },
   }
 }
 
@@ -87,6 +103,7 @@ function listed(values: readonly string[]) {
       const entry = entryOf(value)
       if (entry !== undefined) matched.add(entry)
     },
+    matched: (): string[] => [...matched],
     unmatched: (): string[] => values.filter((value) => !matched.has(value)),
   }
 }

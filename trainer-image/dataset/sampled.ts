@@ -33,6 +33,10 @@ export class Drawn<T> {
     this.#drawn.set(key, drawn)
   }
 
+  clear(): void {
+    this.#drawn.clear()
+  }
+
   get(key: string): readonly T[] {
     return (this.#drawn.get(key) ?? []).map(({ item }) => item)
   }
