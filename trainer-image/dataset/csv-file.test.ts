@@ -11,7 +11,8 @@ import { readCsvFile } from './csv-file.ts'
 const root = await mkdtemp(join(tmpdir(), 'csv-file-'))
 after(() => rm(root, { recursive: true, force: true }))
 
-const MAX_RECORD = 16 << 20
+const wanted = ['id', 'text', 'author']
+const options = { maxRecord: 16 << 20, wanted }
 /** Of the size from which on a thread parses. */
 const LARGE = 16 << 20
 
@@ -20,9 +21,9 @@ async function recordsIn(name: string, content: string | Uint8Array, size?: numb
   await writeFile(path, content)
   const read: number[] = []
   const records: string[][] = []
-  const found = readCsvFile(path, size ?? (await stat(path)).size, MAX_RECORD, (bytes) => read.push(bytes))
-  for await (const { columns, count, field } of found)
-    for (let record = 0; record < count; record++) records.push(columns.map((_, column) => field(record, column)))
+  const found = readCsvFile(path, size ?? (await stat(path)).size, options, (bytes) => read.push(bytes))
+  for await (const { count, value } of found)
+    for (let row = 0; row < count; row++) records.push(wanted.map((_, column) => value(row, column) as string))
   return { records, read }
 }
 
@@ -77,7 +78,7 @@ for (const { what, name, content, error } of failures)
 
 test('a reader that has enough ends the thread', async () => {
   const path = join(root, 'large.csv')
-  for await (const { count } of readCsvFile(path, LARGE, MAX_RECORD, () => {})) {
+  for await (const { count } of readCsvFile(path, LARGE, options, () => {})) {
     assert.ok(count > 0)
     break
   }

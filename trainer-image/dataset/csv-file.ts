@@ -2,18 +2,27 @@ import { createReadStream } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { Worker } from 'node:worker_threads'
 import { createGunzip } from 'node:zlib'
-import { CsvInvalid, type CsvPiece, type CsvRecords, NotUtf8, parseCsv, recordsOf } from './csv.ts'
+import { CsvInvalid, NotUtf8, parsePieces } from './csv.ts'
+import { type CsvRows, rowsOf, selectRows } from './csv-select.ts'
+import type { Rows } from './read.ts'
+import type { Selection } from './selection.ts'
 
-/** What the parsing thread tells: a piece, with how many bytes of the file had been read; the end; or why there is none. */
+/** What the parsing thread tells: some rows, with how many bytes of the file had been read; the end; or why there is none. */
 export type FromThread =
-  | { readonly kind: 'piece'; readonly piece: CsvPiece; readonly bytesRead: number }
+  | { readonly kind: 'rows'; readonly rows: CsvRows; readonly bytesRead: number }
   | { readonly kind: 'end' }
   | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly code: string }
 
-/** What it is started with. */
-export interface ThreadData {
-  readonly path: string
+export interface CsvOptions {
+  /** In bytes. */
   readonly maxRecord: number
+  readonly wanted: readonly string[]
+  readonly selection?: Selection | undefined
+}
+
+/** What it is started with. */
+export interface ThreadData extends CsvOptions {
+  readonly path: string
 }
 
 /** Pieces that the thread may be ahead of the reader. */
@@ -33,17 +42,24 @@ export async function* bytesOf(path: string, onBytes: (bytes: number) => void = 
   }
 }
 
-/** The records of a file of so many bytes. */
-export function readCsvFile(
+/** The rows of the file. */
+export const readHere = (
+  { path, maxRecord, wanted, selection }: ThreadData,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<CsvRows> => selectRows(parsePieces(bytesOf(path, onBytes), maxRecord), wanted, selection)
+
+/** The rows of a file of so many bytes, with the columns of its header. A wanted column that is not there has no values. */
+export async function* readCsvFile(
   path: string,
   size: number,
-  maxRecord: number,
+  options: CsvOptions,
   onBytes: (bytes: number) => void,
-): AsyncGenerator<CsvRecords> {
-  return size < LARGE ? parseCsv(bytesOf(path, onBytes), maxRecord) : parseOnThread({ path, maxRecord }, onBytes)
+): AsyncGenerator<Rows & Pick<CsvRows, 'columns'>> {
+  const read = size < LARGE ? readHere : readOnThread
+  for await (const rows of read({ path, ...options }, onBytes)) yield { columns: rows.columns, ...rowsOf(rows) }
 }
 
-async function* parseOnThread(data: ThreadData, onBytes: (bytes: number) => void): AsyncGenerator<CsvRecords> {
+async function* readOnThread(data: ThreadData, onBytes: (bytes: number) => void): AsyncGenerator<CsvRows> {
   const thread = new Worker(new URL('./csv-thread.ts', import.meta.url), { workerData: data })
   const arrived: FromThread[] = []
   let wake = waiting()
@@ -62,7 +78,7 @@ async function* parseOnThread(data: ThreadData, onBytes: (bytes: number) => void
       if (message.kind === 'end') return
       if (message.kind === 'failed') throw failureOf(message)
       onBytes(message.bytesRead)
-      yield recordsOf(message.piece)
+      yield message.rows
       thread.postMessage('next')
     }
   } finally {

@@ -1,12 +1,10 @@
-/** Parses one CSV file for csv-file.ts, never more than a few pieces ahead of it. */
+/** Reads one CSV file for csv-file.ts, never more than a few pieces ahead of it. */
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
-import { parsePieces } from './csv.ts'
-import { AHEAD, bytesOf, type FromThread, type ThreadData } from './csv-file.ts'
+import { AHEAD, type FromThread, readHere, type ThreadData } from './csv-file.ts'
 
 if (!parentPort) throw new Error('csv-thread.ts is not a program of its own')
 const port = parentPort
-const { path, maxRecord } = workerData as ThreadData
 
 const tell = (message: FromThread, moved: ArrayBuffer[] = []): void => port.postMessage(message, moved)
 
@@ -14,17 +12,14 @@ let unread = 0
 port.on('message', () => unread--)
 let bytesRead = 0
 try {
-  for await (const piece of parsePieces(
-    bytesOf(path, (bytes) => {
-      bytesRead = bytes
-    }),
-    maxRecord,
-  )) {
+  for await (const rows of readHere(workerData as ThreadData, (bytes) => {
+    bytesRead = bytes
+  })) {
     // Small buffers share their memory with others, and are copied.
-    const moved = [piece.bytes, piece.bounds].flatMap(({ buffer, byteLength }) =>
+    const moved = [rows.piece.bytes, rows.piece.bounds].flatMap(({ buffer, byteLength }) =>
       buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [],
     )
-    tell({ kind: 'piece', piece, bytesRead }, moved)
+    tell({ kind: 'rows', rows, bytesRead }, moved)
     for (unread++; unread >= AHEAD; ) await once(port, 'message')
   }
   tell({ kind: 'end' })
