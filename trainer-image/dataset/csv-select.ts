@@ -4,7 +4,7 @@ import type { Author } from './human.ts'
 import type { Rows } from './read.ts'
 import { type LeftOut, MOST_VALUES, type Selecting, type Selection, selecting } from './selection.ts'
 
-/** Some rows of a file, in a form that passes from thread to thread. */
+/** Some rows of a file, in a form that passes from thread to thread; the memory of the piece is the reader's. */
 export interface CsvRows {
   /** Of the header. */
   readonly columns: readonly string[]
@@ -37,7 +37,8 @@ export async function* selectRows(
       if (selector.read >= selection.rows) return
     } else {
       read += recordsOf(piece).count
-      yield { columns, piece, places, read }
+      const copy = { columns, bytes: new Uint8Array(piece.bytes), bounds: new Int32Array(piece.bounds) }
+      yield { columns, piece: copy, places, read }
     }
   }
 }
@@ -108,10 +109,11 @@ class Selector {
 
   #kindOf({ bytes, bounds, columns }: CsvPiece, record: number): Kind {
     const key = this.#key
+    const width = columns.length
     let sum = 0
     let length = 0
     for (let column = 0; column < this.#selection.human.length; column++) {
-      const at = 2 * (record * columns.length + (this.#places[column] as number))
+      const at = 2 * (record * width + (this.#places[column] as number))
       const first = bounds[at] as number
       const end = bounds[at + 1] as number
       key[length++] = first < 0 ? first - end : end - first
@@ -119,8 +121,7 @@ class Selector {
     }
     for (let i = 0; i < length; i++) sum = Math.imul(sum ^ (key[i] as number), 0x01000193)
     const known = this.#kinds.get(sum)
-    if (known !== undefined && known.key.length === length && known.key.every((each, i) => each === key[i]))
-      return known
+    if (known !== undefined && isBeginning(known.key, key, length)) return known
     const values = this.#selection.human.map((_, i) =>
       recordsOf({ bytes, bounds, columns }).field(record, this.#places[i] as number),
     )
@@ -166,4 +167,11 @@ class Selector {
     }
     return { piece: { columns: piece.columns.slice(0, this.#places.length), bytes, bounds }, sums }
   }
+}
+
+/** Whether the list is the first `length` items of the other. */
+function isBeginning(list: readonly number[], of: readonly number[], length: number): boolean {
+  if (list.length !== length) return false
+  for (let i = 0; i < length; i++) if (list[i] !== of[i]) return false
+  return true
 }

@@ -1,7 +1,7 @@
-/** Reads one CSV file for csv-file.ts, never more than a few pieces ahead of it. */
+/** Reads one CSV file for csv-file.ts, never far ahead of it. */
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
-import { AHEAD, type FromThread, readHere, type ThreadData } from './csv-file.ts'
+import { AHEAD, bytesOnThread, type FromThread, rowsIn, type ThreadData } from './csv-file.ts'
 
 if (!parentPort) throw new Error('csv-thread.ts is not a program of its own')
 const port = parentPort
@@ -9,18 +9,19 @@ const port = parentPort
 const tell = (message: FromThread, moved: ArrayBuffer[] = []): void => port.postMessage(message, moved)
 
 let unread = 0
-port.on('message', () => unread--)
+port.on('message', (size: number) => {
+  unread -= size
+})
 let bytesRead = 0
 try {
-  for await (const rows of readHere(workerData as ThreadData, (bytes) => {
+  const found = rowsIn(workerData as ThreadData, bytesOnThread, (bytes) => {
     bytesRead = bytes
-  })) {
-    // Small buffers share their memory with others, and are copied.
-    const moved = [rows.piece.bytes, rows.piece.bounds].flatMap(({ buffer, byteLength }) =>
-      buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [],
-    )
-    tell({ kind: 'rows', rows, bytesRead }, moved)
-    for (unread++; unread >= AHEAD; ) await once(port, 'message')
+  })
+  for await (const rows of found) {
+    const moved = [rows.piece.bytes, rows.piece.bounds].map(({ buffer }) => buffer as ArrayBuffer)
+    const size = moved.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    tell({ kind: 'rows', rows, size, bytesRead }, moved)
+    for (unread += size; unread >= AHEAD; ) await once(port, 'message')
   }
   tell({ kind: 'end' })
 } catch (error) {

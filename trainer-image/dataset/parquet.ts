@@ -25,34 +25,34 @@ export async function selectedRows(
   const within = Number.isFinite(rows) ? ` WHERE ${ROW} < ${rows}` : ''
   const from = `FROM (FROM read_parquet(${fileLiteral(path)}, file_row_number=true)${within})`
   const kinds = await kindsOf(connection, deciders, from)
-  const rowsOf = (author: Author): string =>
-    (kinds ?? [])
-      .filter(({ values }) => choice.authorOf(values) === author)
-      .map(
-        ({ values }) =>
-          `(${values.map((value, i) => `${deciders[i]} IS NOT DISTINCT FROM ${sql(value)}`).join(' AND ')})`,
-      )
-      .join(' OR ') || 'false'
-  const others = rowsOf('other')
-  if (kinds === undefined || others === 'false') return undefined
+  const leftOut = kinds?.filter(({ values }) => choice.authorOf(values) === 'other') ?? []
+  if (kinds === undefined || leftOut.length === 0) return undefined
+  const isBy = (isChosen: (author: Author) => boolean): string =>
+    condition(deciders, kinds, ({ values }) => isChosen(choice.authorOf(values)))
+  const isWanted = isBy((author) => author !== 'other')
   let seen = 0
-  for await (const { count, item } of chunksOf(connection, `SELECT ${others} ${from}`))
-    for (let row = 0; row < count; row++, seen++) if (item(row, 0) === true) choice.isShown(seen)
+  for await (const { count, item } of chunksOf(connection, `SELECT ${isWanted} ${from}`))
+    for (let row = 0; row < count; row++, seen++) if (item(row, 0) !== true) choice.isShown(seen)
   const prefix = Array.from(new TextEncoder().encode(summed.prefix), (byte) => `chr(${byte})`).join(', ')
   const columns = [
-    ...names,
+    // Of an enumeration each text is made once.
+    ...deciders.map((name, i) => {
+      const values = [...new Set(kinds.flatMap(({ values }) => values[i] ?? []))]
+      return values.length > 0 ? `CAST(${name} AS ENUM(${values.map(literal).join(', ')}))` : name
+    }),
+    ...names.slice(deciders.length),
     ...(['machine', 'human'] as const).map((author) => {
       const column = summed[author]
       return column === undefined
         ? 'NULL'
-        : `CASE WHEN ${rowsOf(author)} THEN md5(concat(${prefix}, ${names[column]})) END`
+        : `CASE WHEN ${isBy((each) => each === author)} THEN md5(concat(${prefix}, ${names[column]})) END`
     }),
     `CAST(${ROW} AS DOUBLE)`,
   ]
-  const isWanted = [`NOT (${others})`, ...choice.shown().map((row) => `${ROW} = ${row}`)].join(' OR ')
-  return read(connection, `SELECT ${columns.join(', ')} ${from} WHERE ${isWanted}`, {
+  const isHere = [isWanted, ...choice.shown().map((row) => `${ROW} = ${row}`)].join(' OR ')
+  return read(connection, `SELECT ${columns.join(', ')} ${from} WHERE ${isHere}`, {
     columns: names.length,
-    leftOut: kinds.filter(({ values }) => choice.authorOf(values) === 'other'),
+    leftOut,
     rows: kinds.reduce((sum, { count }) => sum + count, 0),
     summed: [summed.machine, summed.human],
   })
@@ -73,6 +73,37 @@ async function kindsOf(
   }))
 }
 
+/**
+ * As SQL, which is true of no other kinds than the chosen ones. Comparing each row with each kind would cost as much as reading it: where the chosen
+ * are all combinations of some values of each column, as they mostly are, the columns are compared one by one.
+ */
+function condition(
+  deciders: readonly string[],
+  kinds: readonly LeftOut[],
+  isChosen: (kind: LeftOut) => boolean,
+): string {
+  const chosen = kinds.filter(isChosen)
+  if (chosen.length === 0) return 'false'
+  const held = deciders.map((_, i) => new Set(chosen.map(({ values }) => values[i])))
+  const isCombined = kinds.every((kind) => isChosen(kind) || !kind.values.every((value, i) => held[i]?.has(value)))
+  if (!isCombined)
+    return `(${chosen.map((kind) => deciders.map((name, i) => isIn(name, new Set([kind.values[i]]))).join(' AND ')).join(' OR ')})`
+  const telling = deciders.flatMap((name, i) => {
+    const values = held[i] as Set<string | undefined>
+    return kinds.every((kind) => values.has(kind.values[i])) ? [] : [isIn(name, values)]
+  })
+  return telling.length > 0 ? `(${telling.join(' AND ')})` : 'true'
+}
+
+/** NULL or false where it does not hold. */
+function isIn(column: string, values: ReadonlySet<string | undefined>): string {
+  const texts = [...values].filter((value) => value !== undefined)
+  // Not IN: DuckDB 1.5.6 makes a join of a longer list, and then gives the rows in another order each time.
+  const isText = `list_contains([${texts.map(literal).join(', ')}], ${column})`
+  if (!values.has(undefined)) return isText
+  return texts.length > 0 ? `(${column} IS NULL OR ${isText})` : `${column} IS NULL`
+}
+
 async function* read(
   connection: DuckDBConnection,
   query: string,
@@ -84,22 +115,23 @@ async function* read(
   },
 ): AsyncGenerator<Rows> {
   const none = { count: 0, number: () => 0, value: () => undefined }
-  yield { ...none, read: 0, leftOut: of.leftOut }
+  let read = 0
+  yield { ...none, read, leftOut: of.leftOut }
   for await (const { count, item, value } of chunksOf(connection, query)) {
     const number = (row: number): number => item(row, of.columns + of.summed.length) as number
+    if (number(0) < read) throw new Error(`DuckDB gave row ${number(0)} after row ${read - 1}`)
+    read = number(count - 1) + 1
     yield {
       count,
       value,
       number,
       sum: (row, column) => value(row, of.columns + of.summed.indexOf(column)),
-      read: number(count - 1) + 1,
+      read,
       leftOut: [],
     }
   }
   yield { ...none, read: of.rows, leftOut: [] }
 }
-
-const sql = (value: string | undefined): string => (value === undefined ? 'NULL' : literal(value))
 
 async function hasColumn(connection: DuckDBConnection, path: string, name: string): Promise<boolean> {
   const schema = `parquet_schema(${fileLiteral(path)})`
