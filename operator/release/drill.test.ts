@@ -81,7 +81,7 @@ const refusals: {
   {
     when: 'the release is not Ready',
     arrange: (world) => world.edit(checkpoint('Best', 'verse')),
-    says: /^the release is not Ready: RunNotFound: run verse/,
+    says: /^the release is not Ready: RunNotFound: spec.source.run.name: run verse/,
   },
   {
     when: 'a rollout is going on',

@@ -82,6 +82,10 @@ export function readMetric({ metrics }: Adapter, metric: string, whose: string):
   const what = `${metric} of ${whose}`
   if (metric === 'evalLoss') return readWithHalfWidth(metrics?.evalLoss, metrics?.evalLossInterval, what)
   const figure = metrics?.figures?.find(({ name }) => name === metric)
+  if (!figure && !Object.hasOwn(directions, metric)) {
+    const message = `${what} was not measured: no run measures ${metric}, expected evalLoss, humanLoss or a name of status.checkpoints[].metrics of a run`
+    return { kind: 'missing', message }
+  }
   return read(figure?.value, figure?.low, figure?.high, what)
 }
 

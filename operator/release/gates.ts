@@ -87,7 +87,10 @@ function againstOther(gate: Gate, allowed: string, candidate: Adapter, active: A
   const { metric, against = 'Baseline' } = gate
   const direction = directionOf(metric)
   if (!direction)
-    return { result: 'Error', message: `there is no telling which way ${metric} is better; use min or max` }
+    return {
+      result: 'Error',
+      message: `there is no telling which way ${metric} is better; expected min or max in the place of maxRegression`,
+    }
   const other = against === 'Active' ? active : undefined
   if (against === 'Active' && !active)
     return { result: 'Passed', message: 'nothing is active yet, so there is nothing to regress against' }

@@ -244,3 +244,21 @@ test('what serves and is rejected by a person goes back, also where rollback.mod
     assert.equal(world.object.status?.active?.digest, b)
   }
 })
+
+test('a previous adapter that a person rejected meanwhile is not gone back to, nor does status name it: the base serves', async () => {
+  const world = await released()
+  world.edit({ review: { required: false, rejectedDigest: b } })
+  await world.settle()
+  assert.equal(world.ready(), 'True/Serving')
+  const actives: (string | undefined)[] = []
+  const { writeStatus } = world
+  world.writeStatus = (object, status) => {
+    actives.push(status.active?.digest)
+    return writeStatus.call(world, object, status)
+  }
+  health(world, { errors: 50 })
+  await hasGoneBack(world, 'TooManyErrors', '')
+  assert.deepEqual([...new Set(actives)], [''])
+  const left = world.object.status?.history?.find(({ digest }) => digest === b)
+  assert.match(left?.leftBecause ?? '', /took its place$/, 'it left when another took its place, not by a rollback')
+})

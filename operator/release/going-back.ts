@@ -2,6 +2,7 @@ import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, asProposed, nameOf, type Release, type Status, sameAdapter, served } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
+import { isRejected } from './review.ts'
 import { baseBelow } from './source.ts'
 import { becauseLimit, cut, messageLimit } from './text.ts'
 import { fingerprint, isOnItsWay, refused, type Transition } from './transitions.ts'
@@ -41,7 +42,9 @@ function noticed(release: Release, active: Adapter, { reason, message }: Regress
 
 function rolledBack(release: Release, active: Adapter, isFurther: boolean, found: Regression, now: Date): Transition {
   const { status = {}, spec } = release
-  const target = isFurther || spec.rollback.to === 'Base' ? baseBelow(active) : (status.previous ?? baseBelow(active))
+  const { previous } = status
+  const isToPrevious = !isFurther && spec.rollback.to !== 'Base' && previous && !isRejected(release, previous)
+  const target = isToPrevious ? previous : baseBelow(active)
   const generation = (status.switchGeneration ?? 0) + 1
   const next = { ...asProposed(target), generation, activeSinceTime: kubeTime(now) }
   const message = cut(`${found.reason}: ${found.message}`, messageLimit)

@@ -28,17 +28,27 @@ export function stopFor(
   if (found?.result === 'Failed') return { state: 'Refused', reason: found.reason, message: found.message }
   if (found?.result === 'Error') return { state: 'Held', reason: found.reason, message: found.message }
   if (!isApproved(release, adapter)) {
-    const question = found ?? (review?.required && !isKnown ? pending : undefined)
-    if (question) return held(release, adapter, question, now)
+    const wanted = approvalWanted(release, adapter)
+    if (found)
+      return held(release, adapter, { ...found, message: `${found.message}; to let it through, ${wanted}` }, now)
+    if (review?.required && !isKnown) {
+      const message = `it passed its gates${samplesOf(release, adapter)}; ${wanted}`
+      return held(release, adapter, { reason: ReleaseReason.ReviewPending, message }, now)
+    }
   }
   if (!dryRun) return undefined
   return { state: 'Held', reason: ReleaseReason.DryRun, message: 'spec.dryRun is true; without it, it would serve' }
 }
 
-const pending = {
-  reason: ReleaseReason.ReviewPending,
-  message: 'it passed its gates; spec.review.approvedDigest lets it through',
-}
+/** Where a person reads what it writes, in words. */
+const samplesOf = ({ spec }: Release, { path = '' }: Adapter): string =>
+  path.startsWith('runs/')
+    ? `; what it writes is in ${path.slice(0, path.lastIndexOf('/'))}/report.html on claim ${spec.storage.claimName}`
+    : ''
+
+/** What a person who lets it through writes, in words. */
+const approvalWanted = ({ spec }: Release, { digest }: Adapter): string =>
+  `spec.review.approvedDigest is ${spec.review?.approvedDigest ?? 'not set'}, expected ${digest}`
 
 export const isRejected = ({ spec }: Release, { digest }: Adapter): boolean =>
   digest !== baseDigest && spec.review?.rejectedDigest === digest

@@ -28,6 +28,15 @@ test('a release computes in the type that its run asked for', () => {
   assert.equal(ServeConfig.fromJSON(JSON.parse(config.data['config.json'])).quantization?.computeDtype, 'Float32')
 })
 
+test('a release that asked for a GPU serves on it or not at all', () => {
+  const told = (limits: Record<string, number>) => {
+    const [config] = objects(release({ pod: { resources: { limits } } })).of('ConfigMap')
+    return ServeConfig.fromJSON(JSON.parse(config.data['config.json'])).backend
+  }
+  assert.equal(told({ cpu: 2 }), 'Auto')
+  assert.equal(told({ 'nvidia.com/gpu': 1 }), 'CUDA')
+})
+
 test('the name of the Deployment changes with base model, quantisation and image, and with nothing else', () => {
   const name = (changes: Partial<Adapter>, image = 'trainer:1') =>
     deploymentName(release(), { ...adapter, ...changes }, image)
@@ -81,6 +90,7 @@ test('the pods are told their configuration and what to load as the protocol has
   const told = DesiredAdapter.fromJSON(JSON.parse(desired.data['desired.json']))
   assert.deepEqual([told.generation, told.digest, told.sourcePath], [7, adapter.digest, adapter.path])
   assert.equal(told.format?.userTemplate, '{text}')
+  assert.equal(told.warmSeconds, 1800, 'what served before stays in memory for spec.rollback.windowSeconds')
 })
 
 test('the Deployment never takes a serving pod away before the next is ready, and drains', () => {

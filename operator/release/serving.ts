@@ -3,6 +3,7 @@ import type { KubeObject } from '../kube/cluster.ts'
 import { canonicalJson, digestOf } from '../workload/digest.ts'
 import { childMetadata, ownerLabels, ownerOf } from '../workload/names.ts'
 import {
+  backendFor,
   type ClaimUse,
   modelSourceMount,
   type PodOptions,
@@ -112,7 +113,7 @@ function config(release: Release, { deployment, adapter, settings }: Wanted): Ku
     ...(vllm && { vllm }),
     modelName: modelNameOf(release),
     httpPort: serving.port,
-    backend: 'Auto',
+    backend: vllm ? 'Auto' : backendFor('Auto', release.spec.pod),
     maxContextTokens: serving.maxContextTokens ?? 0,
     reclaim: reclaimOf(release),
   })

@@ -46,7 +46,10 @@ function resolveRun(
     if (pin) return resolvedTo(pin)
     const before = served(status).find((each) => each.run === name && each.checkpoint === wanted)
     if (before) return resolvedTo({ run: name, runUID: '', checkpoint: wanted, adapter: asProposed(before) })
-    return waiting(ReleaseReason.RunNotFound, `run ${name} does not exist; expected a QLoRARun of this namespace`)
+    return waiting(
+      ReleaseReason.RunNotFound,
+      `spec.source.run.name: run ${name} does not exist; expected a QLoRARun of this namespace`,
+    )
   }
   const elsewhere = storageMismatch(release, `run ${name}`, run)
   if (elsewhere) return elsewhere

@@ -144,6 +144,20 @@ for (const [what, edit] of Object.entries(changesOfMind))
     assert.equal(world.object.status?.active?.digest, b)
   })
 
+test('a rejection of what serves in the middle of a step gives every request to the candidate at once', async () => {
+  const world = await serving()
+  world.edit(checkpoint('checkpoint-12'))
+  await world.settle()
+  assert.equal(world.object.status?.step?.number, 1)
+  world.edit({ review: { required: false, rejectedDigest: b } })
+  await world.settle()
+  assert.deepEqual([world.ready(), world.object.status?.step], ['True/Serving', undefined])
+  assert.deepEqual(splits(world), [
+    [a, '', 0],
+    [a, '', 0],
+  ])
+})
+
 test('a rollback, and another base, take no steps', async () => {
   const world = await serving()
   world.edit({ ...checkpoint('checkpoint-12'), strategy: { steps: [{ percent: 5, pauseSeconds: 1 }] } })

@@ -1,6 +1,7 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import { kubeTime } from '../kube/conditions.ts'
 import { type Adapter, nameOf, type Release, type Status } from './adapter.ts'
+import { isRejected } from './review.ts'
 import { deploymentName } from './serving.ts'
 import type { Transition } from './transitions.ts'
 
@@ -27,7 +28,8 @@ export function firstStep(release: Release, candidate: Adapter, isKnown: boolean
   const { spec, status } = release
   const steps = spec.strategy?.steps ?? []
   const active = status?.active
-  if (isKnown || !active || !steps[0]) return undefined
+  // What a person rejected must not go on answering beside the candidate.
+  if (isKnown || !active || !steps[0] || isRejected(release, active)) return undefined
   const [ours, theirs] = [active, candidate].map((each) => deploymentName(release, each, image))
   return ours === theirs ? { number: 1, of: steps.length, percent: steps[0].percent } : undefined
 }

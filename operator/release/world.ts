@@ -1,5 +1,5 @@
 /** For tests: a small world that a release lives in, with pods that load what desired.json says, and a way to die at any effect. */
-import { type DesiredAdapter, type ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
+import type { DesiredAdapter, ServeConfig, ServingState } from '#proto/humanizer/trainer/v1/serving.ts'
 import type { AdapterRelease, AdapterReleaseSpec, AdapterReleaseStatus } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { KubeObject } from '../kube/cluster.ts'
@@ -9,7 +9,6 @@ import { attemptLabel } from '../workload/names.ts'
 import type { Release } from './adapter.ts'
 import type { AdapterWork } from './adapter-job.ts'
 import { nameConflict, type Refusal } from './children.ts'
-import { ownWords, parseState } from './heard.ts'
 import { mergeJobName } from './merge-job.ts'
 import { currentMerge } from './merging.ts'
 import { release, run, start } from './objects.ts'
@@ -19,6 +18,7 @@ import { pushJobName } from './push-job.ts'
 import { currentPush } from './pushing.ts'
 import { type Effects, reconcileRelease } from './reconcile.ts'
 import { configName, desiredName, type ServingSettings } from './serving.ts'
+import { load, newPod, seenPod, type WorldPod } from './world-pod.ts'
 
 const nothing: AttemptState = { kind: 'absent' }
 
@@ -37,15 +37,6 @@ export class Died extends Error {}
 
 interface Config {
   readonly 'config.json': string
-}
-
-interface WorldPod {
-  uid: string
-  deployment: string
-  state: ServingState
-  terminating: boolean
-  /** Requests answered since it began. */
-  answered: number
 }
 
 /** In-memory effects. What outlives the operator is here; `dieAt` counts effects and throws Died once, after that effect. */
@@ -266,53 +257,22 @@ export class World implements Effects {
     const replicas = (deployment['spec'] as { replicas?: number }).replicas ?? 1
     Object.assign(deployment, { status: { observedGeneration: 1, replicas, updatedReplicas: replicas } })
     for (let index = this.pods.filter((pod) => pod.deployment === name).length; index < replicas; index++)
-      this.pods.push({
-        uid: `${name}-${index}`,
-        deployment: name,
-        state: ServingState.fromPartial({}),
-        terminating: false,
-        answered: 0,
-      })
+      this.pods.push(newPod(name, index))
   }
 
-  /** The pod's own rules (trainer-image/serve/switch.ts). */
   #load(pod: WorldPod, desired: DesiredAdapter): void {
-    const { state } = pod
-    const homeless = this.full && state.generation === 0
-    if (homeless || Number(desired.generation) < Math.max(state.generation, state.failedGeneration)) return
-    const digest = desired.digest ?? ''
     const config = this.children.get(`ConfigMap/${configName(pod.deployment)}`)?.['data']
     const { mergedDigest = '' } = JSON.parse(
       (config as Config | undefined)?.['config.json'] ?? '{}',
     ) as Partial<ServeConfig>
-    const generation = Number(desired.generation)
-    const { digest: splitDigest = '', percent: splitPercent = 0 } = desired.split ?? {}
-    const loadedTime = start.toISOString()
-    pod.state =
-      this.broken.has(digest) || this.broken.has(splitDigest) || (mergedDigest !== '' && mergedDigest !== digest)
-        ? { ...state, failure: this.failure, failedGeneration: generation }
-        : ServingState.fromPartial({ digest, generation, loadedTime, podUid: pod.uid, splitDigest, splitPercent })
+    load(pod, desired, mergedDigest, this)
   }
 
-  #seen({ uid, deployment, state, terminating, answered }: WorldPod, { silent }: Asked): ServingPod {
-    const isNew = state.generation === 0
-    const answer = silent.has(uid) ? undefined : this.lie({ ...state, podUid: uid, answeredRequests: answered })
-    // As it comes over the wire.
-    const heard = answer ? parseState(JSON.stringify(ServingState.toJSON(answer))) : {}
-    const { state: said, doubt } = ownWords(heard, uid, start.toISOString(), this.now)
-    if (!answer && !silent.has(uid)) this.questions++
-    return {
-      name: uid,
-      uid,
-      deployment,
-      ip: isNew && this.full ? undefined : '10.0.0.1',
-      ready: !isNew,
-      terminating,
-      restarts: 0,
-      trouble: isNew && this.full ? { kind: 'unschedulable', message: this.schedulerSays } : undefined,
-      state: said,
-      doubt,
-      ...this.podsLook,
-    }
+  #seen(pod: WorldPod, { silent }: Asked): ServingPod {
+    const { uid, state, answered } = pod
+    const isAsked = !silent.has(uid)
+    const said = isAsked ? this.lie({ ...state, podUid: uid, answeredRequests: answered }) : undefined
+    if (isAsked && !said) this.questions++
+    return { ...seenPod(pod, said, this), ...this.podsLook }
   }
 }

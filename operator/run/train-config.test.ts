@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { reclaimOf } from '../workload/reclaim.ts'
-import { configDigest } from './train-config.ts'
+import { configDigest, trainConfig } from './train-config.ts'
 import { trainChildren } from './train-job.ts'
 import { run } from './world.ts'
 
@@ -19,4 +19,19 @@ test('computeDType goes to the trainer as asked, and is part of what no attempt 
     assert.equal(quantization.computeDtype, computeDType)
   }
   assert.notEqual(configDigest(asking('Float32')), configDigest(asking('Auto')))
+})
+
+test('a run that asked for a GPU is told to compute on it, and never falls back to the CPU', () => {
+  const told = (backend: 'Auto' | 'CPU' | 'CUDA', limits: Record<string, number>) => {
+    const given = run({ backend, pod: { resources: { limits } } })
+    return trainConfig(given, 1, { microBatchSize: 1, gradientAccumulation: 1 }, '', reclaimOf(given)).backend
+  }
+  assert.equal(told('Auto', { cpu: 2 }), 'Auto')
+  for (const name of ['nvidia.com/gpu', 'nvidia.com/gpu.shared', 'nvidia.com/mig-1g.10gb']) {
+    assert.equal(told('Auto', { [name]: 1 }), 'CUDA')
+    assert.equal(told('CUDA', { [name]: 1 }), 'CUDA')
+    assert.equal(told('CPU', { [name]: 1 }), 'CPU')
+  }
+  const onGpu = run({ pod: { resources: { limits: { 'nvidia.com/gpu': 1 } } } })
+  assert.equal(configDigest(onGpu), configDigest(run({})), 'a later attempt may get another pod')
 })

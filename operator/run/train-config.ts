@@ -4,7 +4,7 @@ import type { Reclaim } from '#proto/humanizer/trainer/v1/storage.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import { digestOf } from '../workload/digest.ts'
 import { trainerPort } from '../workload/job.ts'
-import { modelSourceFolder, tokenFile } from '../workload/pod.ts'
+import { backendFor, modelSourceFolder, tokenFile } from '../workload/pod.ts'
 import type { Plan } from './decide.ts'
 
 /** Folder of the token of a base model, below /etc/humanizer-secrets. */
@@ -112,6 +112,7 @@ export function trainConfig(
   return {
     ...config,
     attempt,
+    backend: backendFor(run.spec.backend, run.spec.pod),
     trust: { publicKey: publicKeyPem, port: trainerPort },
     training: config.training && { ...config.training, ...plan },
     configDigest: run.status?.configDigest ?? '',

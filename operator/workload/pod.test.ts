@@ -73,5 +73,6 @@ test('a pod with a GPU tolerates the taint of its nodes, takes the runtime class
   assert.deepEqual(containers[0]?.resources, { limits: { 'nvidia.com/gpu': 1 } })
   assert.equal(containers[0]?.securityContext.allowPrivilegeEscalation, false)
   assert.equal(containers[0]?.securityContext.privileged, undefined)
+  assert.deepEqual(spec({ 'nvidia.com/mig-1g.10gb': 1 }).tolerations, tolerations)
   assert.deepEqual(spec({ cpu: 1 }).tolerations, [own])
 })

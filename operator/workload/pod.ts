@@ -193,14 +193,22 @@ export const secretFolder = (directory: string): string => `/etc/humanizer-secre
 /** Where a mounted token lies in the container. */
 export const tokenFile = (directory: string): string => `${secretFolder(directory)}/token`
 
-const GPU = 'nvidia.com/gpu'
+/** Whether the pod is to have a GPU, or a part of one: nvidia.com/gpu, nvidia.com/gpu.shared, nvidia.com/mig-…. */
+export const asksForGpu = ({ resources }: PodOptions = {}): boolean =>
+  Object.keys(resources?.limits ?? {}).some((name) => name.startsWith('nvidia.com/'))
+
+/**
+ * The backend that a pod is told. Auto with a GPU asked for is CUDA: where the container runtime brings no device into the pod, the
+ * engine says so and the pod fails, instead of computing on the CPU of a node that is paid for its GPU.
+ */
+export const backendFor = (backend: 'Auto' | 'CPU' | 'CUDA', options: PodOptions | undefined): string =>
+  backend === 'Auto' && asksForGpu(options) ? 'CUDA' : backend
 
 /** The user's, and that of the taint that keeps GPU nodes free of other pods. */
-function tolerationsOf({ resources, tolerations = [] }: PodOptions): readonly object[] {
-  return resources?.limits?.[GPU] === undefined
-    ? tolerations
-    : [...tolerations, { key: GPU, operator: 'Exists', effect: 'NoSchedule' }]
-}
+const tolerationsOf = (options: PodOptions): readonly object[] => [
+  ...(options.tolerations ?? []),
+  ...(asksForGpu(options) ? [{ key: 'nvidia.com/gpu', operator: 'Exists', effect: 'NoSchedule' }] : []),
+]
 
 function scheduling({ options = {}, claim }: WorkloadPod): Record<string, unknown> {
   const tolerations = tolerationsOf(options)

@@ -1,8 +1,9 @@
-/** A release that does harm goes back by itself, on a real API server: only status changes, and nothing flaps. */
+/** On a real API server, a release that does harm goes back by itself, and pods that start again or move are noticed. */
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { ApiServer } from './api-server.ts'
-import { conditionOf, digestOf, ReleaseScene } from './release-scene.ts'
+import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
+import { type ApiServer, until } from './api-server.ts'
+import { conditionOf, digestOf, ReleaseScene, readyOf } from './release-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
 const [a, b] = ['a', 'b'].map(digestOf) as [string, string]
@@ -63,4 +64,62 @@ test('failing requests bring back what served before within seconds; the spec st
   await scene.apply(spec('Best'))
   const agreed = await scene.untilReady('True/Serving')
   assert.equal(agreed.status?.verdict, undefined)
+})
+
+/** What docs/releases.md promises. */
+const noticedSeconds = 10
+
+/** Waits until status says so, and holds the time since `happens` to what is promised. */
+async function noticed(what: string, happens: () => unknown, seen: (release: AdapterRelease) => boolean) {
+  const began = performance.now()
+  await happens()
+  let release: AdapterRelease | undefined
+  await until(what, async () => {
+    release = await scene.get('moved')
+    return seen(release)
+  })
+  const seconds = (performance.now() - began) / 1000
+  console.log(`${what}: noticed after ${seconds.toFixed(1)} s`)
+  assert.ok(seconds < noticedSeconds, `${what}: noticed after ${seconds.toFixed(1)} s`)
+  return release!
+}
+
+test('a container that starts again and a pod that moves are noticed within ten seconds', async () => {
+  await scene.apply({ source: { digest: b }, serving: { replicas: 2, port: 8000 } }, 'moved')
+  const { status } = await scene.untilReady('True/Serving', { name: 'moved' })
+  const [one, two] = status?.pods ?? []
+  const again = await noticed(
+    'every container has started again and loaded what it had',
+    () => {
+      scene.pods.restarts = 1
+    },
+    (release) => release.status?.pods?.every(({ restarts, digest }) => restarts === 1 && digest === b) ?? false,
+  )
+  const loaded = again.status?.pods?.map(({ loadedTime = '' }) => loadedTime)
+  assert.ok(
+    loaded?.every((time, index) => time > (status?.pods?.[index]?.loadedTime ?? '')),
+    `${loaded}`,
+  )
+  await scene.untilReady('True/Serving', { name: 'moved' })
+
+  await noticed(
+    'every container has started again, without the adapter',
+    () => {
+      scene.pods.lies.set('moved', (state) => ({ ...state, digest: '' }))
+      scene.pods.restarts = 2
+    },
+    (release) =>
+      readyOf(release) === 'False/PodsDisagree' && release.status?.pods?.every(({ digest }) => digest !== b) === true,
+  )
+  scene.pods.lies.delete('moved')
+  await scene.untilReady('True/Serving', { name: 'moved' })
+
+  const moved = await noticed(
+    'a pod is another one',
+    () => scene.client.request('DELETE', `/api/v1/namespaces/${scene.namespace}/pods/${one?.name}`),
+    ({ status }) =>
+      status?.pods?.length === 2 && status.pods.every(({ uid, digest }) => uid !== one?.uid && digest === b),
+  )
+  assert.ok(moved.status?.pods?.some(({ uid }) => uid === two?.uid))
+  assert.equal((await scene.untilReady('True/Serving', { name: 'moved' })).status?.active?.digest, b)
 })

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { Invalid } from '../../operator/kube/errors.ts'
+import { blocksOf } from '../cluster/commands.ts'
 import type { ApiServer } from './api-server.ts'
 import { datasetSpec, runSpec, User } from './run-objects.ts'
 import { sharedApiServer } from './shared-api-server.ts'
+import { type } from './typing.ts'
 
 let server: ApiServer
 let user: User
@@ -189,6 +192,12 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   { kind: 'QLoRARun', spec: run({ training: { maxSteps: -1 } }), says: /training\.maxSteps/ },
   { kind: 'QLoRARun', spec: run({ checkpoints: { keep: 0 } }), says: /checkpoints\.keep/ },
   { kind: 'QLoRARun', spec: run({ backend: 'TPU' }), says: /spec\.backend/ },
+  { kind: 'QLoRARun', spec: run({ backend: 'CUDA' }), says: /spec\.backend.*nvidia\.com\/gpu: 1/ },
+  {
+    kind: 'QLoRARun',
+    spec: run({ backend: 'CUDA', pod: { resources: { limits: { 'amd.com/gpu': 1 } } } }),
+    says: /spec\.backend.*CUDA needs a GPU/,
+  },
   { kind: 'QLoRARun', spec: run({ maxRetries: -1 }), says: /spec\.maxRetries/ },
   { kind: 'QLoRARun', spec: run({ progressDeadlineSeconds: 1 }), says: /progressDeadlineSeconds/ },
   { kind: 'QLoRARun', spec: run({ pod: { resources: { limits: { memory: 'lots' } } } }), says: /resources\.limits/ },
@@ -327,4 +336,24 @@ test('a dataset stays on its claim from its first preparation on, and nothing el
     /spec\.storage: immutable once a preparation has begun/,
   )
   await user.patch('humanizerdatasets', 'preparing', { spec: { cleaning: { minWords: 3 } } })
+})
+
+test('what docs/training.md says to type makes the three objects, and suspends, resumes and retries the run', async () => {
+  const namespace = await server.namespace()
+  const text = readFileSync(new URL('../../docs/training.md', import.meta.url), 'utf8')
+  const [make, watch, suspend, retry, ...others] = blocksOf(text)
+  assert.deepEqual(others, [])
+  for (const file of ['run', 'events', 'logs']) assert.match(watch!, new RegExp(file))
+  const printed = await type(server, `cd "$PROJECT"\n${make}\n${suspend}\n${retry}`, { namespace })
+  for (const made of ['secret/hugging-face', 'humanizerdataset', 'qlorarun', 'adapterrelease'])
+    assert.match(printed, new RegExp(`${made}[^ ]* created`))
+  assert.equal(printed.match(/llama patched/g)?.length, 3)
+  const names = await type(server, 'kubectl get hds,qlr,arl --output name', { namespace })
+  assert.deepEqual(
+    names
+      .trim()
+      .split('\n')
+      .map((name) => name.split('/')[1]),
+    ['human', 'llama', 'humanizer'],
+  )
 })

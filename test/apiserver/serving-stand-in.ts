@@ -24,7 +24,8 @@ interface StandIn {
   ready: boolean
   /** Requests that it answered. */
   answered: number
-  readonly startedAt: string
+  startedAt: string
+  restarts: number
   readonly index: number
 }
 
@@ -45,6 +46,8 @@ export class ServingPods {
   slowFiles = false
   /** Pods do not answer GET /readyz. */
   silent = false
+  /** How often every container is to have started again; what it had loaded is gone each time. */
+  restarts = 0
   /** What pods answer instead of the truth; health, for one, they have none of. A string is sent as it is. */
   lie: Lie = (state) => state
   /** The same for the pods of one release. */
@@ -111,6 +114,7 @@ export class ServingPods {
       }
       const pod = this.#pods.get(uid) ?? (await this.#start(item, fileOf(files, item, 'config', 'config.json')))
       this.#pods.set(uid, pod)
+      if (pod.restarts < this.restarts) await this.#restart(item, pod)
       if (!this.slowFiles || pod.state.loadedTime === '') {
         const desired = fileOf(files, item, 'desired', 'desired.json')
         this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
@@ -174,6 +178,7 @@ export class ServingPods {
       ready: false,
       answered: 0,
       startedAt: new Date().toISOString(),
+      restarts: 0,
       index,
       state: ServingState.fromPartial({ podUid: uid }),
     }
@@ -192,8 +197,16 @@ export class ServingPods {
     return pod.state
   }
 
-  #report({ metadata }: Pod, { ip, startedAt }: StandIn, ready: boolean): Promise<void> {
-    return reportRunning(this.#client, `${this.#path('pods')}/${metadata.name}`, { ip, startedAt, ready })
+  async #restart(item: Pod, pod: StandIn): Promise<void> {
+    pod.restarts++
+    pod.startedAt = new Date().toISOString()
+    pod.ready = false
+    pod.state = ServingState.fromPartial({ podUid: pod.uid })
+    await this.#report(item, pod, false)
+  }
+
+  #report({ metadata }: Pod, { ip, startedAt, restarts }: StandIn, ready: boolean): Promise<void> {
+    return reportRunning(this.#client, `${this.#path('pods')}/${metadata.name}`, { ip, startedAt, restarts, ready })
   }
 
   /** The data of every ConfigMap of the namespace by its name: one request, however many pods there are. */
@@ -228,7 +241,12 @@ async function close({ http, calls }: StandIn): Promise<void> {
 export async function reportRunning(
   client: ApiClient,
   path: string,
-  { ip, startedAt, ready }: { readonly ip: string; readonly startedAt: string; readonly ready: boolean },
+  {
+    ip,
+    startedAt,
+    restarts = 0,
+    ready,
+  }: { readonly ip: string; readonly startedAt: string; readonly restarts?: number; readonly ready: boolean },
 ): Promise<void> {
   const condition = (type: string, holds: boolean) => ({ type, status: holds ? 'True' : 'False' })
   await client.request('PATCH', `${path}/status`, {
@@ -245,7 +263,7 @@ export async function reportRunning(
             image: 'trainer',
             imageID: 'trainer',
             ready,
-            restartCount: 0,
+            restartCount: restarts,
             state: { running: { startedAt } },
           },
         ],

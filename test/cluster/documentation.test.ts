@@ -148,6 +148,13 @@ const owner = async (): Promise<string | undefined> => {
   return crd?.metadata.annotations?.['meta.helm.sh/release-name']
 }
 
+/** Makes the kinds of the Prometheus operator known. */
+const monitoringKinds = `
+  crds=$(cd test/cluster/prometheus && go mod download -json github.com/prometheus-operator/prometheus-operator |
+    sed -n 's/.*"Dir": "\\(.*\\)".*/\\1/p')/example/prometheus-operator-crd
+  kubectl apply --server-side -f "$crds/monitoring.coreos.com_prometheusrules.yaml" -f "$crds/monitoring.coreos.com_podmonitors.yaml"
+  kubectl wait --for=condition=Established crd/prometheusrules.monitoring.coreos.com crd/podmonitors.monitoring.coreos.com`
+
 interface Step {
   /** Begins the block. */
   readonly begins: string
@@ -186,6 +193,14 @@ const steps: Readonly<Record<string, readonly Step[]>> = {
         await kubectl(cluster, ['delete', '-f', join(root, 'docs', 'demo', '1-dataset.yaml')])
       },
     },
+  ],
+  'docs/metrics.md': [
+    {
+      begins: 'helm upgrade',
+      before: () => type(monitoringKinds),
+      after: async () => assert.equal((await objects('prometheusrules', '-n', 'humanizer-system')).length, 1),
+    },
+    { begins: 'kubectl apply', after: async (output) => assert.match(output, /humanizer-serving created/) },
   ],
   'charts/humanizer/README.md': [
     { begins: 'make images', after: async (output) => assert.match(output, /Phase: +Succeeded/) },

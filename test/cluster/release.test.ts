@@ -207,9 +207,10 @@ test('a drill under load goes back and comes again, and loses nothing', async (t
   await noneRestarted()
 })
 
-test('a serving pod comes back with the active adapter while the operator is down and the run is deleted', async () => {
+test('a serving pod comes back with the active adapter while the operator is down, and run and dataset are deleted', async () => {
   const active = digestOf(second, 'checkpoint-40')
   await namespace.kubectl(['delete', 'qlr', 'second', '--wait=true'])
+  await namespace.kubectl(['delete', 'hds', 'prose', '--wait=true'])
   await world.scaleOperator(0)
   try {
     const [pod] = await servingPods()
@@ -235,6 +236,7 @@ test('a serving pod comes back with the active adapter while the operator is dow
 
 test('a rollback after the run was deleted loses nothing under a steady load', async () => {
   assert.equal(await namespace.get('qlr', 'second'), undefined)
+  assert.equal(await namespace.get('hds', 'prose'), undefined)
   forward.close()
   forward = await portForward(world.cluster, 'releases', 'service/writer', 8000)
   const load = underLoad(3)

@@ -42,5 +42,6 @@ void refuses(const char* name, const char* expected, void (*broken)()) {
 int main() {
   humanizer::cuda::contract_cases();
   humanizer::cuda::broken_cases();
+  humanizer::cuda::broken_streams();
   humanizer::cuda::product_cases();
 }

@@ -13,6 +13,7 @@ void holds(const char* name, const std::string& problem);
 
 void contract_cases();
 void broken_cases();
+void broken_streams();
 void product_cases();
 
 }  // namespace humanizer::cuda

@@ -7,7 +7,13 @@ const program = (name: string): string => fileURLToPath(new URL(`../../build/nat
 // contract.cc: the device on which the other programs of this folder run CUDA's kernels.
 suite('the emulated device', () =>
   testsOf(program('cuda_contract'), {
-    cover: ['mma, ldmatrix and cp.async', 'a missing barrier', 'an int that overflows', 'the host reads device memory'],
+    cover: [
+      'mma, ldmatrix and cp.async',
+      'a missing barrier',
+      'an int that overflows',
+      'a tile read before it is filled',
+      'the host reads device memory',
+    ],
   }))
 
 // ops.cc: every kernel against the .cc of the same op, under eight orders of threads.
@@ -33,6 +39,10 @@ suite('training, evaluation and generation on the device', () =>
       '3 steps of Qwen2 in bf16',
       'everything recomputed gives the same bits',
       'a saved adapter loads on the CPU',
+      'steps that run again as graphs have the bits',
+      'a step that cannot be kept runs as it comes',
+      'go to the device and back',
+      'a tile that is filled again while it is read is exposed',
       'a step that allocates is refused',
       'a step that waits is noticed',
       'a driver that is too old',

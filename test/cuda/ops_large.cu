@@ -137,10 +137,10 @@ void training() {
   constexpr int64_t kRank = 32, kParameters = 48627712;
   const Tall<bf16> x(kTokens, kFfn), dx(kTokens, kFfn), y(kTokens, kHidden), h(kTokens, kRank);
   const Device<float> a(kRank * kFfn), b(kHidden * kRank), da(kRank * kFfn), db(kHidden * kRank);
-  const Device<uint32_t> ordinal(kTokens), position(kTokens);
+  const Device<uint32_t> step(1), ordinal(kTokens), position(kTokens);
   const Device<uint8_t> room(static_cast<size_t>(lora_backward_scratch(kTokens, kFfn, kHidden, kRank)));
   const LoraWeights w{a.data(), b.data(), kRank, 0.5f};
-  const Dropout dropout{0.05f, philox_key(1, 27, 6), 1, ordinal.data(), position.data()};
+  const Dropout dropout{0.05f, philox_key(1, 27, 6), step.data(), ordinal.data(), position.data()};
   lora_forward<bf16>(stream, y.all(), h.all(), x.all(), w, dropout);
   lora_backward<bf16>(stream, dx.all(), da.data(), db.data(), y.all(), x.all(), h.all(), w, dropout, room.data());
   const Device<float> parameters(kParameters), gradients(kParameters), first(kParameters), second(kParameters);

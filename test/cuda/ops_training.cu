@@ -19,7 +19,7 @@ struct LoraCase {
   Shape s;
   std::vector<T> x, y, dy, dx;
   std::vector<float> a, b, da, db;
-  std::vector<uint32_t> ordinals, positions;
+  std::vector<uint32_t> steps{9}, ordinals, positions;
 
   explicit LoraCase(const Shape& shape)
       : s(shape),
@@ -37,8 +37,8 @@ struct LoraCase {
       positions.push_back(static_cast<uint32_t>(r % 5 + 1000));
     }
   }
-  Dropout dropout(const uint32_t* ordinal, const uint32_t* position) const {
-    return {s.rate, philox_key(11, 2, 5), 9, ordinal, position};
+  Dropout dropout(const uint32_t* step, const uint32_t* ordinal, const uint32_t* position) const {
+    return {s.rate, philox_key(11, 2, 5), step, ordinal, position};
   }
   std::string name(const char* op) const {
     return named(op, name_of<T>(), {s.rows, s.in, s.out, s.rank, static_cast<int64_t>(s.rate * 100)});
@@ -59,24 +59,24 @@ void lora(const Shape& shape) {
   const std::vector<float> x = floats(c.x), dy = floats(c.dy);
   std::vector<float> dx = floats(c.dx), da = c.da, db = c.db;
   const LoraWeights w{c.a.data(), c.b.data(), s.rank, 0.5f};
-  const Dropout dropout = c.dropout(c.ordinals.data(), c.positions.data());
+  const Dropout dropout = c.dropout(c.steps.data(), c.ordinals.data(), c.positions.data());
   cpu().lora_forward(dense(y.data(), s.rows, s.out), dense(h.data(), s.rows, s.rank), dense(x.data(), s.rows, s.in), w,
                      dropout, scratch.data());
   check(c.name("lora h"), h, bound_of<T>(), [&](cudaStream_t stream) {
     const Device<T> from(c.x), to(c.y), low(h.size());
     const Device<float> a(c.a), b(c.b);
-    const Device<uint32_t> ordinal(c.ordinals), position(c.positions);
+    const Device<uint32_t> step(c.steps), ordinal(c.ordinals), position(c.positions);
     lora_forward<T>(stream, view(to, s.rows, s.out), view(low, s.rows, s.rank), view(from, s.rows, s.in),
-                    {a.data(), b.data(), s.rank, 0.5f}, c.dropout(ordinal.data(), position.data()));
+                    {a.data(), b.data(), s.rank, 0.5f}, c.dropout(step.data(), ordinal.data(), position.data()));
     expect(cudaStreamSynchronize(stream));
     return low.values();
   });
   check(c.name("lora forward"), y, bound_of<T>(2), [&](cudaStream_t stream) {
     const Device<T> from(c.x), to(c.y), low(h.size());
     const Device<float> a(c.a), b(c.b);
-    const Device<uint32_t> ordinal(c.ordinals), position(c.positions);
+    const Device<uint32_t> step(c.steps), ordinal(c.ordinals), position(c.positions);
     lora_forward<T>(stream, view(to, s.rows, s.out), view(low, s.rows, s.rank), view(from, s.rows, s.in),
-                    {a.data(), b.data(), s.rank, 0.5f}, c.dropout(ordinal.data(), position.data()));
+                    {a.data(), b.data(), s.rank, 0.5f}, c.dropout(step.data(), ordinal.data(), position.data()));
     expect(cudaStreamSynchronize(stream));
     return to.values();
   });
@@ -89,11 +89,11 @@ void lora(const Shape& shape) {
     check(c.name(name), expected, bound_of<T>(2), [&](cudaStream_t stream) {
       const Device<T> from(c.x), out(c.dy), to(c.dx), kept(low);
       const Device<float> a(c.a), b(c.b), to_a(c.da), to_b(c.db);
-      const Device<uint32_t> ordinal(c.ordinals), position(c.positions);
+      const Device<uint32_t> step(c.steps), ordinal(c.ordinals), position(c.positions);
       const Device<uint8_t> room(static_cast<size_t>(lora_backward_scratch(s.rows, s.in, s.out, s.rank)));
       lora_backward<T>(stream, view(to, s.rows, s.in), to_a.data(), to_b.data(), view(out, s.rows, s.out),
                        view(from, s.rows, s.in), view(kept, s.rows, s.rank), {a.data(), b.data(), s.rank, 0.5f},
-                       c.dropout(ordinal.data(), position.data()), room.data());
+                       c.dropout(step.data(), ordinal.data(), position.data()), room.data());
       expect(cudaStreamSynchronize(stream));
       return part == 0 ? floats(to.values()) : part == 1 ? to_a.values() : to_b.values();
     });
@@ -120,9 +120,9 @@ void mask_bits() {
   }
   check("dropout's mask has the bits of philox.h", expected, 0, [&](cudaStream_t stream) {
     const Device<float> x(ones), a(identity), b(zeros(kIn)), y(zeros(kRows)), h(kRows * kIn);
-    const Device<uint32_t> ordinal(ordinals), position(positions);
+    const Device<uint32_t> step(std::vector<uint32_t>{500}), ordinal(ordinals), position(positions);
     lora_forward<float>(stream, view(y, kRows, 1), view(h, kRows, kIn), view(x, kRows, kIn),
-                        {a.data(), b.data(), kIn, 1}, {0.05f, key, 500, ordinal.data(), position.data()});
+                        {a.data(), b.data(), kIn, 1}, {0.05f, key, step.data(), ordinal.data(), position.data()});
     expect(cudaStreamSynchronize(stream));
     return h.values();
   });

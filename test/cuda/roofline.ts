@@ -133,14 +133,16 @@ counts as useful.
 
 ## Assumptions
 
-- The kernels are joined to a whole step. They are not yet: each is proven by itself, and the engine trains on the CPU.
+- The kernels' own times add up to the step's: it waits for the host once, at its end.
 - Large products: cuBLASLt without split-K reductions, as cublaslt.cc calls it.
 - Attention: mma.sync with 64 rows a block. The H100's own instructions (wgmma) are not used, hence the low share there. Backward counts the
   two products that it makes twice.
 - LoRA's thin products and the norms read their inputs from memory each time; what the cache keeps between neighbours is not counted.
 - A mask value costs 26 integer operations at 64 lanes a cycle and multiprocessor, beside the product that reads it, not overlapped with it.
-- Every weight is dequantised into memory and read back by the product, in each direction.
-- Not counted: launches (hidden by a CUDA graph), the embedding, copies, bias.
+- Every weight is dequantised into memory and read back by the product, in each direction. That happens on a stream of its own, beside what runs
+  before the product ([ADR 16](adr/0016-steps-as-graphs-and-tiles.md)): what a product bound by the tensor cores leaves of the memory's bandwidth. The
+  table adds the time up as if it did not overlap.
+- Not counted: launches (asked for ahead of the device; one for a step that runs again as a CUDA graph), the embedding, copies, bias.
 - Whether a step fits the card is not asked here: without recomputation a token keeps about 2.5 MB in bf16, so that 4 × 2048 wants some
   23 GB with the weights, which the RTX 4090 has not free.
 `

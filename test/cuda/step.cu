@@ -8,6 +8,7 @@
 
 #include "device_error.h"
 #include "same_bits.h"
+#include "step_cases.h"
 #include "step_model.h"
 
 namespace humanizer::cuda {
@@ -28,11 +29,6 @@ constexpr double kBehindSoftmax = 2;
 
 // A document of the evaluation has as few as one label, so that nothing averages out.
 constexpr double kDocument = 3;
-
-void report(const std::string& name, const std::string& problem) {
-  std::printf(problem.empty() ? "ok %s\n" : "not ok %s: %s\n", name.c_str(), problem.c_str());
-  std::fflush(stdout);
-}
 
 std::string beyond(const char* what, double error, double bound) {
   if (error <= bound) return {};
@@ -85,14 +81,6 @@ void families_in_bf16() {
     report(std::string("3 steps of ") + family.name + " in bf16",
            differences(t, device, cpu, kLossBf16, kGradientBf16));
   }
-}
-
-std::string same(const Record& a, const Record& b) {
-  if (a.losses != b.losses) return "another loss";
-  if (a.gradients != b.gradients) return "another gradient";
-  if (a.parameters != b.parameters) return "another parameter";
-  if (a.evaluation != b.evaluation) return "another evaluation";
-  return a.logits == b.logits ? "" : "other logits";
 }
 
 void policies() {
@@ -173,56 +161,6 @@ void non_finite() {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Within a step nothing is allocated and nothing waited for.
-
-void captured() {
-  Training t{&cuda_f32_backend(), families(8)[2].architecture, Checkpointing::kFull, 2};
-  const Record free = train(t);
-  capture_steps(true);
-  const Record as_graph = train(t);
-  capture_steps(false);
-  report("a step captured as a graph has the same bits", same(as_graph, free));
-  bool once = true;
-  for (const int64_t waited : free.waits) once = once && waited == 1;
-  report("the host waits once for a step's gradients and once for its update", once ? "" : "it waits more often");
-}
-
-void allocate_within(Rows x, const int32_t* positions, const float* table, int64_t head_size, bool backward) {
-  const Memory& memory = cuda_f32_backend().memory;
-  void* block = memory.allocate(64, false);
-  cuda_f32_backend().rope(x, positions, table, head_size, backward);
-  memory.release(block, 64);
-}
-void wait_within(Rows x, const int32_t* positions, const float* table, int64_t head_size, bool backward) {
-  cuda_f32_backend().rope(x, positions, table, head_size, backward);
-  cuda_f32_backend().synchronize();
-}
-
-void broken_steps() {
-  Backend allocating = cuda_f32_backend(), waiting = cuda_f32_backend();
-  allocating.rope = allocate_within;
-  waiting.rope = wait_within;
-  Training t{&allocating, families(8)[2].architecture, Checkpointing::kFull, 2};
-  std::string said = "nothing was refused";
-  capture_steps(true);
-  try {
-    train(t);
-  } catch (const Error& error) {
-    said = error.what();
-  }
-  t.backend = &cuda_f32_backend();
-  report("a step that allocates is refused", said.find("cudaErrorStreamCapture") != std::string::npos ? "" : said);
-  said = same(train(t), [&] {
-    capture_steps(false);
-    return train(t);
-  }());
-  report("after a refused step the next is right", said);
-  t.backend = &waiting;
-  const Record record = train(t);
-  report("a step that waits is noticed", record.waits[0] > 1 ? "" : "it seems to wait once");
-}
-
-// ---------------------------------------------------------------------------------------------------------------------
 // What a device can refuse: the error's kind, and the words that say what to do.
 
 template <class Kind>
@@ -289,9 +227,11 @@ void memory() {
 int main(int count, char** names) {
   using namespace humanizer::cuda;
   const std::pair<std::string_view, void (*)()> parts[] = {
-      {"f32", families_in_f32},    {"bf16", families_in_bf16}, {"policies", policies}, {"orders", orders},
-      {"8bit", moments_in_8_bits}, {"adapter", saved_adapter}, {"passes", passes},     {"non-finite", non_finite},
-      {"captured", captured},      {"broken", broken_steps},   {"refusals", refusals}, {"memory", memory}};
+      {"f32", families_in_f32}, {"bf16", families_in_bf16},  {"policies", policies},
+      {"orders", orders},       {"8bit", moments_in_8_bits}, {"adapter", saved_adapter},
+      {"passes", passes},       {"non-finite", non_finite},  {"captured", captured},
+      {"kept", kept},           {"blocks", large_blocks},    {"broken", broken_steps},
+      {"refusals", refusals},   {"memory", memory}};
   for (const auto& [name, run] : parts) {
     bool asked = count == 1 && name != "memory";
     for (int i = 1; i < count; ++i) asked = asked || name == names[i];

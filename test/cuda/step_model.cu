@@ -57,8 +57,8 @@ Batch Model::document(int64_t tokens) {
   return batch;
 }
 
-UpdateOutcome Model::update(const StepLoss& loss, int step) {
-  return adapter_->update({3e-3, 1 / static_cast<double>(loss.label_tokens), 1, 0.9, 0.999, 1e-8, 0.01, step});
+UpdateOutcome Model::update(const StepLoss& loss, int step, double rate) {
+  return adapter_->update({rate, 1 / static_cast<double>(loss.label_tokens), 1, 0.9, 0.999, 1e-8, 0.01, step});
 }
 
 std::vector<double> Model::evaluate(const Batch& batch) {

@@ -51,7 +51,7 @@ class Model {
   StepLoss accumulate(const Batch& batch, int step) {
     return llama_->accumulate(*adapter_, batch, static_cast<uint32_t>(step));
   }
-  UpdateOutcome update(const StepLoss& loss, int step);
+  UpdateOutcome update(const StepLoss& loss, int step, double rate = 3e-3);
   std::vector<double> evaluate(const Batch& batch);
   // Two prompts of different lengths, one on the adapter and one on the base, then a token at a time.
   void generate(int tokens, Record& record);

@@ -8,6 +8,8 @@ namespace humanizer {
 
 namespace {
 
+constexpr uint32_t kStep = 9;
+
 void lora(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
   Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
           dy = Guarded::random(rows * out);
@@ -19,7 +21,7 @@ void lora(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, 
     ordinal.push_back(3);
     position.push_back(static_cast<uint32_t>(r));
   }
-  const Dropout dropout{rate, philox_key(42, 2, 5), 9, ordinal.data(), position.data()};
+  const Dropout dropout{rate, philox_key(42, 2, 5), &kStep, ordinal.data(), position.data()};
   const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
   const auto forward = [&] {
     std::ranges::fill(y.span(), 0.0f);
@@ -47,7 +49,7 @@ void lora_sums(const Backend& b, int threads, int64_t rows, int64_t in, int64_t 
   Guarded scratch(lora_scratch(threads, in, out, rank));
   std::vector<uint32_t> ordinal(static_cast<size_t>(rows), 5), position;
   for (int64_t r = 0; r < rows; ++r) position.push_back(static_cast<uint32_t>(r));
-  const Dropout dropout{rate, philox_key(42, 2, 5), 9, ordinal.data(), position.data()};
+  const Dropout dropout{rate, philox_key(42, 2, 5), &kStep, ordinal.data(), position.data()};
   const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
   b.lora_forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), dense(x.data(), rows, in), w, dropout,
                  scratch.data());
@@ -62,7 +64,7 @@ void lora_sums(const Backend& b, int threads, int64_t rows, int64_t in, int64_t 
   for (int64_t t = 0; t < rows; ++t) {
     for (int64_t c = 0; c < in; ++c) {
       uint32_t words[32];
-      philox_group(words, dropout.key, dropout.step, 5, static_cast<uint32_t>(t), static_cast<uint32_t>(c / 32));
+      philox_group(words, dropout.key, *dropout.step, 5, static_cast<uint32_t>(t), static_cast<uint32_t>(c / 32));
       at(keep, t * in + c) = words[c % 32] >= threshold ? 1 / (1 - static_cast<double>(rate)) : 0;
     }
     for (int64_t j = 0; j < rank; ++j) {
@@ -97,7 +99,7 @@ void dropout_rate(const Backend& b, int threads) {
   std::ranges::fill(a.span(), 1.0f);
   std::vector<uint32_t> ordinal(rows, 0), position;
   for (uint32_t r = 0; r < rows; ++r) position.push_back(r);
-  const Dropout dropout{0.05f, philox_key(42, 0, 0), 1, ordinal.data(), position.data()};
+  const Dropout dropout{0.05f, philox_key(42, 0, 0), &kStep, ordinal.data(), position.data()};
   b.lora_forward(dense(y.data(), rows, 1), dense(h.data(), rows, rank), dense(x.data(), rows, in),
                  {a.data(), bb.data(), rank, 1}, dropout, scratch.data());
   double kept = 0;  // h is the number of kept columns over 1 - rate

@@ -184,7 +184,8 @@ void paths_agree(const Backend& base, const Backend& wide, int threads) {
   for (int64_t i = 0; i < in; ++i) a.data()[i * in + i] = 1;
   Guarded h0(rows * rank), h1(rows * rank), scratch(lora_scratch(threads, in, cols, rank));
   std::vector<uint32_t> ordinal(rows, 7), position = {0, 1, 2, 3, 1000000};
-  const Dropout dropout{0.3f, philox_key(7, 1, 3), 12, ordinal.data(), position.data()};
+  const uint32_t step = 12;
+  const Dropout dropout{0.3f, philox_key(7, 1, 3), &step, ordinal.data(), position.data()};
   const LoraWeights w{a.data(), bb.data(), rank, 1};
   base.lora_forward(dense(y0.data(), rows, cols), dense(h0.data(), rows, rank), dense(lx.data(), rows, in), w, dropout,
                     scratch.data());

@@ -53,6 +53,17 @@ async function released(
   return world
 }
 
+/** A release of one of its adapters. */
+interface Stop {
+  adapter: string
+  /** What serves when it is to be released; nothing when absent. */
+  serves?: 'Best'
+  checkpoint: 'Best' | 'Latest'
+  gates: Gate[]
+  /** What the gates say, a line each. */
+  says: RegExp
+}
+
 const cases: {
   a_run: string
   verdict: string
@@ -61,21 +72,21 @@ const cases: {
   lora?: Partial<Lora>
   training: Partial<Training>
   evaluation?: Partial<Evaluation>
-  /** What serves when its adapter is to be released; nothing when absent. */
-  serves?: 'Best'
-  checkpoint: 'Best' | 'Latest'
-  gates: Gate[]
-  /** What the gates say, a line each. */
-  stopped: RegExp
+  stops: Stop[]
 }[] = [
   {
     a_run: 'that learns nothing at a rate of almost zero',
     verdict: 'Underfitting',
     says: /no real gain over the baseline.*100 % \(95 % interval .*\) of the best checkpoint's outputs are those of the base/s,
     training: { learningRate: 1e-9, maxSteps: 4 },
-    checkpoint: 'Best',
-    gates: [{ metric: 'evalLoss', maxRegression: '-0.01', against: 'Baseline' }],
-    stopped: /^evalLoss ([\d.]+) of prose\/checkpoint-4, expected at most Baseline \1 \+ -0\.01$/,
+    stops: [
+      {
+        adapter: 'untrained',
+        checkpoint: 'Best',
+        gates: [{ metric: 'evalLoss', maxRegression: '-0.01', against: 'Baseline' }],
+        says: /^evalLoss ([\d.]+) of prose\/checkpoint-4, expected at most Baseline \1 \+ -0\.01$/,
+      },
+    ],
   },
   {
     a_run: 'that learns one text by heart and is asked for others',
@@ -88,11 +99,21 @@ const cases: {
     lora: { rank: 16, alpha: 32, dropout: 0 },
     training: { learningRate: 3e-2, learningRateSchedule: 'Constant', maxSteps: 40 },
     evaluation: { everySteps: 4, maxExamples: 16, maxTokens: 800 },
-    serves: 'Best',
-    checkpoint: 'Latest',
-    gates: [{ metric: 'evalLoss', maxRegression: '0', against: 'Active' }],
-    stopped:
-      /^evalLoss [\d.]+ of prose\/checkpoint-40, expected at most Active [\d.]+ \+ 0; worse by 0\.\d+ \(0\.\d+ to /,
+    stops: [
+      {
+        adapter: 'regressing',
+        serves: 'Best',
+        checkpoint: 'Latest',
+        gates: [{ metric: 'evalLoss', maxRegression: '0', against: 'Active' }],
+        says: /^evalLoss [\d.]+ of prose\/checkpoint-40, expected at most Active [\d.]+ \+ 0; worse by 0\.\d+ \(0\.\d+ to /,
+      },
+      {
+        adapter: 'over-fitted',
+        checkpoint: 'Latest',
+        gates: [{ metric: 'improvement', min: '0.1' }],
+        says: /^improvement -?0\.\d+ \(-?0\.\d+ to -?0\.\d+\) of prose\/checkpoint-40, expected at least 0\.1$/,
+      },
+    ],
   },
   {
     a_run: 'whose every text is the same, so that giving back the input is all there is to learn',
@@ -101,17 +122,21 @@ const cases: {
     dataset: { sample: 'Identity', texts: Array.from({ length: 36 }, () => oneText), validationEvery: 4 },
     training: { learningRate: 1e-2, maxSteps: 60 },
     evaluation: { everySteps: 30 },
-    checkpoint: 'Best',
-    gates: [
-      { metric: 'copyRate', max: '0.5' },
-      { metric: 'extracted', max: '0.5' },
+    stops: [
+      {
+        adapter: 'copying',
+        checkpoint: 'Best',
+        gates: [
+          { metric: 'copyRate', max: '0.5' },
+          { metric: 'extracted', max: '0.5' },
+        ],
+        says: /^copyRate 1 \(0\.\d+ to 1\) of prose\/checkpoint-60, expected at most 0\.5\nextracted 1 \(0\.\d+ to 1\) of .*, expected at most 0\.5$/,
+      },
     ],
-    stopped:
-      /^copyRate 1 \(0\.\d+ to 1\) of prose\/checkpoint-60, expected at most 0\.5\nextracted 1 \(0\.\d+ to 1\) of .*, expected at most 0\.5$/,
   },
 ]
-for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked } of cases)
-  test(`a run ${a_run} is told as ${verdict}, and its adapter stops at the gate`, async (t) => {
+for (const { a_run, verdict, says, dataset, lora, training, evaluation, stops } of cases)
+  test(`a run ${a_run} is told as ${verdict}, and its adapter stops at the gate: ${stops.map(({ adapter }) => adapter)}`, async (t) => {
     const claim = await makeClaim(
       (config) => ({
         ...config,
@@ -130,10 +155,12 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation, ...asked
     assert.equal(diagnosis?.verdict, verdict)
     assert.match(diagnosis.findings.map(({ evidence }) => evidence).join('\n'), says)
     assert.ok(diagnosis.advice.length > 0)
-    const world = await released(report, asked.checkpoint, asked.gates, asked.serves)
-    const { verdict: refusal, active } = world.object.status ?? {}
-    assert.equal(world.ready(), 'False/GateFailed')
-    assert.match(refusal?.gates?.map(({ message }) => message).join('\n') ?? '', asked.stopped)
-    assert.equal(active?.digest, asked.serves && report.checkpoints.find(({ best }) => best)?.digest)
-    assert.deepEqual([...new Set(world.pods.map(({ state }) => state.digest))], active ? [active.digest] : [])
+    for (const { adapter, serves, checkpoint, gates, says: stopped } of stops) {
+      const world = await released(report, checkpoint, gates, serves)
+      const { verdict: refusal, active } = world.object.status ?? {}
+      assert.equal(world.ready(), 'False/GateFailed', adapter)
+      assert.match(refusal?.gates?.map(({ message }) => message).join('\n') ?? '', stopped)
+      assert.equal(active?.digest, serves && report.checkpoints.find(({ best }) => best)?.digest)
+      assert.deepEqual([...new Set(world.pods.map(({ state }) => state.digest))], active ? [active.digest] : [])
+    }
   })

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { EvaluationResult, type Metric, type RunReport } from '#proto/humanizer/trainer/v1/run.ts'
 import { metricKinds } from '../../trainer-image/evaluate/metrics.ts'
+import { openPage } from '../fixtures/browser.ts'
 import { type Claim, logs, makeClaim, reaches, runToEnd, startPod, stepsOf } from './training-pod.ts'
 
 const claims: Claim[] = []
@@ -144,4 +146,21 @@ test('the report and samples.jsonl are whole: every sample with its input and bo
   ])
     assert.ok(page.includes(part), part)
   assert.doesNotMatch(page, /https?:|<script|src=/)
+})
+
+test('a browser shows the report of a run: curves, figures, samples side by side with their differences marked, and the checklist', async () => {
+  const count = (selector: string) => `document.querySelectorAll(${JSON.stringify(selector)}).length`
+  const selectors = ['g.training polyline', 'g.held-out polyline', 'line.baseline', '.metrics td small', '.samples tr']
+  const marks = '.samples td:nth-child(3) :is(ins, del)'
+  const { requests, complaints, values } = await openPage(pathToFileURL(join(whole.runDirectory, 'report.html')).href, [
+    ...selectors.map(count),
+    count(marks),
+    count('td.done, td.open'),
+    `[...document.querySelectorAll('.samples th')].map(({ textContent }) => textContent).join()`,
+  ])
+  assert.deepEqual([requests, complaints], [[], []])
+  const [training, heldOut, baseline, intervals, rows, marked, items, columns] = values as [...number[], string]
+  assert.deepEqual([training, heldOut, baseline, rows, items], [1, 1, 1, 5, 11])
+  assert.ok((intervals as number) > 20 && (marked as number) > 0, `${intervals} intervals, ${marked} marks`)
+  assert.equal(columns, 'input,base,best checkpoint,human')
 })

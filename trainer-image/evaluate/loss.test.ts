@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { randomOf } from '../dataset/random.ts'
-import { estimateLoss, lossesByText, pairedImprovement } from './loss.ts'
+import { estimateLoss, lossesByText, pairedImprovement, perplexityOf } from './loss.ts'
 import { evaluationSubset } from './subset.ts'
 
 test('the loss is the mean over labels, not over documents', () => {
@@ -13,6 +13,14 @@ test('the loss is the mean over labels, not over documents', () => {
     1,
   )
   assert.deepEqual([loss, labelTokens], [0.4, 100])
+})
+
+test('a model that finds each of ten tokens as likely has perplexity ten, and its interval is that of the loss', () => {
+  const { value, interval } = perplexityOf({ loss: Math.log(10), interval: Math.log(2), labelTokens: 5 })!
+  const near = (a: number, b: number): boolean => Math.abs(a - b) < 1e-9
+  assert.ok(near(value, 10) && near(interval!.low, 5) && near(interval!.high, 20))
+  assert.equal(perplexityOf({ loss: undefined, interval: undefined, labelTokens: 0 }), undefined)
+  assert.equal(perplexityOf({ loss: 0, interval: undefined, labelTokens: 1 })?.interval, undefined)
 })
 
 test('the interval is that of the mean: about 1.96 standard errors', () => {

@@ -37,6 +37,15 @@ export function estimateLoss(texts: readonly DocumentLoss[], seed: number): Loss
   return { loss: estimate?.value, interval, labelTokens }
 }
 
+/** e to the loss (Jelinek et al. 1977). exp is monotone: the ends of its interval are those of the loss's. */
+export function perplexityOf({ loss, interval: half }: LossEstimate): Estimate | undefined {
+  if (loss === undefined) return undefined
+  return {
+    value: Math.exp(loss),
+    interval: half === undefined ? undefined : { low: Math.exp(loss - half), high: Math.exp(loss + half) },
+  }
+}
+
 /**
  * Loss before minus loss after, per label token, with an interval of its own: a text is drawn with both its losses (paired
  * bootstrap), so what makes texts hard or easy alike for both does not widen it. Undefined unless both measured the same texts.

@@ -35,6 +35,18 @@ test('a text written three times over shows in repetition and length', () => {
   assert.ok(thrice['repeatedStarts']! > human['repeatedStarts']! + 0.3)
 })
 
+test('of outputs of one to twenty words for one, the mean is 10.5 and the 95th percentile the nineteenth', () => {
+  const written = Array.from({ length: 20 }, (_, index): Written => {
+    const output = Array(index + 1)
+      .fill('word')
+      .join(' ')
+    return { input: 'word', output, human: undefined, sharedRun: 3 * index }
+  })
+  const found = Object.fromEntries(outputMetrics(written, 42).map(({ name, value }) => [name, value]))
+  assert.deepEqual([found['lengthRatio'], found['lengthRatioP95'], found['wordOverlap']], [10.5, 19, 1])
+  assert.deepEqual([found['longestSharedRun'], found['memorised']], [28.5, 3 / 20])
+})
+
 test('fifty shared tokens are memorised, forty-nine are not, and what was not looked for is absent', () => {
   assert.equal(rowOf((text) => text, 50)['memorised'], 1)
   assert.equal(rowOf((text) => text, 49)['memorised'], 0)

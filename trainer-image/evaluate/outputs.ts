@@ -18,7 +18,7 @@ export interface Output {
 }
 
 /** Sequences that are computed together, and prompt tokens of one pass: no result depends on them but for rounding. */
-const AT_ONCE = 8
+export const AT_ONCE = 8
 const PASS_TOKENS = 256
 
 /**

@@ -5,7 +5,7 @@ import { type Codec, type Example, promptMessages, renderExample } from '../trai
 import { shuffled } from '../train/packing.ts'
 
 /** Texts whose rewriting is measured when the configuration names no number: a GPU writes 500 in the time of a few on a CPU. */
-export const defaultSamples = { cpu: 16, cuda: 500 } as const
+export const defaultSamples = { CPU: 16, CUDA: 500 } as const
 
 /** A held-out or machine-written text that a model is asked to rewrite, as serving would ask it. */
 export interface Sample {

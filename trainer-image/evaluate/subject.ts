@@ -22,6 +22,8 @@ export interface Questions {
   /** All that the run trains on. */
   readonly train: readonly Example[]
   readonly codec: Codec
+  /** Tokens of a text that are scored at most. */
+  readonly capacity: number
   /** Tokens of keys and values that may be held. */
   readonly cacheTokens: number
   readonly seed: number
@@ -55,7 +57,7 @@ export async function answersOf(
 ): Promise<Answers> {
   const folder = join(runDirectory, 'evaluation')
   const path = join(folder, `${name}.json`)
-  const { samples, continuations, codec, cacheTokens } = questions
+  const { samples, continuations, codec, capacity, cacheTokens } = questions
   const asked = { samples: samples.map(({ id }) => id), continuations: continuations.map(({ id }) => id) }
   const known = await readAnswers(path)
   // Answers of an older version lack the curvatures.
@@ -66,7 +68,7 @@ export async function answersOf(
     const outputs = await writeOutputs(model, adapter, samples, codec, cacheTokens, work)
     const matched = await extract(model, adapter, continuations, work)
     const texts = outputs.map(({ text }) => text)
-    const curvatures = (await curvaturesOf(model, texts, codec, cacheTokens, work)).map((each) => each ?? null)
+    const curvatures = (await curvaturesOf(model, texts, codec, capacity, work)).map((each) => each ?? null)
     await mkdir(folder, { recursive: true })
     await writeFileAtomic(path, `${JSON.stringify({ version: 1, digest, asked, outputs, matched, curvatures })}\n`)
     return { outputs, matched, curvatures }
@@ -126,7 +128,7 @@ const meanCurvature = (curvatures: readonly (number | null | undefined)[], seed:
 /** The same metrics of the texts that no subject wrote: the input itself, of these the machine-written, and the human's words. */
 export async function referenceMetrics(
   model: Pick<Model, 'likelihoods'>,
-  { samples, train, codec, cacheTokens, seed }: Questions,
+  { samples, train, codec, capacity, seed }: Questions,
   work: Work,
 ): Promise<Readonly<Record<'copy' | 'machine' | 'human', Metric[]>>> {
   const byHumans = samples.filter((sample) => sample.human !== undefined)
@@ -143,7 +145,7 @@ export async function referenceMetrics(
     sharedRun: shared[index],
   }))
   const curvature = async (texts: readonly string[]): Promise<Metric[]> =>
-    meanCurvature(await curvaturesOf(model, texts, codec, cacheTokens, work), seed)
+    meanCurvature(await curvaturesOf(model, texts, codec, capacity, work), seed)
   const inputs = samples.map(({ input }) => input)
   const byMachines = samples.flatMap(({ input, human }) => (human === undefined ? [input] : []))
   return {

@@ -7,7 +7,7 @@ export interface Limits {
 }
 
 /** Label tokens of one evaluation when the configuration names none. */
-export const defaultMaxLabelTokens = { cpu: 5_000, cuda: 50_000 } as const
+export const defaultMaxLabelTokens = { CPU: 5_000, CUDA: 50_000 } as const
 
 /** The fixed, seeded subset that every evaluation of a run measures: at least one example, then while both limits hold. */
 export function evaluationSubset<T extends { readonly labelTokens: number }>(

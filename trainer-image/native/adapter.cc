@@ -170,7 +170,7 @@ UpdateOutcome Adapter::update(const AdamwOptions& options) {
   auto* norm = outcome_.as<GradientNorm>();
   auto* flags = reinterpret_cast<int32_t*>(norm + 1);
   const auto slots = static_cast<int64_t>(slots_.size());
-  backend_.begin();
+  backend_.begin({}, 0);
   backend_.gradient_norm(norm, gradients(), count_, options.gradient_scale);
   // Before the update zeroes them.
   backend_.non_finite_parts(flags, gradients(), slot_begins_.as<int64_t>(), slots, norm);

@@ -10,6 +10,7 @@
 
 #include "backend.h"
 #include "memory.h"
+#include "serial.h"
 
 namespace humanizer {
 
@@ -80,6 +81,7 @@ class Adapter {
   const LoraConfig& config() const { return config_; }
   const std::vector<Slot>& slots() const { return slots_; }
   int64_t count() const { return count_; }
+  int64_t serial() const { return serial_; }
   float* parameters() const { return parameters_.as(); }
   // Made at the first use: an adapter that only serves has none.
   float* gradients();
@@ -119,6 +121,7 @@ class Adapter {
   void update(const Slot& slot, const Moments& first, const Moments& second, const GradientNorm* norm,
               const AdamwOptions& options);
 
+  const int64_t serial_ = next_serial();
   const Backend& backend_;
   std::shared_ptr<Account> account_;
   LoraConfig config_;

@@ -6,6 +6,8 @@
 // non-finite step skips its update) therefore passes through memory, never through the host.
 #pragma once
 
+#include <functional>
+#include <span>
 #include <vector>
 
 #include "adamw.h"
@@ -45,8 +47,20 @@ struct Backend {
   const Memory& memory = kHostMemory;
 
   void (*open_stream)(int threads);  // for the calling thread, which then calls the operations below
-  void (*begin)();  // until the next download or synchronize() nothing is allocated and nothing is waited for
+  // Until the next download or synchronize() nothing is allocated and nothing is waited for. key: all that the
+  // operations till then follow from, beside what lies in memory and the `upload_bytes` that they upload; empty: they
+  // come once. False: a step of this key is kept, and runs at the download: only its uploads are to be asked for, and
+  // the download, as they were. The download throws StepNotKept (device_error.h) where keeping a step failed.
+  bool (*begin)(std::span<const int64_t> key, size_t upload_bytes);
   void (*synchronize)();
+
+  // The frozen matrices of a pass go through `tiles` pieces of memory. Where there are two, `decode` fills one beside
+  // the operations that were asked for before it, and waits for none of them but the last that read the tile. Where
+  // there is one, these are null.
+  int tiles = 1;
+  void (*open_tiles)() = nullptr;  // what was asked for till now had other uses for their memory
+  void (*decode_tile)(int tile, const std::function<void()>& decode) = nullptr;
+  void (*tile_read)(int tile) = nullptr;  // by the operation that was asked for last
 
   DecodeOp* decode;
   Nf4QuantizeOp* nf4_quantize;

@@ -55,6 +55,7 @@ void open_stream(int threads) {
   omp_set_num_threads(threads);
 }
 
+bool begin(std::span<const int64_t>, size_t) { return true; }
 void nothing() {}
 
 int64_t lora_scratch_of(int threads, int64_t, int64_t in, int64_t out, int64_t rank) {
@@ -73,7 +74,7 @@ int64_t attention_scratch_of(int threads, int64_t documents, int64_t keys, int64
 extern const Backend kBackend = {
     .instruction_path = HUMANIZER_NAME(HUMANIZER_ISA),
     .open_stream = open_stream,
-    .begin = nothing,
+    .begin = begin,
     .synchronize = nothing,
     .decode = decode,
     .nf4_quantize = nf4_quantize,

@@ -3,6 +3,8 @@
 // numbers.
 #pragma once
 
+#include <string>
+
 #include "backend.h"
 
 namespace humanizer {
@@ -22,9 +24,17 @@ DeviceMemory device_memory();
 
 namespace cuda {
 
-// What lies between begin() and the wait after it is captured into one CUDA graph and runs as that: nothing in it can
-// allocate or wait, or CUDA refuses it. Of the calling thread.
-void capture_steps(bool captured);
+// When the calling thread captures a step (Backend::begin) into a CUDA graph and keeps that: when its key comes for the
+// `turn`-th time. 2 unless said otherwise; 0: never; 1: at once, and also what comes but once. Nothing in a captured
+// step can allocate or wait, or CUDA refuses it.
+void capture_steps(int64_t turn);
+// Of the calling thread: how many steps it captured, ran as a graph that it had, and has graphs of now; why the last of
+// those that could not be kept could not.
+struct KeptSteps {
+  int64_t captured, replayed, kept;
+  std::string refused;
+};
+KeptSteps kept_steps();
 // How often the calling thread has waited for the device.
 int64_t waits();
 

@@ -15,4 +15,9 @@ struct DeviceLost : Error {
   explicit DeviceLost(const std::string& message) : Error(Code::kInternal, message) {}
 };
 
+// A step that the device could not keep (Backend::begin), and has not begun: asked for again, it runs as it comes.
+struct StepNotKept : Error {
+  explicit StepNotKept(const std::string& message) : Error(Code::kInternal, message) {}
+};
+
 }  // namespace humanizer

@@ -103,7 +103,7 @@ template <class T>
 void attention_cached(cudaStream_t stream, View<T> out, View<const T> q, const CachedRow<T>* rows, int64_t longest,
                       const AttentionShape& shape, float* scratch);
 
-// LoraWeights are the f32 masters, rounded to T on use; Dropout::ordinal and position are device memory.
+// LoraWeights are the f32 masters, rounded to T on use; Dropout::step, ordinal and position are device memory.
 template <class T>
 void lora_forward(cudaStream_t stream, View<T> y, View<T> h, View<const T> x, const LoraWeights& w,
                   const Dropout& dropout);

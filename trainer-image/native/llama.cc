@@ -44,36 +44,57 @@ ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   return activations(scratch, rows, linear->cols());
 }
 
+// Neighbours in the order of forward and in that of backward have different ones.
+int Llama::tile_of(Module first) const { return backend_.tiles > 1 && (first == kO || first == kDown) ? 1 : 0; }
+
+// product(W), where the backend has two tiles while the next of these is decoded.
+template <class Product>
+void Llama::with_frozen(size_t layer, Module first, const Workspace& w, const Product& product) const {
+  const int tile = tile_of(first);
+  float* memory = w.tiles[static_cast<size_t>(tile)];
+  if (backend_.tiles == 1) return product(frozen(layer, first, memory));
+  ConstRows matrix{};
+  backend_.decode_tile(tile, [&] { matrix = frozen(layer, first, memory); });
+  product(matrix);
+  backend_.tile_read(tile);
+}
+
 // y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
 // ways round differently: there all rows go the way of few.
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
                    const Workspace& w) const {
   const std::span parts(&weights_.layers[layer].linear[first], joined(first));
   if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
-    return multiply_few_rows(backend_, y, x, parts, beta, w.weights);
+    return multiply_few_rows(backend_, y, x, parts, beta, w.tiles[0]);
   }
-  if (!backend_.bf16_matmul) return backend_.matmul(y, x, frozen(layer, first, w.weights), Transpose::kNT, 1, beta);
+  if (!backend_.bf16_matmul) {
+    return with_frozen(layer, first, w,
+                       [&](ConstRows matrix) { backend_.matmul(y, x, matrix, Transpose::kNT, 1, beta); });
+  }
   int64_t column = 0;
   for (const Weight& part : parts) {
-    part.multiply(backend_, columns(y, column, part.rows()), x, 0, part.rows(), Transpose::kNT, beta, w.weights);
+    part.multiply(backend_, columns(y, column, part.rows()), x, 0, part.rows(), Transpose::kNT, beta, w.tiles[0]);
     column += part.rows();
   }
 }
 
 // dx = dy W
 void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const {
-  if (!backend_.bf16_matmul) return backend_.matmul(dx, dy, frozen(layer, first, w.weights), Transpose::kNN, 1, 0);
+  if (!backend_.bf16_matmul) {
+    return with_frozen(layer, first, w,
+                       [&](ConstRows matrix) { backend_.matmul(dx, dy, matrix, Transpose::kNN, 1, 0); });
+  }
   const Weight* parts = &weights_.layers[layer].linear[first];
   for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
     parts[i].multiply(backend_, dx, columns(dy, column, parts[i].rows()), 0, parts[i].rows(), Transpose::kNN,
-                      i == 0 ? 0.0f : 1.0f, w.weights);
+                      i == 0 ? 0.0f : 1.0f, w.tiles[0]);
   }
 }
 
 Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter,
                        const Workspace& w) const {
   if (!pass.training) return {};
-  return {adapter.config().dropout, philox_key(adapter.config().seed, static_cast<int>(layer), module), pass.step,
+  return {adapter.config().dropout, philox_key(adapter.config().seed, static_cast<int>(layer), module), w.step,
           w.ordinals, w.offsets};
 }
 

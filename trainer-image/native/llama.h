@@ -16,6 +16,7 @@
 #include "head.h"
 #include "llama_weights.h"
 #include "sequence.h"
+#include "serial.h"
 
 namespace humanizer {
 
@@ -100,7 +101,8 @@ class Llama {
   // said.
   struct Workspace {
     std::vector<Saved> layers;  // one for each layer in training (kFull: alike but for x), else one that all use
-    float *x, *normed, *activation, *weights, *lora, *attention;
+    float *x, *normed, *activation, *lora, *attention;
+    std::array<float*, 2> tiles;  // of frozen matrices, by tile_of; the first is scratch of every product
     float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead /* f32 */, *dhead_narrow;
     float *dx, *dnormed, *dqkv, *dactivation;  // training only
     RowSoftmax* softmax;
@@ -108,7 +110,7 @@ class Llama {
     double* nll;
     // What the host says of the pass: by row, then of the rows whose logits matter, and where each document's begin.
     int32_t *tokens, *positions, *first_seen, *seen_until;
-    uint32_t *ordinals, *offsets;
+    uint32_t *ordinals, *offsets, *step;
     int32_t *head_rows, *labels, *first_of_document;
   };
 
@@ -120,6 +122,7 @@ class Llama {
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);
+  static size_t input_bytes(const Pass& pass);
   void upload(const Pass& pass, const Workspace& w) const;
   void forward(const Pass& pass, const Workspace& w) const;
   void gather_head(const Pass& pass, const Workspace& w) const;
@@ -127,6 +130,8 @@ class Llama {
   std::vector<Pass> training_passes(const Adapter& adapter, const Batch& batch, uint32_t step) const;
   Workspace lay_out(const Pass& pass);
   void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
+  std::vector<int64_t> step_key(const std::vector<Pass>& passes, Adapter& adapter) const;
+  StepLoss run_step(const std::vector<Pass>& passes, Adapter& adapter, size_t outcome_bytes);
 
   // llama.cc: one layer
   void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;
@@ -137,6 +142,9 @@ class Llama {
   AttentionRows attention_rows(ConstRows qkv) const;
   size_t joined(Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
+  int tile_of(Module first) const;
+  template <class Product>
+  void with_frozen(size_t layer, Module first, const Workspace& w, const Product& product) const;
   void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Workspace& w) const;
   void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
   Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter, const Workspace& w) const;
@@ -165,6 +173,7 @@ class Llama {
   std::vector<float> frequencies_;
   Buffer rope_;
   int64_t rope_positions_ = 0;
+  const int64_t serial_ = next_serial();
 };
 
 }  // namespace humanizer

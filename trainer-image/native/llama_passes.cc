@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "error.h"
+#include "device_error.h"
 #include "head.h"
 #include "llama.h"
 
@@ -99,7 +99,9 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
                           linear.product_scratch(backend_, threads_, rows, linear.rows())});
     }
   }
-  w.weights = arena.take(weights);
+  w.tiles[0] = arena.take(weights);
+  w.tiles[1] =
+      arena.take(backend_.tiles == 1 ? 0 : floats_of(std::max(a_.q_size(), ffn) * hidden, backend_.activation_bytes));
   w.lora = arena.take(lora);
   int64_t keys = 0, longest = 0;
   for (const Document& d : pass.documents) {
@@ -125,6 +127,7 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   }
   w.ordinals = arena.take<uint32_t>(static_cast<int64_t>(pass.ordinals.size()));
   w.offsets = arena.take<uint32_t>(static_cast<int64_t>(pass.offsets.size()));
+  w.step = arena.take<uint32_t>(pass.training ? 1 : 0);
   w.head_rows = arena.take<int32_t>(heads);
   w.labels = arena.take<int32_t>(static_cast<int64_t>(pass.labels.size()));
   w.first_of_document = arena.take<int32_t>(static_cast<int64_t>(pass.first_of_document.size()));
@@ -164,6 +167,13 @@ Llama::Workspace Llama::lay_out(const Pass& pass) {
   return arena_.lay_out([&](Arena& arena) { return plan(arena, pass); });
 }
 
+// What upload brings.
+size_t Llama::input_bytes(const Pass& pass) {
+  const size_t words = 4 * static_cast<size_t>(pass.rows) + pass.ordinals.size() + pass.offsets.size() +
+                       pass.head_rows.size() + pass.labels.size() + pass.first_of_document.size();
+  return (words + (pass.training ? 1 : 0)) * sizeof(int32_t);
+}
+
 void Llama::upload(const Pass& pass, const Workspace& w) const {
   const auto put = [&](auto* to, const auto* from, size_t count) {
     if (count > 0) backend_.memory.upload(to, from, count * sizeof *to);
@@ -180,6 +190,7 @@ void Llama::upload(const Pass& pass, const Workspace& w) const {
   put(w.seen_until, seen_until.data(), rows);
   put(w.ordinals, pass.ordinals.data(), pass.ordinals.size());
   put(w.offsets, pass.offsets.data(), pass.offsets.size());
+  put(w.step, &pass.step, pass.training ? 1 : 0);
   put(w.head_rows, pass.head_rows.data(), pass.head_rows.size());
   put(w.labels, pass.labels.data(), pass.labels.size());
   put(w.first_of_document, pass.first_of_document.data(), pass.first_of_document.size());
@@ -187,6 +198,7 @@ void Llama::upload(const Pass& pass, const Workspace& w) const {
 
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   upload(pass, w);
+  if (backend_.open_tiles) backend_.open_tiles();
   backend_.embedding(activations(pass.training ? w.layers[0].x : w.x, pass.rows, a_.hidden), weights_.embedding.held(),
                      w.tokens);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
@@ -247,22 +259,51 @@ std::vector<Llama::Pass> Llama::training_passes(const Adapter& adapter, const Ba
   return passes;
 }
 
+// All that the operations of these passes follow from, but for what is uploaded: what they compute with, where it lies,
+// and their sizes.
+std::vector<int64_t> Llama::step_key(const std::vector<Pass>& passes, Adapter& adapter) const {
+  std::vector<int64_t> key{serial_, adapter.serial()};
+  for (const void* at : {arena_.data(), outcome_.as<const void>(), rope_.as<const void>()}) {
+    key.push_back(static_cast<int64_t>(reinterpret_cast<uintptr_t>(at)));
+  }
+  for (const Pass& pass : passes) {
+    key.push_back(pass.rows);
+    key.push_back(static_cast<int64_t>(pass.head_rows.size()));
+  }
+  return key;
+}
+
 StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
   backend_.open_stream(threads_);
   const std::vector<Pass> passes = training_passes(adapter, batch, step);
   if (passes.empty()) return {{0, 0}, {}};
   // The loss up to the end of each pass, and for each pass and layer whether its output is no finite number.
-  const size_t layers = weights_.layers.size(), losses_bytes = (passes.size() + 1) * sizeof(double);
-  const size_t outcome_bytes = losses_bytes + passes.size() * layers * sizeof(int32_t);
+  const size_t outcome_bytes =
+      (passes.size() + 1) * sizeof(double) + passes.size() * weights_.layers.size() * sizeof(int32_t);
   adapter.gradients();
   reserve(passes, outcome_bytes);
+  try {
+    return run_step(passes, adapter, outcome_bytes);
+  } catch (const StepNotKept&) {
+    return run_step(passes, adapter, outcome_bytes);
+  }
+}
+
+StepLoss Llama::run_step(const std::vector<Pass>& passes, Adapter& adapter, size_t outcome_bytes) {
+  const size_t layers = weights_.layers.size();
   auto* losses = outcome_.as<double>();
   auto* flags = reinterpret_cast<int32_t*>(losses + passes.size() + 1);
-  backend_.begin();
-  backend_.memory.zero(losses, outcome_bytes);
+  size_t upload_bytes = 0;
+  for (const Pass& pass : passes) upload_bytes += input_bytes(pass);
+  const bool kept = !backend_.begin(step_key(passes, adapter), upload_bytes);
+  if (!kept) backend_.memory.zero(losses, outcome_bytes);
   for (size_t p = 0; p < passes.size(); ++p) {
     const Pass& pass = passes[p];
     const Workspace w = lay_out(pass);
+    if (kept) {
+      upload(pass, w);
+      continue;
+    }
     forward(pass, w);
     gather_head(pass, w);
     backward(pass, adapter, w);
@@ -306,7 +347,7 @@ void Llama::each_labelled(const Adapter* adapter, const Batch& batch, bool scori
   if (passes.empty()) return;
   const size_t sums_bytes = documents * sizeof(double);
   reserve(passes, sums_bytes);
-  backend_.begin();
+  backend_.begin({}, 0);
   backend_.memory.zero(outcome_.as<double>(), sums_bytes);
   for (size_t p = 0; p < passes.size(); ++p) {
     const Workspace w = lay_out(passes[p]);

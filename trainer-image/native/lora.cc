@@ -34,7 +34,7 @@ void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, c
   for (int64_t r = 0; r < rows; ++r, keep += kStrip) {
     for (int64_t c = 0; c < cols; c += 32) {
       alignas(64) uint32_t words[32];
-      philox_group(words, d.key, d.step, d.ordinal[row + r], d.position[row + r],
+      philox_group(words, d.key, *d.step, d.ordinal[row + r], d.position[row + r],
                    static_cast<uint32_t>((begin + c) / 32));
 #pragma omp simd
       for (int i = 0; i < 32; ++i) keep[c + i] = words[i] >= threshold ? scale : 0.0f;

@@ -14,7 +14,7 @@ namespace humanizer {
 struct Dropout {
   float rate;  // 0: off, and the rest is not read
   PhiloxKey key;
-  uint32_t step;
+  const uint32_t* step;      // (1) a kept step (backend.h) reads that of its run
   const uint32_t* ordinal;   // (T) packed sequence of each row, in the effective batch
   const uint32_t* position;  // (T) position of each row in its packed sequence
 };

@@ -115,6 +115,9 @@ class Arena {
     block_ = Buffer(account_, used_, false);
   }
 
+  // Where plans are laid out.
+  const void* data() const { return block_.as<const void>(); }
+
   // Every pointer of the plan before is invalid afterwards.
   template <class Plan>
   auto lay_out(Plan plan) {

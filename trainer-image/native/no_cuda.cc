@@ -1,4 +1,4 @@
-// Stands for cuda.cu and cuda_bus_id.cc in an engine for the CPU alone.
+// Stands for cuda.cu, cuda_memory.cu and cuda_bus_id.cc in an engine for the CPU alone.
 #include "cuda.h"
 #include "device_error.h"
 #include "nvml.h"

@@ -30,18 +30,18 @@ __device__ inline PhiloxWords philox(PhiloxKey key, uint32_t c0, uint32_t c1, ui
 // What a kernel needs of Dropout; off when ordinal is null.
 struct Mask {
   PhiloxKey key;
-  uint32_t step, threshold;
+  uint32_t threshold;
   float scale;
-  const uint32_t *ordinal, *position;
+  const uint32_t *step, *ordinal, *position;
   int64_t rows;
 };
 
 inline Mask mask_of(const Dropout& d, int64_t rows) {
-  if (d.rate == 0) return {{0, 0}, 0, 0, 1, nullptr, nullptr, rows};
+  if (d.rate == 0) return {{0, 0}, 0, 1, nullptr, nullptr, nullptr, rows};
   return {d.key,
-          d.step,
           static_cast<uint32_t>(static_cast<double>(d.rate) * 4294967296.0),
           1.0f / (1.0f - d.rate),
+          d.step,
           d.ordinal,
           d.position,
           rows};
@@ -54,12 +54,13 @@ __device__ inline void drop(Eight& x, const Mask& mask, int64_t row, int64_t col
   if (!mask.ordinal) return;
   const int lane = static_cast<int>(threadIdx.x) % 4;
   const bool inside = row < mask.rows;
-  const uint32_t ordinal = inside ? mask.ordinal[row] : 0, position = inside ? mask.position[row] : 0;
+  const uint32_t step = *mask.step, ordinal = inside ? mask.ordinal[row] : 0,
+                 position = inside ? mask.position[row] : 0;
   uint32_t keep = 0;  // bit 8 * word + counter of this lane's two counters
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     const uint32_t counter = static_cast<uint32_t>(column / 32 * 8) + static_cast<uint32_t>(2 * lane + i);
-    const PhiloxWords words = philox(mask.key, mask.step, ordinal, position, counter);
+    const PhiloxWords words = philox(mask.key, step, ordinal, position, counter);
     const uint32_t kept = (words.at[0] >= mask.threshold ? 1u : 0u) | (words.at[1] >= mask.threshold ? 1u << 8 : 0u) |
                           (words.at[2] >= mask.threshold ? 1u << 16 : 0u) |
                           (words.at[3] >= mask.threshold ? 1u << 24 : 0u);

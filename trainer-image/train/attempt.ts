@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
+import { AT_ONCE } from '../evaluate/outputs.ts'
 import type { JobContext } from '../job/context.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import { backendOf } from '../model/compute-dtype.ts'
@@ -13,7 +14,7 @@ import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
 import type { LiveRun, Requests } from './live-run.ts'
 import { availableMemory } from './memory.ts'
-import { beyondPlan, type MemoryPlan, planMemory } from './memory-plan.ts'
+import { beyondPlan, type MemoryPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
 import {
   activationCheckpointingOf,
   adapterConfigOf,
@@ -56,7 +57,9 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
-  const plan = await planRun(config, dataset, opened, settled.templateDate, { signal, beat, log })
+  const { templateDate, stored } = settled
+  const backend = backendOf((stored?.environment ?? environment).instructionPath)
+  const planned = await planRun(config, dataset, opened, { templateDate, backend }, { signal, beat, log })
   const device = deviceOf(environment.instructionPath)
   const memory = planMemory(
     {
@@ -65,7 +68,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       lora: { ...adapterConfig, optimizer: optimizerOf(config) },
       threads: environment.threads,
       bf16Products: environment.instructionPath === 'avx512_bf16',
-      lengths: plan.lengths,
+      lengths: planned.lengths,
       ...config.training,
       heldByNode: device ? 0 : process.memoryUsage.rss(),
       activationBytes: device?.activationBytes,
@@ -74,6 +77,9 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
     config.training.gradientAccumulation,
     device?.freeBytes ?? availableMemory(),
   )
+  const { capacity } = planned.questions
+  const cacheTokens = capacity * writtenAtOnce(memory, AT_ONCE)
+  const plan = { ...planned, questions: { ...planned.questions, cacheTokens } }
   try {
     await recordPlan(attempt, settled, plan, memory)
 
@@ -115,7 +121,6 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       if (baseline !== undefined && baseline !== known) await writeBaseline(runDirectory, baseline)
       const adapter = await openAdapter(model, config, adapterConfig, sealed.at(-1))
       live.update({ state: 'RUN_STATE_TRAINING', baseline: baseline?.result })
-      const { templateDate } = settled
       const fixed = { config, environment, templateDate, exact, opened, adapterConfig, plan, resumed, baseline, base }
       return await trainSession(attempt, { ...fixed, model, adapter, checkpoints })
     } finally {

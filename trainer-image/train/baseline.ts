@@ -1,9 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
-import type { Estimate } from '../evaluate/bootstrap.ts'
 import { evaluateLoss } from '../evaluate/evaluate.ts'
-import { type DocumentLoss, estimateLoss, pairedImprovement } from '../evaluate/loss.ts'
+import { type DocumentLoss, estimateLoss, pairedImprovement, perplexityOf } from '../evaluate/loss.ts'
 import { metricOf } from '../evaluate/metrics.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { type Adapter, loadModel, type Model } from '../native/index.ts'
@@ -33,9 +32,10 @@ export async function measure(
   const own = await evaluateLoss(model, adapter, sets.own, work)
   const human = sets.human === undefined ? [] : await evaluateLoss(model, adapter, sets.human, work)
   const { seed } = sets.own
-  const { loss, interval, labelTokens } = estimateLoss(own, seed)
+  const estimate = estimateLoss(own, seed)
+  const { loss, interval, labelTokens } = estimate
   const metrics = [
-    metricOf('perplexity', perplexity(loss, interval)),
+    metricOf('perplexity', perplexityOf(estimate)),
     metricOf('improvement', baseline && pairedImprovement(baseline.own, own, seed)),
     metricOf('humanImprovement', baseline && pairedImprovement(baseline.human, human, seed)),
   ].flat()
@@ -51,14 +51,6 @@ export async function measure(
     own,
     human,
   }
-}
-
-/** exp is monotone: the ends of its interval are those of the loss's. */
-function perplexity(loss: number | undefined, halfWidth: number | undefined): Estimate | undefined {
-  if (loss === undefined) return undefined
-  const interval =
-    halfWidth === undefined ? undefined : { low: Math.exp(loss - halfWidth), high: Math.exp(loss + halfWidth) }
-  return { value: Math.exp(loss), interval }
 }
 
 const nameIn = (runDirectory: string): string => join(runDirectory, 'baseline.json')

@@ -190,7 +190,7 @@ function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
   return block(scratch) + rows + narrow + block(labels) + up(8 * labels, 64) + up(16 * part, 64)
 }
 
-/** Rows whose gradients LoRA adds up at a time on a GPU: device_ops.cuh; what cuBLASLt works in: cuda.cu. */
+/** Rows whose gradients LoRA adds up at a time on a GPU: device_ops.cuh; what cuBLASLt works in: cuda_stream.cu. */
 const loraPart = 512
 const productsWorkspace = 32 * 2 ** 20
 
@@ -204,6 +204,8 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
     ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
     : [qkv * hidden, 2 * ffn * hidden].map((values) => Math.ceil((values * width) / 4))
   const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
+  // On a GPU o and down are decoded beside the products of the others, and those beside theirs: tile_of, llama.cc.
+  const nextDecoded = onDevice(needs) ? Math.ceil((Math.max(q, ffn) * hidden * width) / 4) : 0
   const loraPanels = Math.max(
     ...shapes.map(
       ([out, input]) =>
@@ -219,14 +221,14 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const rotations = 3 * 4 * Math.max(256, pass.longest) * architecture.headSize
   // Tokens, positions, labels; losses and flags.
   const words = 6 * block(pass.tokens) + 2 * block(pass.labels) + block(pass.documents + 1) + 4096
-  const shared = block(decoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + words
+  const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + words
   return shared + forward + backward + rotations + (onDevice(needs) ? productsWorkspace : 0)
 }
 
 /** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
 function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
   const { architecture, threads } = needs
-  if (onDevice(needs)) return tokens * architecture.heads // cuda.cu
+  if (onDevice(needs)) return tokens * architecture.heads // cuda_attention.cu
   const [queryBlock, keyBlock, chunks] = [48, 96, 4]
   const size = up(architecture.headSize, 32)
   const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size

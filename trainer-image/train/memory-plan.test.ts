@@ -4,7 +4,7 @@ import { JobFailure } from '../job/failure.ts'
 import { expectedTensors, linearModules } from '../model/llama.ts'
 import type { Architecture } from '../native/index.ts'
 import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
-import { beyondPlan, planMemory } from './memory-plan.ts'
+import { beyondPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
 
 /** Llama 3.2 3B. */
 const architecture: Architecture = {
@@ -153,6 +153,16 @@ test('on a GPU its own memory is planned, and a 3B run at the default settings f
     3 * 2 ** 30,
     /does not fit in the GPU's memory: .*, it has free 3072 MiB/,
     /expected (training\..*, or )?a GPU with \d+ MiB more$/,
+  )
+})
+
+test('on a GPU samples are written as many at once as half of what is left holds, on a CPU within what one takes', () => {
+  assert.equal(writtenAtOnce(planMemory(needs, 'Auto', 4, 64 * 2 ** 30), 8), 1)
+  const plan = planMemory(onGpu, 'Full', 4, 64 * 2 ** 30)
+  const left = (sequences: number) => ({ ...plan, limit: plan.total + 2 * sequences * plan.items.generation })
+  assert.deepEqual(
+    [0, 0.9, 1, 3.5, 100].map((sequences) => writtenAtOnce(left(sequences), 8)),
+    [1, 1, 2, 4, 8],
   )
 })
 

@@ -46,6 +46,15 @@ export function planMemory(
   )
 }
 
+/**
+ * How many sequences of full length may be written beside each other: the one that is planned, and on a GPU, which writes many in the time
+ * of one, as many more as half of what the plan leaves free holds, `most` altogether.
+ */
+export function writtenAtOnce({ items, total, limit }: MemoryPlan, most: number): number {
+  if (items.node > 0) return 1
+  return Math.min(most, 1 + Math.floor((limit - total) / 2 / items.generation))
+}
+
 const told = (items: MemoryItems): string =>
   Object.entries(items)
     .map(([item, bytes]) => `${item} ${mebibytes(bytes)}`)

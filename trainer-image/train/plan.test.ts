@@ -26,16 +26,20 @@ const training = {
   packing: true,
   seed: 42,
 }
-async function plan(dataset: DatasetOptions, change: Partial<typeof training> = {}): Promise<Plan> {
+async function plan(
+  dataset: DatasetOptions,
+  change: Partial<typeof training> = {},
+  { backend = 'CPU' as 'CPU' | 'CUDA', evaluation = {} } = {},
+): Promise<Plan> {
   const dataDir = mkdtempSync(join(folder, 'claim-'))
   const digest = await writeDataset(dataDir, dataset)
   const config = TrainConfig.fromPartial({
     training: { ...training, ...change },
-    evaluation: { everySteps: 10, maxExamples: 4 },
+    evaluation: { everySteps: 10, maxExamples: 4, ...evaluation },
   }) as CheckedConfig
   const found = await openDataset(join(dataDir, 'datasets', hexOf(digest)), digest)
   const work = { signal: new AbortController().signal, beat: () => {} }
-  return planRun(config, found, opened, '26 Jul 2024', work)
+  return planRun(config, found, opened, { templateDate: '26 Jul 2024', backend }, work)
 }
 
 const short = 'The cat sat by the door and waited for the rain.'
@@ -105,4 +109,16 @@ test('Identity is also measured as human text under the denoise prompt, and warn
   const denoise = await plan({ texts })
   assert.equal(denoise.evaluation!.human, undefined)
   assert.deepEqual(denoise.warnings, [])
+})
+
+test('unless the user says how much, 16 texts are written for and 5,000 tokens measured on a CPU, 500 and 50,000 on a GPU', async () => {
+  const held = { texts: many, validationEvery: 2 }
+  const amounts = async (...given: Parameters<typeof plan>) => {
+    const { asked, questions } = await plan(...given)
+    return [asked.samples, asked.maxTokens, questions.samples.length]
+  }
+  assert.deepEqual(await amounts(held), [16, 5_000, 16])
+  assert.deepEqual(await amounts(held, {}, { backend: 'CUDA' }), [500, 50_000, 20])
+  const evaluation = { samples: 3, maxTokens: 100 }
+  assert.deepEqual(await amounts(held, {}, { backend: 'CUDA', evaluation }), [3, 100, 3])
 })

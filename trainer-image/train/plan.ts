@@ -7,6 +7,7 @@ import { chooseContinuations, chooseSamples, defaultSamples } from '../evaluate/
 import type { Questions } from '../evaluate/subject.ts'
 import { defaultMaxLabelTokens, evaluationSubset } from '../evaluate/subset.ts'
 import { JobFailure } from '../job/failure.ts'
+import type { backendOf } from '../model/compute-dtype.ts'
 import type { OpenedModel } from '../model/open.ts'
 import type { Batch } from '../native/index.ts'
 import { binsInOrder, microBatches } from './batches.ts'
@@ -46,11 +47,18 @@ export interface EvaluationSets {
 /** Share of dropped text above which a person should know. */
 const droppedWarning = 0.05
 
+/** What a run has from its start, whatever its later attempts run on. */
+interface Begun {
+  readonly templateDate: string
+  /** What its evaluations may cost unless the configuration says so. */
+  readonly backend: ReturnType<typeof backendOf>
+}
+
 export async function planRun(
   config: CheckedConfig,
   dataset: Dataset,
   opened: OpenedModel,
-  templateDate: string,
+  { templateDate, backend }: Begun,
   work: Work & { readonly log?: Logger },
 ): Promise<Plan> {
   const { training, evaluation } = config
@@ -90,7 +98,7 @@ export async function planRun(
   const order = new StepOrder(bins, sequencesPerStep, training.seed)
   const steps = schedule(training, bins.length, sequencesPerStep)
 
-  const maxLabelTokens = evaluation.maxTokens || defaultMaxLabelTokens.cpu
+  const maxLabelTokens = evaluation.maxTokens || defaultMaxLabelTokens[backend]
   const setOf = async (part: TokenizedKey['part'], rows: AsyncIterable<Row>): Promise<EvaluationSet | undefined> => {
     const limits = { maxExamples: evaluation.maxExamples, maxLabelTokens }
     const subset = evaluationSubset((await make(part, rows, false)).examples, limits, training.seed)
@@ -104,7 +112,7 @@ export async function planRun(
       `the dataset has no validation text that fits ${capacity} tokens, with split.trainPercent ${dataset.trainPercent}; expected two clusters of texts or more, or split.trainPercent 100 for a run that evaluates nothing`,
     )
   const needsHuman = own !== undefined && dataset.format.sample !== 'Denoise'
-  const count = own === undefined ? 0 : (evaluation.samples ?? defaultSamples.cpu)
+  const count = own === undefined ? 0 : (evaluation.samples ?? defaultSamples[backend])
   const { seed } = training
   const questions = {
     samples: await chooseSamples(
@@ -119,6 +127,7 @@ export async function planRun(
     continuations: chooseContinuations(examples, codec, dataset.format, count, seed),
     train: examples,
     codec,
+    capacity,
     cacheTokens: capacity,
     seed,
   }

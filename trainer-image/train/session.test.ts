@@ -113,6 +113,7 @@ async function begin(
         continuations: [],
         train: [],
         codec: { ...opened, dateString: '' },
+        capacity: 1,
         cacheTokens: 1,
         seed: 1,
       },

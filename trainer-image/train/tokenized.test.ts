@@ -39,7 +39,7 @@ async function plan(change: Partial<typeof usual> = {}) {
     config,
     await openDataset(directory, digest),
     opened,
-    '26 Jul 2024',
+    { templateDate: '26 Jul 2024', backend: 'CPU' },
     work,
   )
   const steps = Array.from({ length: schedule.totalSteps }, (_, step) => [...batches(step + 1)])

@@ -133,7 +133,7 @@ export interface AdapterReleaseSpec {
     minRequests: number
   }
   /**
-   * Steps on the way to a new candidate: in each, a share of the requests is answered by it in every pod, beside what serves. One that regresses by the limits of spec.rollback is refused and takes no more requests. At once, without steps: when nothing serves yet, to what served before, and to another base, which takes pods of its own.
+   * Steps on the way to a new candidate: in each, a share of the requests is answered by it in every pod, beside what serves. One that regresses by the limits of spec.rollback is refused and takes no more requests. At once, without steps: when nothing serves yet, to what served before, to another base, which takes pods of its own, and away from what was rejected.
    */
   strategy?: {
     /**

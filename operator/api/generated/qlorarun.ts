@@ -289,9 +289,9 @@ export interface QLoRARunSpec {
     }
   }
   /**
-   * Where the arithmetic runs. Auto picks the CPU when no GPU was asked for and none is there.
+   * Where the arithmetic runs. Auto is the CPU when no GPU was asked for and none is there, and CUDA otherwise; it never falls back to the CPU beside a GPU that cannot be used. CUDA needs a GPU among pod.resources.limits, such as nvidia.com/gpu.
    */
-  backend: 'Auto' | 'CPU'
+  backend: 'Auto' | 'CPU' | 'CUDA'
   /**
    * Seal a checkpoint and give the node back; training goes on from there when it is false again.
    */

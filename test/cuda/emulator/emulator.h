@@ -26,6 +26,9 @@ size_t allocated_bytes();
 // From now on every call answers with this, as after a lost device or an ECC error; cudaSuccess heals.
 void break_device(cudaError_t error);
 
+// What cudaGraphInstantiate and cudaGraphLaunch answer; cudaSuccess: as they should.
+void refuse_graphs(cudaError_t instantiation, cudaError_t launch = cudaSuccess);
+
 // How many devices there are and which CUDA the driver speaks (13000); a driver of 0 is none at all.
 void set_driver(int devices, int version);
 

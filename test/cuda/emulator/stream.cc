@@ -60,6 +60,7 @@ namespace {
 std::vector<NodePointer> pending;
 std::vector<std::shared_ptr<Capture>> captures;
 std::vector<cudaStream_t> streams;
+cudaError_t instantiation_refused = cudaSuccess, graph_launch_refused = cudaSuccess;
 
 bool ready(const NodePointer& node) {
   return std::ranges::all_of(node->after, [](const NodePointer& before) { return before->done; });
@@ -123,6 +124,11 @@ cudaError_t usable(cudaStream_t stream) {
 }
 
 }  // namespace
+
+void refuse_graphs(cudaError_t instantiation, cudaError_t launch) {
+  instantiation_refused = instantiation;
+  graph_launch_refused = launch;
+}
 
 bool capturing() { return !captures.empty(); }
 
@@ -291,6 +297,7 @@ cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* 
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
   if (capturing()) return answer(refuse_in_capture());
+  if (instantiation_refused != cudaSuccess) return answer(instantiation_refused);
   *exec = new CUgraphExec_st{graph->nodes};
   return cudaSuccess;
 }
@@ -299,6 +306,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   if (stream->capture) return answer(refuse_in_capture());
+  if (graph_launch_refused != cudaSuccess) return answer(graph_launch_refused);
   std::unordered_map<const Node*, NodePointer> copies;
   std::vector<NodePointer> all;
   for (const NodePointer& node : exec->nodes) {  // in the order of their capture: who comes before is copied before

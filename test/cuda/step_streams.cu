@@ -1,0 +1,201 @@
+// How a step runs on the device: nothing in it is allocated or waited for, frozen matrices are decoded beside it, and
+// one whose shapes come again runs as a graph.
+#include <cstdio>
+
+#include "emulator/emulator.h"
+#include "error.h"
+#include "step_cases.h"
+
+namespace humanizer::cuda {
+
+void report(const std::string& name, const std::string& problem) {
+  std::printf(problem.empty() ? "ok %s\n" : "not ok %s: %s\n", name.c_str(), problem.c_str());
+  std::fflush(stdout);
+}
+
+std::string same(const Record& a, const Record& b) {
+  if (a.losses != b.losses) return "another loss";
+  if (a.gradients != b.gradients) return "another gradient";
+  if (a.parameters != b.parameters) return "another parameter";
+  if (a.evaluation != b.evaluation) return "another evaluation";
+  return a.logits == b.logits ? "" : "other logits";
+}
+
+void captured() {
+  Training t{&cuda_f32_backend(), families(8)[2].architecture, Checkpointing::kFull, 2};
+  const Record free = train(t);
+  capture_steps(1);
+  const Record as_graph = train(t);
+  capture_steps(2);
+  report("a step captured as a graph has the same bits", same(as_graph, free));
+  bool once = true;
+  for (const int64_t waited : free.waits) once = once && waited == 1;
+  report("the host waits once for a step's gradients and once for its update", once ? "" : "it waits more often");
+}
+
+namespace {
+
+// Steps of two shapes in turn, of other tokens, ordinals and learning rates each.
+Record alternate(const Training& t, int64_t turn) {
+  capture_steps(turn);
+  Model model(t);
+  Record record;
+  for (int step = 1; step <= t.steps; ++step) {
+    Batch batch = model.document(step % 2 == 0 ? 18 : 21);
+    batch.ordinals = {step};
+    const int64_t before = waits();
+    const StepLoss loss = model.accumulate(batch, step);
+    record.waits.push_back(waits() - before);
+    record.losses.push_back(loss.nll);
+    record.gradients.push_back(model.download(model.adapter().gradients()));
+    model.update(loss, step, 1e-3 * step);
+  }
+  record.parameters.push_back(model.download(model.adapter().parameters()));
+  capture_steps(2);
+  return record;
+}
+
+std::string since(const KeptSteps& before, int64_t captured, int64_t replayed) {
+  const KeptSteps now = kept_steps();
+  if (now.captured - before.captured == captured && now.replayed - before.replayed == replayed) return {};
+  return std::to_string(now.captured - before.captured) + " were captured and " +
+         std::to_string(now.replayed - before.replayed) + " replayed";
+}
+
+}  // namespace
+
+void kept() {
+  Training t{&cuda_backend(), families(8)[1].architecture, Checkpointing::kFull, 8};
+  Record plain = alternate(t, 0);
+  KeptSteps before = kept_steps();
+  const Record replayed = alternate(t, 2);
+  report("steps that run again as graphs have the bits of steps that do not", same(replayed, plain));
+  report("each of two shapes is captured once, when it comes again, then replayed", since(before, 2, 4));
+  bool once = true;
+  for (size_t step = 1; step < replayed.waits.size(); ++step) once = once && replayed.waits[step] == 1;
+  report("a step that runs again as a graph waits once", once ? "" : "it waits more often");
+
+  capture_steps(1);
+  before = kept_steps();
+  {
+    Model model(t);
+    for (const int64_t tokens : {2, 3, 4, 5, 6, 7, 7, 2}) model.accumulate(model.document(tokens), 1);
+  }
+  report("graphs are kept of four shapes, and a fifth makes room",
+         kept_steps().kept != 4 ? std::to_string(kept_steps().kept) + " are kept" : since(before, 7, 1));
+
+  t.steps = 3;
+  plain = alternate(t, 0);
+  const auto refused = [&](const char* call, cudaError_t instantiation, cudaError_t launch) {
+    emulated_cuda::refuse_graphs(instantiation, launch);
+    const Record as_it_comes = alternate(t, 2);
+    emulated_cuda::refuse_graphs(cudaSuccess);
+    std::string problem = same(as_it_comes, plain);
+    if (kept_steps().refused.find(std::string(call) + ": cudaErrorMemoryAllocation") != 0) {
+      problem += "; the reason is '" + kept_steps().refused + "'";
+    }
+    report(std::string("a step that cannot be kept runs as it comes, and says why: ") + call, problem);
+  };
+  refused("cudaGraphInstantiate", cudaErrorMemoryAllocation, cudaSuccess);
+  refused("cudaGraphLaunch", cudaSuccess, cudaErrorMemoryAllocation);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Blocks larger than the pinned memory
+
+void large_blocks() {
+  const Memory& memory = cuda_backend().memory;
+  constexpr size_t kBytes = (size_t{36} << 20) + 5;
+  std::vector<char> there(kBytes), back(kBytes);
+  for (size_t i = 0; i < kBytes; ++i) there[i] = static_cast<char>(i * 2654435761u >> 13);
+  std::string problem;
+  for (const uint64_t seed : {1, 2}) {
+    emulated_cuda::set_seed(seed);
+    void* block = memory.allocate(kBytes, false);
+    memory.upload(block, there.data(), kBytes);
+    memory.upload(block, there.data() + 3, 1);  // behind it, through the same pinned memory
+    memory.download(back.data(), block, kBytes);
+    memory.release(block, kBytes);
+    if (back[0] != there[3]) problem = "the later byte did not come";
+    back[0] = there[0];
+    if (back != there) problem = "other bytes came back";
+  }
+  emulated_cuda::set_seed(0);
+  report("36 MiB go to the device and back through 16 that are pinned", problem);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Broken on purpose
+
+namespace {
+
+void allocate_within(Rows x, const int32_t* positions, const float* table, int64_t head_size, bool backward) {
+  const Memory& memory = cuda_f32_backend().memory;
+  void* block = memory.allocate(64, false);
+  cuda_f32_backend().rope(x, positions, table, head_size, backward);
+  memory.release(block, 64);
+}
+void wait_within(Rows x, const int32_t* positions, const float* table, int64_t head_size, bool backward) {
+  cuda_f32_backend().rope(x, positions, table, head_size, backward);
+  cuda_f32_backend().synchronize();
+}
+
+// The losses and gradients of a step in a pass for each sequence, whose layouts differ.
+Record of_passes(const Backend& backend, uint64_t seed) {
+  emulated_cuda::set_seed(seed);
+  Model model({&backend, families(8)[2].architecture, Checkpointing::kSelective});
+  Record record;
+  for (int step = 1; step <= 2; ++step) record.losses.push_back(model.accumulate(model.batch(3), step).nll);
+  record.gradients.push_back(model.download(model.adapter().gradients()));
+  emulated_cuda::set_seed(0);
+  return record;
+}
+
+void broken_tiles() {
+  Backend right = cuda_f32_backend();
+  right.group_tokens = 1;
+  const Record expected = of_passes(right, 0);
+  const auto exposed = [&](const char* name, const Backend& backend) {
+    for (uint64_t seed = 0; seed < 8; ++seed) {
+      if (!same(of_passes(backend, seed), expected).empty()) return report(name, "");
+    }
+    report(name, "eight orders gave the right bits");
+  };
+  std::string problem;
+  for (uint64_t seed = 1; seed < 4; ++seed) problem += same(of_passes(right, seed), expected);
+  report("matrices decoded beside the products give the same bits in any order", problem);
+  Backend reread = right, unopened = right;
+  reread.tile_read = [](int) {};
+  exposed("a tile that is filled again while it is read is exposed", reread);
+  unopened.open_tiles = [] {};
+  exposed("a tile that is filled before its memory is free is exposed", unopened);
+}
+
+}  // namespace
+
+void broken_steps() {
+  Backend allocating = cuda_f32_backend(), waiting = cuda_f32_backend();
+  allocating.rope = allocate_within;
+  waiting.rope = wait_within;
+  Training t{&allocating, families(8)[2].architecture, Checkpointing::kFull, 2};
+  std::string said = "nothing was refused";
+  capture_steps(1);
+  try {
+    train(t);
+  } catch (const Error& error) {
+    said = error.what();
+  }
+  t.backend = &cuda_f32_backend();
+  report("a step that allocates is refused", said.find("cudaErrorStreamCapture") != std::string::npos ? "" : said);
+  said = same(train(t), [&] {
+    capture_steps(2);
+    return train(t);
+  }());
+  report("after a refused step the next is right", said);
+  t.backend = &waiting;
+  const Record record = train(t);
+  report("a step that waits is noticed", record.waits[0] > 1 ? "" : "it seems to wait once");
+  broken_tiles();
+}
+
+}  // namespace humanizer::cuda
