@@ -18,12 +18,10 @@ import { binOf } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
-import { Drawn } from './sampled.ts'
-import type { Selection } from './selection.ts'
 import type { SpooledText, SpoolWriter } from './spool.ts'
 
 /** How a row is named: by its source and its place there. */
-export const idOf = (source: { readonly name: string }, row: number): string => `${source.name}-${row}`
+export const idOf = (source: { readonly name: string }, row: number | ''): string => `${source.name}-${row}`
 
 export interface CollectingRules {
   readonly cleaning: Cleaning
@@ -100,25 +98,39 @@ export async function collectFiles(
         excerpt: excerptOf(text()),
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
-    for (const [number, file] of source.texts.entries()) {
-      if (begin + number < from) continue
-      if (begin + number >= to || count.read >= source.limit) break
+    for (const [place, file] of source.texts.entries()) {
+      const before = count.read
+      if (begin + place < from) continue
+      if (begin + place >= to || before >= source.limit) break
       let share = 0
       const onShare = (read: number): void => {
         share = read
       }
-      const summed = { prefix: machine.prefix, columns: inputAt < 0 ? [textAt] : [textAt, inputAt] }
-      const selection = { ...selectionOf(filter, source, count.read, rules.seed), summed }
-      for await (const { count: rows, value, sum } of readRows(connection, file, wanted, onShare, selection)) {
+      const selection = {
+        human: source.human,
+        rows: source.limit - before,
+        shown: { seed: rules.seed, wanted: EXAMPLES_PER_RULE, prefix: idOf(source, ''), before },
+        summed: { prefix: machine.prefix, machine: textAt, ...(inputAt >= 0 && { human: inputAt }) },
+      }
+      for await (const rows of readRows(connection, file, wanted, onShare, selection)) {
         watch.signal.throwIfAborted()
+        const { value, sum, leftOut } = rows
+        for (const { values, count: others } of leftOut ?? []) {
+          filter.see(values, others)
+          count.notHuman += others
+        }
         const kept: SpooledText[] = []
-        for (let row = 0; row < rows && count.read < source.limit; row++) {
-          count.read++
-          const id = idOf(source, count.read)
-          const author = filter.judge((column) => value(row, column))
-          if (author === 'unknown') throw unknownValue(source, file.path, count.read, filter)
+        for (let row = 0; row < rows.count; row++) {
+          const number = before + rows.number(row) + 1
+          if (number > source.limit) break
+          const id = idOf(source, number)
+          const values = source.human.map((_, column) => value(row, column))
+          const author = filter.authorOf(values)
+          const isCounted = author === 'other' && leftOut !== undefined
+          if (!isCounted) filter.see(values, 1)
+          if (author === 'unknown') throw unknownValue(source, file.path, number, filter)
           if (author !== 'human') {
-            count.notHuman++
+            if (!isCounted) count.notHuman++
             example('notHuman', id, () => value(row, textAt) ?? '')
             if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '', sum?.(row, textAt))
             continue
@@ -154,36 +166,19 @@ export async function collectFiles(
           }
           sameAs.push(first)
           sourceOf.push(index)
-          rowOf.push(count.read)
+          rowOf.push(number)
           copies.push(0)
           const group = value(row, groupAt)
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
         }
         await spool.append(kept)
-        watch.onRows(index, count.read, number, share)
+        count.read = Math.min(before + rows.read, source.limit)
+        watch.onRows(index, count.read, place, share)
         if (count.read >= source.limit) break
       }
     }
     if (end <= to) requireHumanRows(source, count, filter)
-  }
-}
-
-/** Of a file whose first row is the source's number `before`: what is read of rows that are not human-written. */
-function selectionOf(
-  filter: HumanFilter,
-  source: LocatedSource,
-  before: number,
-  seed: number,
-): Omit<Selection, 'summed'> {
-  const shown = new Drawn<number>(seed, EXAMPLES_PER_RULE)
-  return {
-    deciding: filter.columns.length,
-    rows: source.limit - before,
-    wants: (values) => filter.authorOf(values) !== 'other',
-    // Of the examples of the whole source those in this file are among the examples of the file.
-    unwanted: (row) => shown.offer('', idOf(source, before + row + 1), () => row),
-    nevertheless: () => shown.all,
   }
 }
 

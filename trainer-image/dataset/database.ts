@@ -69,6 +69,34 @@ export async function usingDatabase<T>(
   }
 }
 
+/** Some of the rows of a result, at most a few thousand. */
+export interface Chunk {
+  readonly count: number
+  /** As DuckDB has it. */
+  item(row: number, column: number): unknown
+  /** Undefined when it is no text. */
+  value(row: number, column: number): string | undefined
+}
+
+/** The result of a query as it comes. */
+export async function* chunksOf(connection: DuckDBConnection, query: string): AsyncGenerator<Chunk> {
+  const result = await connection.stream(query)
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    if (!chunk || chunk.rowCount === 0) return
+    const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
+    const item = (row: number, column: number): unknown => columns[column]?.getItem(row)
+    yield {
+      count: chunk.rowCount,
+      item,
+      value(row, column) {
+        const found = item(row, column)
+        return typeof found === 'string' ? found : undefined
+      },
+    }
+  }
+}
+
 /** What an error of DuckDB means while `doing` something: `otherwise`, unless the machine or a bug is at fault. Others pass. */
 export function databaseFailure(error: unknown, doing: string, otherwise: 'SourceInvalid' | 'StorageFailed'): unknown {
   if (!(error instanceof Error) || !/^([A-Z][A-Za-z ]+ Error|Failed to \w+): /.test(error.message)) return error
