@@ -16,7 +16,8 @@ import { type ToolOptions, tools } from './job/tools.ts'
 const usage = `usage: main.ts <prepare|fetch|train|merge|upload|serve> [--config FILE] [--data DIR] [--termination-log FILE] [--state DIR] [--desired FILE] [--host ADDRESS]
        main.ts gguf [--base DIR|FILE --adapter DIR] [--output FILE]
        main.ts gguf --model DIR [--q8] [--output FILE]
-       main.ts push --to HOST/REPOSITORY [--folder DIR] [--auth DOCKERCONFIGJSON] [--plain-http]`
+       main.ts push --to HOST/REPOSITORY [--folder DIR] [--auth DOCKERCONFIGJSON] [--plain-http]
+       main.ts track --folder DIR --auth KEYFILE`
 
 async function readConfiguration(path: string): Promise<unknown> {
   try {

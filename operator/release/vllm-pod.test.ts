@@ -43,7 +43,12 @@ test('vLLM stands beside the container that follows the release, with the GPU, a
   assert.ok(
     vllm.env.some(({ name, value }: Manifest) => name === 'VLLM_ALLOW_RUNTIME_LORA_UPDATING' && value === 'True'),
   )
-  assert.deepEqual(config.vllm, { url: 'http://127.0.0.1:9444', maxLoraRank: 32, baseName: 'writer@base' })
+  assert.deepEqual(config.vllm, {
+    url: 'http://127.0.0.1:9444',
+    maxLoraRank: 32,
+    baseName: 'writer@base',
+    quantization: '',
+  })
   assert.equal(own.readinessProbe.httpGet.path, '/readyz')
 })
 
@@ -68,6 +73,17 @@ test('what the user adds comes last, and the context is the release’s', () => 
   const { args } = template.spec.containers[1]
   assert.deepEqual(args.slice(-3), ['--max-model-len', '2048', '--quantization=bitsandbytes'])
 })
+
+for (const [said, quantization] of [
+  [['--quantization=bitsandbytes'], 'bitsandbytes'],
+  [['--quantization', 'fp8', '-q', 'bitsandbytes'], 'bitsandbytes'],
+  [['--quantization=bitsandbytes', '--quantization', 'awq'], 'awq'],
+  [['--enforce-eager', '--quantization'], ''],
+] as const)
+  test(`the pod is told of its vLLM's --quantization: ${said.join(' ')}`, () => {
+    const { config } = made(release({ serving: { ...serving, vllm: { ...serving.vllm, args: [...said] } } }))
+    assert.equal(config.vllm?.quantization, quantization)
+  })
 
 test('another engine, or another vLLM, is another Deployment', () => {
   const names = [

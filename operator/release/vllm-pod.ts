@@ -16,7 +16,18 @@ export const vllmOf = ({ spec }: Release): VllmSpec | undefined =>
 export function vllmConfig(release: Release): Vllm | undefined {
   const vllm = vllmOf(release)
   if (!vllm) return undefined
-  return { url: `http://127.0.0.1:${vllmPort}`, maxLoraRank: vllm.maxLoraRank, baseName: vllmBaseName(release) }
+  const { maxLoraRank, args = [] } = vllm
+  const url = `http://127.0.0.1:${vllmPort}`
+  return { url, maxLoraRank, baseName: vllmBaseName(release), quantization: quantizationOf(args) }
+}
+
+/** What the arguments say to `vllm serve` of --quantization, -q for short; the last one counts. */
+function quantizationOf(args: readonly string[]): string {
+  const said = args.flatMap((arg, index) => {
+    const [name, value = args[index + 1]] = arg.split(/=(.*)/s)
+    return (name === '--quantization' || name === '-q') && value ? [value] : []
+  })
+  return said.at(-1) ?? ''
 }
 
 /** The name under which clients ask for the base, so that nothing has to be renamed for it. */

@@ -47,7 +47,7 @@ const answers = [1, 8].map(
     works: [`16 tokens to ${requests} at once`],
     async prepare(model) {
       let turns = Array.from({ length: requests }, (_, i) => ({
-        sequence: model.openSequence(undefined, 32 + 16 * (rounds + 1)),
+        sequence: model.openSequence(undefined, 32 + 16 * (rounds + 1), 32),
         tokens: Int32Array.from(randomDocument(32, model.architecture.vocabularySize, i)),
       }))
       return async () => {

@@ -1,6 +1,7 @@
-/** An adapter in its other forms, on real pods: merged into its base's weights under load, and as a file for llama.cpp. */
+/** An adapter in its other forms, on real pods: merged into its base's weights under load, as a file for llama.cpp, and in a registry. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -9,10 +10,12 @@ import { before, test } from 'node:test'
 import { promisify } from 'node:util'
 import { readGguf } from '../../trainer-image/model/gguf.ts'
 import { binDir } from '../cache.ts'
+import { dockerConfig, withPassword } from '../fixtures/registry.ts'
 import { blocksOf } from './commands.ts'
 import { waitFor } from './kubectl.ts'
 import type { CustomObject } from './objects.ts'
-import { datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
+import { startRegistry } from './registry.ts'
+import { condition, datasetSpec, holds, type Namespace, openWorld, runSpec, type World } from './world.ts'
 
 interface Served {
   readonly digest?: string
@@ -20,11 +23,25 @@ interface Served {
   readonly merged?: { readonly path: string; readonly logitError: string; readonly adapterEffect: string }
 }
 
+interface Pushed {
+  readonly artifact: string
+  readonly reference: string
+}
+interface Layer {
+  readonly digest: string
+  readonly size: number
+  readonly annotations: Readonly<Record<string, string>>
+}
+
 let world: World
 let namespace: Namespace
 let best: string
 
 const served = ({ status }: CustomObject): Served => (status?.active ?? {}) as Served
+const pushedOf = ({ status }: CustomObject): readonly Pushed[] =>
+  (status as { readonly pushed?: readonly Pushed[] }).pushed ?? []
+const nameOf = ({ annotations }: Layer): string => annotations['org.opencontainers.image.title'] ?? ''
+const sha256 = (bytes: Uint8Array): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`
 const until = (what: string, probe: (release: CustomObject) => boolean): Promise<CustomObject> =>
   namespace.until('arl', 'writer', what, 300, (release) => probe(release) && holds(release, 'Ready'))
 
@@ -57,7 +74,7 @@ before(async () => {
   world = await openWorld()
   namespace = await world.openNamespace('forms')
   await namespace.apply('HumanizerDataset', 'prose', datasetSpec())
-  await namespace.apply('QLoRARun', 'prose', runSpec(60))
+  await namespace.apply('QLoRARun', 'prose', runSpec(20))
   await namespace.apply('AdapterRelease', 'writer', { source: { run: { name: 'prose', checkpoint: 'Best' } } })
   const run = await namespace.ready('qlr', 'prose', 300)
   best = run.status?.checkpoints?.find((each) => each.best)?.digest ?? assert.fail('no checkpoint is best')
@@ -99,4 +116,68 @@ test('the merged form takes over without a lost request, and the adapter again',
   }
   assert.deepEqual([...new Set(answers)], [`200 ${best}`])
   t.diagnostic(`${answers.length} requests were answered`)
+})
+
+test('a pod pushes what serves to a registry with a password; another artifact sends only what is not there', async (t) => {
+  const registry = await startRegistry(world.cluster.runDir!, withPassword)
+  t.after(() => registry.stop())
+  const host = registry.hostOfPods
+  const get = async (path: string): Promise<Buffer> => {
+    const authorization = `Basic ${Buffer.from('writer:secret').toString('base64')}`
+    const accept = 'application/vnd.oci.image.manifest.v1+json'
+    const answer = await fetch(`http://${registry.host}/v2/team/writer/${path}`, { headers: { authorization, accept } })
+    assert.equal(answer.status, 200, path)
+    return Buffer.from(await answer.arrayBuffer())
+  }
+  const digestsOf = async (reference: string): Promise<readonly Layer[]> => {
+    const [, digest = ''] = reference.split(`${host}/team/writer@`)
+    const manifest = await get(`manifests/${digest}`)
+    assert.equal(sha256(manifest), digest)
+    const { layers } = JSON.parse(manifest.toString()) as { layers: Layer[] }
+    return layers
+  }
+  const folderHas = (folder: string, layers: readonly Layer[]): void => {
+    const files = namespace.files(folder).filter((name) => name !== 'owners')
+    assert.deepEqual(layers.map(nameOf).sort(), files.sort())
+    for (const layer of layers) {
+      const bytes = readFileSync(join(namespace.folder, folder, nameOf(layer)))
+      assert.deepEqual([layer.digest, layer.size], [sha256(bytes), bytes.length], nameOf(layer))
+    }
+  }
+  const secret = `--from-literal=.dockerconfigjson=${dockerConfig(host)}`
+  await namespace.kubectl(['create', 'secret', 'generic', 'registry', '--type=kubernetes.io/dockerconfigjson', secret])
+  const push = async (artifact: string): Promise<string> => {
+    const to = { repository: `${host}/team/writer`, plainHttp: true, secretRef: { name: 'registry' } }
+    await namespace.patch('arl', 'writer', { push: { artifact, registry: to } })
+    const told = (release: CustomObject): string => condition(release, 'Pushed')?.message ?? ''
+    const isPushed = (release: CustomObject): boolean =>
+      pushedOf(release).some((each) => each.artifact === artifact && each.reference === told(release))
+    const release = await namespace.until('arl', 'writer', `to be pushed as ${artifact}`, 120, isPushed)
+    assert.ok(holds(release, 'Pushed'))
+    return told(release)
+  }
+
+  const reference = await push('Adapter')
+  const adapter = await digestsOf(reference)
+  folderHas(`adapters/${best.replace('sha256:', '')}`, adapter)
+  const weights = adapter.find((layer) => nameOf(layer) === 'adapter_model.safetensors')!
+  assert.equal(sha256(await get(`blobs/${weights.digest}`)), weights.digest)
+  const events = await namespace.kubectl([
+    'get',
+    'events',
+    '--field-selector=reason=Pushed',
+    '--output=jsonpath={..message}',
+  ])
+  assert.ok(events.includes(reference), events)
+
+  const merged = await digestsOf(await push('Merged'))
+  const [folder = ''] = namespace.files('merged').filter((name) => /^[0-9a-f]{64}$/.test(name))
+  folderHas(`merged/${folder}`, merged)
+  assert.equal(await push('Adapter'), reference)
+
+  const sent = [...registry.log().matchAll(/"PUT [^"]*[?&]digest=sha256%3A([0-9a-f]{64})[^"]*" 201/g)]
+  const layers = new Set([...adapter, ...merged].map(({ digest }) => digest))
+  assert.ok(layers.size < adapter.length + merged.length, 'the two have files in common')
+  const empty = sha256(Buffer.from('{}'))
+  assert.deepEqual(sent.map(([, hex]) => `sha256:${hex}`).sort(), [...layers, empty].sort(), 'each was sent once')
 })

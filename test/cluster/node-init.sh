@@ -83,7 +83,8 @@ start kube-controller-manager "$KUBE/kube-controller-manager" --kubeconfig $P/kc
   --authentication-kubeconfig $P/kcm.conf --authorization-kubeconfig $P/kcm.conf --bind-address 127.0.0.1 \
   --service-account-private-key-file $P/sa.key --root-ca-file $P/ca.crt \
   --cluster-signing-cert-file $P/ca.crt --cluster-signing-key-file $P/ca.key \
-  --use-service-account-credentials --leader-elect=false --node-monitor-period 2s --profiling=false
+  --use-service-account-credentials --leader-elect=false --node-monitor-period 2s --pvclaimbinder-sync-period 1s \
+  --profiling=false
 start kube-scheduler "$KUBE/kube-scheduler" --kubeconfig $P/scheduler.conf \
   --authentication-kubeconfig $P/scheduler.conf --authorization-kubeconfig $P/scheduler.conf --bind-address 127.0.0.1 \
   --leader-elect=false --profiling=false

@@ -45,7 +45,7 @@ suite('training, evaluation and generation on the device', () =>
       'a saved adapter loads on the CPU',
       'steps that run again as graphs have the bits',
       'a step that cannot be kept runs as it comes',
-      'go to the device and back',
+      '36 MiB go to the device and back',
       'a tile that is filled again while it is read is exposed',
       'a step that allocates is refused',
       'a step that waits is noticed',

@@ -84,9 +84,9 @@ void Model::generate(int tokens, Record& record) {
   for (const Turn& turn : turns) record.logits.insert(record.logits.end(), turn.logits.begin(), turn.logits.end());
 }
 
-std::vector<SampledTurn> Model::sampled_turns() {
+std::vector<Turn> Model::sampled_turns() {
   const Architecture& a = training_.architecture;
-  std::vector<SampledTurn> turns(3);
+  std::vector<Turn> turns(3);
   for (size_t i = 0; i < turns.size(); ++i) {
     turns[i].sequence =
         std::make_shared<Sequence>(backend(), account_, i == 0 ? adapter_ : nullptr, a.layers, a.kv_size(), 200);

@@ -57,8 +57,8 @@ class Model {
     return llama_->likelihoods(adapted ? adapter_.get() : nullptr, batch);
   }
   // Three prompts, the first on the adapter.
-  std::vector<SampledTurn> sampled_turns();
-  void sample(std::vector<SampledTurn>& turns) { llama_->sample(turns); }
+  std::vector<Turn> sampled_turns();
+  void sample(std::vector<Turn>& turns) { llama_->sample(turns); }
   // Two prompts of different lengths, one on the adapter and one on the base, then a token at a time.
   void generate(int tokens, Record& record);
   std::vector<float> download(const float* from) const;

@@ -45,7 +45,7 @@ struct Drawn {
 };
 Drawn draw(const Backend& backend, const Architecture& a) {
   Model model({&backend, a});
-  std::vector<SampledTurn> turns = model.sampled_turns();
+  std::vector<Turn> turns = model.sampled_turns();
   const bool device = &backend.memory != &kHostMemory;
   Drawn drawn;
   for (int step = 0; step < 12; ++step) {
@@ -58,7 +58,7 @@ Drawn draw(const Backend& backend, const Architecture& a) {
     const int64_t before = device ? waits() : 0;
     model.sample(turns);
     if (device && step > 0) drawn.waits.push_back(waits() - before);
-    for (SampledTurn& turn : turns) {
+    for (Turn& turn : turns) {
       if (turn.choice) {
         drawn.ids.insert(drawn.ids.end(), {turn.sampled.id, turn.sampled.top[0], turn.sampled.top[1]});
         drawn.logprobs.push_back(log_probability(turn.sampled, turn.sampled.logit));

@@ -222,7 +222,7 @@ void use(Llama& llama, Tally& tally) {
     std::vector<std::shared_ptr<Sequence>> sequences;
     for (int64_t s = draw(generator, 1, 11); s > 0; --s) {
       sequences.push_back(std::make_shared<Sequence>(llama.backend(), llama.account(), chance(2) ? adapter : nullptr,
-                                                     a.layers, a.kv_size(), 300));
+                                                     a.layers, a.kv_size(), 300, draw(generator, 0, 90)));
     }
     for (int turn = 0; turn < 3; ++turn) {
       std::vector<Turn> turns;

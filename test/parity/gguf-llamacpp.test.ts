@@ -1,4 +1,4 @@
-/** The GGUF files that llama.cpp loaded (golden/make_llamacpp.ts) are those that are written, and it computed what the engine does. */
+/** The GGUF files that llama.cpp loaded (golden/make_llamacpp.ts) are those that are written, and it computed, and cut into tokens, as the engine does. */
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { readMergedAsGguf } from '../../trainer-image/model/gguf-model.ts'
 import { openModel } from '../../trainer-image/model/open.ts'
+import { createTokenizer } from '../../trainer-image/model/tokenizer.ts'
 import { type Architecture, loadModel, type TensorSource } from '../../trainer-image/native/index.ts'
 import {
   adapterFile,
@@ -20,6 +21,7 @@ import {
   tokens,
   whole,
 } from './gguf-adapters.ts'
+import { sentencePieces, textsOf, tokenizerOf, vocabularyFile } from './gguf-tokenizers.ts'
 import { relativeError } from './random-model.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'gguf-'))
@@ -31,9 +33,9 @@ after(() => rmSync(root, { recursive: true }))
 
 interface Golden {
   readonly sums: { readonly base: string; readonly adapter?: string }
-  /** By llama.cpp's own tokenizer. */
-  readonly tokens?: readonly number[]
-  readonly base: string
+  /** By llama.cpp's own tokenizer: of a text, or of each of several in one string. */
+  readonly tokens?: readonly number[] | readonly string[]
+  readonly base?: string
   readonly adapted?: string
 }
 const golden = JSON.parse(readFileSync(join(import.meta.dirname, 'golden', 'llamacpp.json'), 'utf8')) as Readonly<
@@ -101,4 +103,13 @@ for (const { title, quantized, most } of roundings)
     const error = relativeError(base, floats(expected.base))
     t.diagnostic(`the logits are ${error} apart`)
     assert.ok(error < most, `${error}`)
+  })
+
+for (const [family, size] of sentencePieces)
+  test(`the tokenizer of ${family} in GGUF is the one that llama.cpp loaded, which cut texts of many languages and conversations into our tokens`, async () => {
+    const { sums, tokens } = golden[family]!
+    assert.equal(sumOf(await vocabularyFile(family, size)), sums.base)
+    const { encode } = createTokenizer(family, tokenizerOf(family))
+    const ours = textsOf(family).map((text) => encode(text).join(' '))
+    assert.deepEqual(ours, tokens)
   })

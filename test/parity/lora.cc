@@ -39,22 +39,33 @@ void lora(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, 
   report(name + ": dB", relative_error(db.span(), differences(bb.span(), forward)), kDifference);
 }
 
+// In bf16 each factor errs by 2^-9 at most, and a sum has three of them: x or dy, A or B, and h or dh.
+constexpr double kThreeFactors = 3.0 / 512;
+
+struct LoraOps {
+  const char* name;
+  LoraForward* forward;
+  LoraBackward* backward;
+  double bound;
+};
+
 // Sizes that central differences are too slow for, against the same sums in f64: past a block of rows and a strip of
-// columns, with tails of both.
-void lora_sums(const Backend& b, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank, float rate) {
+// columns, with tails of both. The last row alone has the same y, h and dx, to the bit.
+void lora_sums(const Backend& b, const LoraOps& ops, int threads, int64_t rows, int64_t in, int64_t out, int64_t rank,
+               float rate) {
   Guarded x = Guarded::random(rows * in), a = Guarded::random(rank * in), bb = Guarded::random(out * rank),
           dy = Guarded::random(rows * out);
   Guarded y = Guarded::zeros(rows * out), h(rows * rank), da = Guarded::zeros(rank * in),
           db = Guarded::zeros(out * rank), dx = Guarded::zeros(rows * in);
-  Guarded scratch(lora_scratch(threads, in, out, rank));
+  Guarded scratch(b.lora_scratch(threads, rows, in, out, rank));
   std::vector<uint32_t> ordinal(static_cast<size_t>(rows), 5), position;
   for (int64_t r = 0; r < rows; ++r) position.push_back(static_cast<uint32_t>(r));
   const Dropout dropout{rate, philox_key(42, 2, 5), &kStep, ordinal.data(), position.data()};
   const LoraWeights w{a.data(), bb.data(), rank, 0.5f};
-  b.lora_forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), dense(x.data(), rows, in), w, dropout,
-                 scratch.data());
-  b.lora_backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out),
-                  dense(x.data(), rows, in), dense(h.data(), rows, rank), w, dropout, scratch.data());
+  ops.forward(dense(y.data(), rows, out), dense(h.data(), rows, rank), dense(x.data(), rows, in), w, dropout,
+              scratch.data());
+  ops.backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out), dense(x.data(), rows, in),
+               dense(h.data(), rows, rank), w, dropout, scratch.data());
 
   const auto threshold = static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0);
   const auto sized = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count)); };
@@ -86,9 +97,26 @@ void lora_sums(const Backend& b, int threads, int64_t rows, int64_t in, int64_t 
   const auto error = [](Guarded& got, const std::vector<double>& wanted) {
     return relative_error(got.span(), std::vector<float>(wanted.begin(), wanted.end()));
   };
+  const auto compare = [&](const char* of, double difference, double bound, bool intact) {
+    report(named(b, (std::string(ops.name) + of + (rate > 0 ? " with dropout" : "")).c_str(), {rows, in, out, rank}),
+           difference, bound, intact);
+  };
   const double worst = std::max({error(y, ys), error(h, hs), error(dx, dxs), error(da, das), error(db, dbs)});
-  report(named(b, rate > 0 ? "lora sums with dropout" : "lora sums", {rows, in, out, rank}), worst, kReordered,
-         y.intact() && h.intact() && da.intact() && db.intact() && dx.intact() && scratch.intact());
+  compare(" sums", worst, ops.bound,
+          y.intact() && h.intact() && dx.intact() && da.intact() && db.intact() && scratch.intact());
+
+  const int64_t last = rows - 1;
+  Guarded y_alone = Guarded::zeros(out), h_alone(rank), dx_alone = Guarded::zeros(in);
+  const Dropout of_last{rate, dropout.key, dropout.step, ordinal.data() + last, position.data() + last};
+  if (ops.forward == b.lora_forward && rate == 0) return;  // one row goes another way
+  ops.forward(dense(y_alone.data(), 1, out), dense(h_alone.data(), 1, rank), dense(x.data() + last * in, 1, in), w,
+              of_last, scratch.data());
+  ops.backward(dense(dx_alone.data(), 1, in), da.data(), db.data(), dense(dy.data() + last * out, 1, out),
+               dense(x.data() + last * in, 1, in), dense(h.data() + last * rank, 1, rank), w, of_last, scratch.data());
+  const auto same = [&](Guarded& alone, Guarded& all) {
+    return std::ranges::equal(alone.span(), all.span().last(alone.span().size()));
+  };
+  compare(", a row alone", same(y_alone, y) && same(h_alone, h) && same(dx_alone, dx) ? 0 : 1, 0, true);
 }
 
 void dropout_rate(const Backend& b, int threads) {
@@ -154,10 +182,14 @@ void lora_cases(const Backend& b, int threads) {
   lora(b, threads, 5, 33, 17, 3, 0);
   lora(b, threads, 7, 70, 9, 4, 0.3f);
   lora(b, threads, 1, 1, 1, 1, 0);
-  for (const float rate : {0.0f, 0.3f}) {
-    lora_sums(b, threads, 113, 205, 131, 35, rate);  // past a block of rows, a strip of columns, a tile of rank
-    lora_sums(b, threads, 1, 97, 200, 8, rate);
-    lora_sums(b, threads, 9, 96, 96, 32, rate);
+  std::vector<LoraOps> ops = {{"lora", b.lora_forward, b.lora_backward, kReordered}};
+  if (b.bf16_lora_forward) ops.push_back({"lora in bf16", b.bf16_lora_forward, b.bf16_lora_backward, kThreeFactors});
+  for (const LoraOps& way : ops) {
+    for (const float rate : {0.0f, 0.3f}) {
+      lora_sums(b, way, threads, 245, 205, 131, 35, rate);  // past a block of rows, a strip of columns, a tile of rank
+      lora_sums(b, way, threads, 1, 97, 200, 8, rate);
+      lora_sums(b, way, threads, 9, 96, 96, 32, rate);
+    }
   }
   dropout_rate(b, threads);
 }

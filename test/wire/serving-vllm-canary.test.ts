@@ -1,9 +1,14 @@
 /** An adapter serves on a vLLM only if that vLLM computes with it what was computed when it was sealed. */
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { status as grpc, type ServiceError } from '@grpc/grpc-js'
 import { failureReason } from '../../operator/release/obstacle.ts'
+import { readCanary } from '../../trainer-image/evaluate/canary.ts'
+import { readManifest } from '../../trainer-image/storage/sealed.ts'
 import { adapterName } from '../../trainer-image/vllm/adapter.ts'
+import { proveCanary } from '../../trainer-image/vllm/canary.ts'
+import { VllmClient } from '../../trainer-image/vllm/client.ts'
 import { VllmServer } from '../fixtures/vllm.ts'
 import { measuredOn } from './canary-set.ts'
 import { type Checkpoint, Claim, desired, modelName, quantization, ServingPod } from './serving-pod.ts'
@@ -20,7 +25,7 @@ before(async () => {
   vllm = await VllmServer.start({ base: baseName, maxLoraRank: 16, model: claim.model })
   served = await sealed('served', 1)
   await claim.want(generation, served)
-  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank: 16, baseName } })
+  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank: 16, baseName, quantization: '' } })
   await pod.until('ready', (status) => status === 200)
 })
 after(async () => {
@@ -104,4 +109,23 @@ test('a vLLM that does not tell prompt_logprobs is told of in words, and asked a
   await refused(adapter, says, 'LoadFailed')
   vllm.promptLogprobs = 'told'
   await pod.until('served', (_, { digest }) => digest === adapter.digest)
+})
+
+test('a vLLM that quantises its base as the trainer did is held to the narrow tolerance', async (t) => {
+  const like = { base: baseName, maxLoraRank: 16, model: claim.model, quantization: 'bitsandbytes' } as const
+  const quantising = await VllmServer.start(like)
+  t.after(() => quantising.stop())
+  const client = new VllmClient(quantising.url)
+  const { digest, path } = await sealed('narrow', 2, 'NF4')
+  const name = adapterName(digest)
+  const folder = join(claim.dataDir, path)
+  const canary = readCanary((await readManifest(folder))?.canary, folder)!
+  await client.load(name, folder)
+  const trainedBeside = { ...quantization, type: 'NF4' } as const
+  const prove = (said: string) => proveCanary(client, name, { baseName, quantization: said }, canary, trainedBeside)
+  await prove('bitsandbytes')
+  // Without it, vLLM computes losses that are 0.15 higher.
+  quantising.mistaken.set(name, undefined)
+  await prove('')
+  await assert.rejects(prove('bitsandbytes'), { message: /expected within 0\.05; the untouched base agrees$/ })
 })

@@ -1,5 +1,6 @@
 /** A release whose pod computes with vLLM: the real process beside a server that answers as vLLM's API does. */
 import assert from 'node:assert/strict'
+import { appendFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, test } from 'node:test'
 import { status as grpc } from '@grpc/grpc-js'
@@ -29,7 +30,7 @@ afterEach(async () => {
 })
 
 async function start(maxLoraRank = 16): Promise<ServingPod> {
-  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank, baseName: base } })
+  pod = await ServingPod.start(claim, { vllm: { url: vllm.url, maxLoraRank, baseName: base, quantization: '' } })
   return pod
 }
 const ready = (of: ServingPod) => of.until('ready', (status) => status === 200)
@@ -210,20 +211,52 @@ test('a name that vLLM has from an earlier life of this container is taken, not 
   assert.equal(loads(), 1)
 })
 
-test('a vLLM that starts again loses its adapter, and has it again within seconds', async () => {
+const loadsOf = ({ digest }: Checkpoint): number =>
+  vllm.asked.filter((line) => line === `POST /v1/load_lora_adapter ${adapterName(digest)}`).length
+
+test('requests to a vLLM that has started again wait until it has their adapter, which is loaded once', async () => {
   await claim.want(1, first)
   const serving = await start()
   await ready(serving)
+  vllm.loadTime = 200
   vllm.restart()
-  await serving.until('loaded again', (status) => status === 200 && vllm.adapters.length === 1)
+  const rewrite = post('/v1/rewrite', { text: 'hello' })
+  const answers = await Promise.all([1, 2, 3, 4].map((_) => serving.say('The')))
+  for (const answer of answers) assert.deepEqual(answer, { status: 200, text: said(first), digest: first.digest })
+  assert.equal((await rewrite).status, 200)
+  assert.equal(loadsOf(first), 2)
+
+  await appendFile(claim.adapterFile(first.digest, 'adapter_model.safetensors'), ' ')
+  vllm.restart()
+  const { status, text } = await serving.say('The')
+  assert.equal(status, 503)
+  assert.match(text, /vLLM has lost the adapter, .*adapter_model\.safetensors has \d+ bytes/)
+  await serving.until('not ready', (status) => status === 503)
+  assert.deepEqual([vllm.adapters, loadsOf(first)], [[], 2])
+})
+
+test('what is warm comes back after a restart of vLLM, and a switch back to it in that moment answers, too', async () => {
+  await claim.want(1, first)
+  const serving = await start()
+  await ready(serving)
+  await serving.activate({ ...desired(2, second), warmSeconds: 60 })
+  vllm.restart()
+  await serving.until('both loaded again', () => vllm.adapters.length === 2)
+  vllm.restart()
+  await serving.activate({ ...desired(3, first), warmSeconds: 60 })
   assert.deepEqual(await serving.say('The'), { status: 200, text: said(first), digest: first.digest })
+  await serving.activate(desired(4, first))
+  await serving.activate(desired(5, undefined))
+  await serving.until('unloaded', () => vllm.adapters.length === 0)
 })
 
 test('a pod whose vLLM is not there yet says so and serves once it is', async () => {
   const { port } = new URL(vllm.url)
   await claim.want(1, undefined)
   await vllm.stop()
-  pod = await ServingPod.start(claim, { vllm: { url: `http://127.0.0.1:${port}`, maxLoraRank: 16, baseName: base } })
+  pod = await ServingPod.start(claim, {
+    vllm: { url: `http://127.0.0.1:${port}`, maxLoraRank: 16, baseName: base, quantization: '' },
+  })
   const { failure } = await pod.until('failed', (_, { failedGeneration }) => failedGeneration === 1)
   assert.match(failure, /vLLM at http.* does not answer: .*ECONNREFUSED/)
   assert.equal((await pod.say('The')).status, 503)
@@ -232,7 +265,6 @@ test('a pod whose vLLM is not there yet says so and serves once it is', async ()
 })
 
 test('a damaged base is never served', async () => {
-  const { appendFile } = await import('node:fs/promises')
   await appendFile(`${claim.model}/tokenizer.json`, ' ')
   await claim.want(1, undefined)
   const serving = await start()

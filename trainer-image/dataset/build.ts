@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Logger } from 'pino'
 import type { DataCounts, PreparationResult } from '#proto/humanizer/trainer/v1/preparation.ts'
@@ -7,13 +7,13 @@ import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
 import { SharedContent, sharedDownloads } from '../storage/shared-content.ts'
 import { codePoints } from './characters.ts'
-import { type Collected, collect, idOf } from './collect.ts'
-import { readCollected, writeCollected } from './collected-file.ts'
+import { idOf } from './collect.ts'
+import { collectTexts, DATABASE_SHARE } from './collect-texts.ts'
+import type { Collected } from './collecting.ts'
 import { CopyBaselines } from './copy-baseline.ts'
-import { type Database, databaseFailure, openDatabase } from './database.ts'
+import { type Database, usingDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import type { Deduplicated } from './duplicates.ts'
-import { type EvaluationSet, readEvaluationSets } from './evaluation-sets.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
@@ -22,22 +22,20 @@ import { dropDuplicates, findClusters } from './near-duplicates.ts'
 import { type Example, exampleWriter } from './output.ts'
 import type { Progress } from './progress.ts'
 import { publish } from './publish.ts'
-import { readingOf } from './reading.ts'
 import { isDrawn } from './sampled.ts'
 import type { Settings } from './settings.ts'
 import { requireLicense } from './source.ts'
 import { validationOf } from './split.ts'
-import { createSpool, openSpool, type Spool } from './spool.ts'
+import { openSpool, type Spool } from './spool.ts'
 import { openStages, stagesKey } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
-
-/** Share of the memory setting. That of the near-duplicate index is in near-duplicates.ts; the rest is for the process itself. */
-const DATABASE_SHARE = 0.2
 
 export interface Surroundings {
   readonly dataDir: string
   readonly hubEndpoint: string
   readonly threads: number
+  /** Of the sources' files that are read and cleaned between two points at which a killed attempt can go on; SHARD_BYTES when undefined. */
+  readonly shardBytes?: number | undefined
   /** Recorded beside the dataset; absent for a local run. */
   readonly owner?: OwnerRecord | undefined
   readonly signal: AbortSignal
@@ -46,7 +44,7 @@ export interface Surroundings {
 }
 
 /**
- * From sources to a sealed folder, in stages: the cleaned texts, the clusters of near duplicates, the rows. What an attempt finishes stays
+ * From sources to a sealed folder, in stages: shards of the cleaned texts, the clusters of near duplicates, the rows. What an attempt finishes stays
  * for the next; everything else written before the seal lies in the attempt's folder.
  */
 export async function buildDataset(
@@ -56,11 +54,12 @@ export async function buildDataset(
 ): Promise<PreparationResult> {
   const { located, sets } = await locateAll(settings, work, around)
   const stages = await openStages(work, await stagesKey(settings, [...located, ...sets], around.signal), around.log)
-  const texts = await stages.once('texts', (folder) => collectTexts(settings, located, sets, folder, work, around))
-  const collected = await readCollected(texts)
+  const { collected, folders, evaluationSets } = await collectTexts(settings, located, sets, stages, work, around)
   const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
-  return usingDatabase(texts, { ...opened, access: 'READ_ONLY', spill: work.attempt }, async (database) => {
-    const spool = openSpool(database)
+  const texts = join(work.attempt, 'texts')
+  await mkdir(texts)
+  return usingDatabase(texts, opened, async (database) => {
+    const spool = await openSpool(database, folders)
     const near = await stages.once('clusters', (folder) =>
       findClusters(settings, collected.sourceOf.length, spool, { folder, spill: work.attempt }, around),
     )
@@ -73,7 +72,6 @@ export async function buildDataset(
       writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
     )
     await writeDescription(settings, output)
-    const evaluationSets = JSON.parse(await readFile(join(texts, evaluationFile), 'utf8')) as readonly EvaluationSet[]
     const seen = { ...written, evaluationSets }
     const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
     const { digest, location } = await publish(output, around.dataDir, around.owner)
@@ -92,23 +90,6 @@ export async function buildDataset(
       summary: report.summary,
     }
   })
-}
-
-/** Closes the database whatever happens; its own errors become those of storage. */
-async function usingDatabase<T>(
-  folder: string,
-  options: Parameters<typeof openDatabase>[1],
-  body: (database: Database) => Promise<T>,
-): Promise<T> {
-  let database: Database | undefined
-  try {
-    database = await openDatabase(folder, options)
-    return await body(database)
-  } catch (error) {
-    throw databaseFailure(error, `the database in ${folder}`, 'StorageFailed')
-  } finally {
-    database?.close()
-  }
 }
 
 /** The sources and the evaluation sets; only of the sources does the licence matter. */
@@ -156,54 +137,6 @@ async function locateAll(
     before += bytes
   }
   return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
-}
-
-/** Of the stage of the texts: what the report says of the evaluation sets. */
-const evaluationFile = 'evaluation-sets.json'
-
-/** Reads and cleans all sources into the spool of a stage's folder. */
-async function collectTexts(
-  settings: Settings,
-  located: readonly LocatedSource[],
-  sets: readonly LocatedSource[],
-  folder: string,
-  work: WorkFolder,
-  around: Surroundings,
-): Promise<void> {
-  const readingAt = await readingOf(located)
-  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
-  const { cleaning, deduplication, split } = settings
-  const reading = join(work.attempt, 'reading')
-  await mkdir(reading)
-  // A database of its own: a file that is left before its end stays open for a while, and the spool must not.
-  const collected = await usingDatabase(reading, opened, async (sources) => {
-    const connection = await sources.connect()
-    const evaluation = await readEvaluationSets(connection, sets, settings, around.signal)
-    await writeFile(join(folder, evaluationFile), JSON.stringify(evaluation?.sets ?? []))
-    return usingDatabase(folder, opened, async (database) =>
-      collect(
-        connection,
-        located,
-        { cleaning, exact: deduplication.exact, seed: split.seed, evaluation: evaluation?.texts },
-        await createSpool(database),
-        {
-          signal: around.signal,
-          onRows: (index, rows, file, share) => {
-            const { done, ...bytes } = readingAt(index, rows, file, share)
-            around.report({
-              stage: 'Cleaning',
-              source: located[index]?.name ?? '',
-              rows,
-              percent: 20 + 40 * done,
-              ...bytes,
-            })
-          },
-        },
-      ),
-    )
-  })
-  await rm(join(folder, 'spill'), { recursive: true, force: true })
-  await writeCollected(folder, collected)
 }
 
 /** What the other kinds of sample would come to is measured on about so many texts. */

@@ -3,98 +3,94 @@ import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparati
 import { JobFailure } from '../job/failure.ts'
 import { beginning, hasMojibake } from './characters.ts'
 import { clean, normalForm } from './cleaning.ts'
+import {
+  type Collected,
+  type Collecting,
+  collectedOf,
+  EXAMPLES_PER_RULE,
+  exampleKey,
+  nothingCollected,
+} from './collecting.ts'
 import type { EvaluationTexts } from './decontaminate.ts'
-import { FirstOfEqual } from './exact.ts'
-import { emptyCounts, type Removal, removals } from './funnel.ts'
-import { type HumanFilter, humanFilter } from './human.ts'
-import { binOf, noLengths } from './lengths.ts'
+import { type Removal, removals } from './funnel.ts'
+import type { HumanFilter } from './human.ts'
+import { binOf } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
-import { type MachineText, MachineTexts } from './machine-texts.ts'
-import { Numbers } from './numbers.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
-import { Drawn } from './sampled.ts'
-import type { Selection } from './selection.ts'
 import type { SpooledText, SpoolWriter } from './spool.ts'
 
-/** A removed text as the report shows it. */
-export interface Example {
-  readonly id: string
-  readonly rule: Removal
-  /** Beginning of the cleaned text. */
-  readonly excerpt: string
-  /** The text that was kept in its place, or the evaluation text that it is like. */
-  readonly duplicateOf?: string
-}
-
-export interface Collected {
-  readonly counts: readonly DataCounts[]
-  /** By ordinal in the spool: index of the source. */
-  readonly sourceOf: Uint32Array
-  /** By ordinal: its row in the source, from 1. */
-  readonly rowOf: Uint32Array
-  /** By ordinal: ordinal of the first text with the same normal form; differs from its own only when exact is off. */
-  readonly sameAs: Uint32Array
-  /** By ordinal: ordinal of the first text of its group. */
-  readonly groupOf: Uint32Array
-  /** By ordinal: texts that were removed as exact copies of it. */
-  readonly copies: Uint32Array
-  /** Some of each rule and source, drawn by their names. */
-  readonly examples: readonly Example[]
-  /** By source: how many human-written texts cleaning left of each length (lengths.ts). */
-  readonly lengths: readonly (readonly number[])[]
-  readonly machineTexts: readonly MachineText[]
-  /** By source: texts that passed cleaning and look wrongly decoded. */
-  readonly mojibake: readonly number[]
-}
-
-/** Of each source. */
-export const EXAMPLES_PER_RULE = 3
-
 /** How a row is named: by its source and its place there. */
-export const idOf = (source: { readonly name: string }, row: number): string => `${source.name}-${row}`
+export const idOf = (source: { readonly name: string }, row: number | ''): string => `${source.name}-${row}`
 
-/**
- * Reads the sources one after the other, keeps what is human-written and survives cleaning and the exact-duplicate search, and hands it
- * to the spool. So the first of several equal texts is the one of the earliest source and row.
- */
+export interface CollectingRules {
+  readonly cleaning: Cleaning
+  readonly exact: boolean
+  readonly seed: number
+  readonly evaluation?: EvaluationTexts | undefined
+}
+
+/** Some files, by their numbers over all sources: from `from` to before `to`. */
+export interface Files {
+  readonly from: number
+  readonly to: number
+}
+
+export interface Watch {
+  readonly signal: AbortSignal
+  readonly onRows: (...place: Parameters<Place>) => void
+}
+
+/** Every schema before the first row: a wrong column of the last source must not cost the reading of all others. */
+export async function requireSchemas(connection: DuckDBConnection, sources: readonly LocatedSource[]): Promise<void> {
+  for (const source of sources)
+    for (const file of source.texts) await requireSchema(connection, file, columnsOf(source))
+}
+
+/** All of it at once. */
 export async function collect(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  rules: {
-    readonly cleaning: Cleaning
-    readonly exact: boolean
-    readonly seed: number
-    readonly evaluation?: EvaluationTexts | undefined
-  },
+  rules: CollectingRules,
   spool: SpoolWriter,
-  watch: { readonly signal: AbortSignal; readonly onRows: (...place: Parameters<Place>) => void },
+  watch: Watch,
 ): Promise<Collected> {
-  const counts = sources.map(emptyCounts)
-  const sourceOf = new Numbers()
-  const rowOf = new Numbers()
-  const sameAs = new Numbers()
-  const groupOf = new Numbers()
-  const copies = new Numbers()
-  const mojibake = sources.map(() => 0)
-  const lengths = sources.map(noLengths)
-  const examples = new Drawn<Example>(rules.seed, EXAMPLES_PER_RULE)
-  const texts = new FirstOfEqual()
-  const groups = new FirstOfEqual()
-  const machine = new MachineTexts(rules.seed, rules.cleaning)
+  await requireSchemas(connection, sources)
+  const collecting = nothingCollected(sources, rules)
+  await collectFiles(connection, sources, { from: 0, to: Number.POSITIVE_INFINITY }, rules, collecting, spool, watch)
+  return collectedOf(collecting)
+}
 
-  // Every schema before the first row: a wrong column of the last source must not cost the reading of all others.
-  for (const source of sources)
-    for (const file of source.texts) await requireSchema(connection, file, columnsOf(source))
-
+/**
+ * Reads some files of the sources, behind those that were read into `collecting` before: keeps what is human-written and survives cleaning
+ * and the exact-duplicate search, and hands it to the spool. So the first of several equal texts is the one of the earliest source and row.
+ */
+export async function collectFiles(
+  connection: DuckDBConnection,
+  sources: readonly LocatedSource[],
+  { from, to }: Files,
+  rules: CollectingRules,
+  collecting: Collecting,
+  spool: SpoolWriter,
+  watch: Watch,
+): Promise<void> {
+  const { counts, sourceOf, rowOf, sameAs, groupOf, copies } = collecting
+  const { mojibake, lengths, examples, texts, groups, machine } = collecting
+  let end = 0
   for (const [index, source] of sources.entries()) {
     const count = counts[index] as DataCounts
-    const filter = humanFilter(source.human)
+    const filter = collecting.filters[index] as HumanFilter
+    const begin = end
+    end += source.texts.length
+    if (end <= from || begin >= to) continue
     const wanted = columnsOf(source)
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
-    const keys = Object.fromEntries(removals.map((rule) => [rule, `${rule} ${source.name}`])) as Record<Removal, string>
+    const keys = Object.fromEntries(removals.map((rule) => [rule, exampleKey(rule, source.name)])) as Record<
+      Removal,
+      string
+    >
     const example = (rule: Removal, id: string, text: () => string, duplicateOf?: string): void =>
       examples.offer(keys[rule], id, () => ({
         id,
@@ -102,24 +98,39 @@ export async function collect(
         excerpt: excerptOf(text()),
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
-    for (const [number, file] of source.texts.entries()) {
-      if (count.read >= source.limit) break
+    for (const [place, file] of source.texts.entries()) {
+      const before = count.read
+      if (begin + place < from) continue
+      if (begin + place >= to || before >= source.limit) break
       let share = 0
       const onShare = (read: number): void => {
         share = read
       }
-      const summed = { prefix: machine.prefix, columns: inputAt < 0 ? [textAt] : [textAt, inputAt] }
-      const selection = { ...selectionOf(filter, source, count.read, rules.seed), summed }
-      for await (const { count: rows, value, sum } of readRows(connection, file, wanted, onShare, selection)) {
+      const selection = {
+        human: source.human,
+        rows: source.limit - before,
+        shown: { seed: rules.seed, wanted: EXAMPLES_PER_RULE, prefix: idOf(source, ''), before },
+        summed: { prefix: machine.prefix, machine: textAt, ...(inputAt >= 0 && { human: inputAt }) },
+      }
+      for await (const rows of readRows(connection, file, wanted, onShare, selection)) {
         watch.signal.throwIfAborted()
+        const { value, sum, leftOut } = rows
+        for (const { values, count: others } of leftOut ?? []) {
+          filter.see(values, others)
+          count.notHuman += others
+        }
         const kept: SpooledText[] = []
-        for (let row = 0; row < rows && count.read < source.limit; row++) {
-          count.read++
-          const id = idOf(source, count.read)
-          const author = filter.judge((column) => value(row, column))
-          if (author === 'unknown') throw unknownValue(source, file.path, count.read, filter)
+        for (let row = 0; row < rows.count; row++) {
+          const number = before + rows.number(row) + 1
+          if (number > source.limit) break
+          const id = idOf(source, number)
+          const values = source.human.map((_, column) => value(row, column))
+          const author = filter.authorOf(values)
+          const isCounted = author === 'other' && leftOut !== undefined
+          if (!isCounted) filter.see(values, 1)
+          if (author === 'unknown') throw unknownValue(source, file.path, number, filter)
           if (author !== 'human') {
-            count.notHuman++
+            if (!isCounted) count.notHuman++
             example('notHuman', id, () => value(row, textAt) ?? '')
             if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '', sum?.(row, textAt))
             continue
@@ -155,48 +166,19 @@ export async function collect(
           }
           sameAs.push(first)
           sourceOf.push(index)
-          rowOf.push(count.read)
+          rowOf.push(number)
           copies.push(0)
           const group = value(row, groupAt)
           groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
         }
         await spool.append(kept)
-        watch.onRows(index, count.read, number, share)
+        count.read = Math.min(before + rows.read, source.limit)
+        watch.onRows(index, count.read, place, share)
         if (count.read >= source.limit) break
       }
     }
-    requireHumanRows(source, count, filter)
-  }
-  return {
-    counts,
-    sourceOf: sourceOf.all,
-    rowOf: rowOf.all,
-    sameAs: sameAs.all,
-    groupOf: groupOf.all,
-    copies: copies.all,
-    examples: examples.all,
-    lengths,
-    machineTexts: await machine.sample(),
-    mojibake,
-  }
-}
-
-/** Of a file whose first row is the source's number `before`: what is read of rows that are not human-written. */
-function selectionOf(
-  filter: HumanFilter,
-  source: LocatedSource,
-  before: number,
-  seed: number,
-): Omit<Selection, 'summed'> {
-  const shown = new Drawn<number>(seed, EXAMPLES_PER_RULE)
-  return {
-    deciding: filter.columns.length,
-    rows: source.limit - before,
-    wants: (values) => filter.authorOf(values) !== 'other',
-    // Of the examples of the whole source those in this file are among the examples of the file.
-    unwanted: (row) => shown.offer('', idOf(source, before + row + 1), () => row),
-    nevertheless: () => shown.all,
+    if (end <= to) requireHumanRows(source, count, filter)
   }
 }
 

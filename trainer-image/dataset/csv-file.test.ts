@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -11,7 +12,8 @@ import { readCsvFile } from './csv-file.ts'
 const root = await mkdtemp(join(tmpdir(), 'csv-file-'))
 after(() => rm(root, { recursive: true, force: true }))
 
-const MAX_RECORD = 16 << 20
+const wanted = ['id', 'text', 'author']
+const options = { maxRecord: 16 << 20, wanted }
 /** Of the size from which on a thread parses. */
 const LARGE = 16 << 20
 
@@ -20,9 +22,9 @@ async function recordsIn(name: string, content: string | Uint8Array, size?: numb
   await writeFile(path, content)
   const read: number[] = []
   const records: string[][] = []
-  const found = readCsvFile(path, size ?? (await stat(path)).size, MAX_RECORD, (bytes) => read.push(bytes))
-  for await (const { columns, count, field } of found)
-    for (let record = 0; record < count; record++) records.push(columns.map((_, column) => field(record, column)))
+  const found = readCsvFile(path, size ?? (await stat(path)).size, options, (bytes) => read.push(bytes))
+  for await (const { count, value } of found)
+    for (let row = 0; row < count; row++) records.push(wanted.map((_, column) => value(row, column) as string))
   return { records, read }
 }
 
@@ -44,6 +46,35 @@ test('a large file is parsed on a thread of its own, to the same records as on t
   )
   assert.equal(read.at(-1), Buffer.byteLength(content))
   assert.deepEqual((await recordsIn('here.csv', content, 1)).records, rows)
+})
+
+test('rows that are left out there are counted here, and the others keep their numbers and sums', async () => {
+  const path = join(root, 'selected.csv')
+  await writeFile(path, content)
+  const selection = {
+    human: [
+      { column: 'author', values: ['human'] },
+      { column: 'id', values: rows.flatMap(([id]) => (Number(id) % 5 ? [] : [id!])) },
+    ],
+    rows: 20_000,
+    shown: { seed: 1, wanted: 0, prefix: 'x-', before: 0 },
+    summed: { prefix: 'p', human: 2 },
+  }
+  const found: unknown[] = []
+  let left = 0
+  let last = 0
+  const selected = readCsvFile(path, LARGE, { ...options, wanted: ['author', 'id', 'text'], selection }, () => {})
+  for await (const { count, number, value, sum, read, leftOut = [] } of selected) {
+    for (let row = 0; row < count; row++) found.push([number(row), value(row, 0), value(row, 2), sum?.(row, 2)])
+    left += leftOut.reduce((sum, { count }) => sum + count, 0)
+    last = read
+  }
+  const human = rows.slice(0, 20_000).flatMap(([id, text, author], row) => {
+    if (Number(id) % 5 > 0) return []
+    return author === 'human' ? [[row, author, text, hash('md5', `p${text}`)]] : [[row, author, text, undefined]]
+  })
+  assert.deepEqual(found, human)
+  assert.deepEqual([left, last], [20_000 - human.length, 20_000])
 })
 
 test('a packed file is unpacked there', async () => {
@@ -77,7 +108,7 @@ for (const { what, name, content, error } of failures)
 
 test('a reader that has enough ends the thread', async () => {
   const path = join(root, 'large.csv')
-  for await (const { count } of readCsvFile(path, LARGE, MAX_RECORD, () => {})) {
+  for await (const { count } of readCsvFile(path, LARGE, options, () => {})) {
     assert.ok(count > 0)
     break
   }

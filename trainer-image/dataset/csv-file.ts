@@ -1,30 +1,45 @@
-import { createReadStream } from 'node:fs'
+import { closeSync, createReadStream, openSync, readSync } from 'node:fs'
 import { pipeline } from 'node:stream/promises'
 import { Worker } from 'node:worker_threads'
 import { createGunzip } from 'node:zlib'
-import { CsvInvalid, type CsvPiece, type CsvRecords, NotUtf8, parseCsv, recordsOf } from './csv.ts'
+import { CsvInvalid, NotUtf8, parsePieces } from './csv.ts'
+import { type CsvRows, rowsOf, selectRows } from './csv-select.ts'
+import type { Rows } from './read.ts'
+import type { Selection } from './selection.ts'
 
-/** What the parsing thread tells: a piece, with how many bytes of the file had been read; the end; or why there is none. */
+/** What the parsing thread tells: some rows of so many bytes, with how many of the file had been read; the end; or why there is none. */
 export type FromThread =
-  | { readonly kind: 'piece'; readonly piece: CsvPiece; readonly bytesRead: number }
+  | { readonly kind: 'rows'; readonly rows: CsvRows; readonly size: number; readonly bytesRead: number }
   | { readonly kind: 'end' }
   | { readonly kind: 'failed'; readonly name: string; readonly message: string; readonly code: string }
 
-/** What it is started with. */
-export interface ThreadData {
-  readonly path: string
+export interface CsvOptions {
+  /** In bytes. */
   readonly maxRecord: number
+  readonly wanted: readonly string[]
+  readonly selection?: Selection | undefined
 }
 
-/** Pieces that the thread may be ahead of the reader. */
-export const AHEAD = 3
+/** What it is started with. */
+export interface ThreadData extends CsvOptions {
+  readonly path: string
+}
+
+/** Bytes that the thread may be ahead of the reader. */
+export const AHEAD = 1 << 23
 /** Files from this size on, in bytes, are parsed on a thread of their own; for smaller ones its start costs more than it saves. */
 const LARGE = 16 * 1024 * 1024
 
-/** The bytes of a file, unpacked when its name ends in .gz. `onBytes` hears how many of the file's own were read. */
-export async function* bytesOf(path: string, onBytes: (bytes: number) => void = () => {}): AsyncGenerator<Buffer> {
-  const file = createReadStream(path, { highWaterMark: 1 << 20 })
-  const unpacked = /\.gz$/i.test(path) ? createGunzip({ chunkSize: 1 << 20 }) : undefined
+/** Bytes that are read at once. */
+const PIECE = 1 << 20
+
+/** The bytes of a file. A piece is there until the next one is asked for. `onBytes` hears how many of the file's own were read. */
+export type ReadBytes = (path: string, onBytes?: (bytes: number) => void) => AsyncGenerator<Uint8Array>
+
+/** Unpacks it when its name ends in .gz. */
+export const bytesOf: ReadBytes = async function* (path, onBytes = () => {}) {
+  const file = createReadStream(path, { highWaterMark: PIECE })
+  const unpacked = isPacked(path) ? createGunzip({ chunkSize: PIECE }) : undefined
   // The failure of the pipeline also destroys `unpacked`, whose reader throws it.
   if (unpacked) pipeline(file, unpacked).catch(() => undefined)
   for await (const piece of (unpacked ?? file) as AsyncIterable<Buffer>) {
@@ -33,17 +48,45 @@ export async function* bytesOf(path: string, onBytes: (bytes: number) => void = 
   }
 }
 
-/** The records of a file of so many bytes. */
-export function readCsvFile(
-  path: string,
-  size: number,
-  maxRecord: number,
-  onBytes: (bytes: number) => void,
-): AsyncGenerator<CsvRecords> {
-  return size < LARGE ? parseCsv(bytesOf(path, onBytes), maxRecord) : parseOnThread({ path, maxRecord }, onBytes)
+/** For a thread that has nothing else to do: it waits for the disk, and nothing waits for it to be woken. */
+export const bytesOnThread: ReadBytes = async function* (path, onBytes = () => {}) {
+  if (isPacked(path)) return yield* bytesOf(path, onBytes)
+  const file = openSync(path, 'r')
+  try {
+    const piece = new Uint8Array(PIECE)
+    let bytesRead = 0
+    for (let length = readSync(file, piece); length > 0; length = readSync(file, piece)) {
+      bytesRead += length
+      onBytes(bytesRead)
+      yield piece.subarray(0, length)
+    }
+  } finally {
+    closeSync(file)
+  }
 }
 
-async function* parseOnThread(data: ThreadData, onBytes: (bytes: number) => void): AsyncGenerator<CsvRecords> {
+const isPacked = (path: string): boolean => /\.gz$/i.test(path)
+
+/** The rows of the file. */
+export const rowsIn = (
+  { path, maxRecord, wanted, selection }: ThreadData,
+  read: ReadBytes,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<CsvRows> => selectRows(parsePieces(read(path, onBytes), maxRecord), wanted, selection)
+
+/** The rows of a file of so many bytes, with the columns of its header. A wanted column that is not there has no values. */
+export async function* readCsvFile(
+  path: string,
+  size: number,
+  options: CsvOptions,
+  onBytes: (bytes: number) => void,
+): AsyncGenerator<Rows & Pick<CsvRows, 'columns'>> {
+  const data = { path, ...options }
+  const found = size < LARGE ? rowsIn(data, bytesOf, onBytes) : readOnThread(data, onBytes)
+  for await (const rows of found) yield { columns: rows.columns, ...rowsOf(rows) }
+}
+
+async function* readOnThread(data: ThreadData, onBytes: (bytes: number) => void): AsyncGenerator<CsvRows> {
   const thread = new Worker(new URL('./csv-thread.ts', import.meta.url), { workerData: data })
   const arrived: FromThread[] = []
   let wake = waiting()
@@ -62,8 +105,8 @@ async function* parseOnThread(data: ThreadData, onBytes: (bytes: number) => void
       if (message.kind === 'end') return
       if (message.kind === 'failed') throw failureOf(message)
       onBytes(message.bytesRead)
-      yield recordsOf(message.piece)
-      thread.postMessage('next')
+      yield message.rows
+      thread.postMessage(message.size)
     }
   } finally {
     await thread.terminate()

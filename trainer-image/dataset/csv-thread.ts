@@ -1,31 +1,27 @@
-/** Parses one CSV file for csv-file.ts, never more than a few pieces ahead of it. */
+/** Reads one CSV file for csv-file.ts, never far ahead of it. */
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
-import { parsePieces } from './csv.ts'
-import { AHEAD, bytesOf, type FromThread, type ThreadData } from './csv-file.ts'
+import { AHEAD, bytesOnThread, type FromThread, rowsIn, type ThreadData } from './csv-file.ts'
 
 if (!parentPort) throw new Error('csv-thread.ts is not a program of its own')
 const port = parentPort
-const { path, maxRecord } = workerData as ThreadData
 
 const tell = (message: FromThread, moved: ArrayBuffer[] = []): void => port.postMessage(message, moved)
 
 let unread = 0
-port.on('message', () => unread--)
+port.on('message', (size: number) => {
+  unread -= size
+})
 let bytesRead = 0
 try {
-  for await (const piece of parsePieces(
-    bytesOf(path, (bytes) => {
-      bytesRead = bytes
-    }),
-    maxRecord,
-  )) {
-    // Small buffers share their memory with others, and are copied.
-    const moved = [piece.bytes, piece.bounds].flatMap(({ buffer, byteLength }) =>
-      buffer.byteLength === byteLength ? [buffer as ArrayBuffer] : [],
-    )
-    tell({ kind: 'piece', piece, bytesRead }, moved)
-    for (unread++; unread >= AHEAD; ) await once(port, 'message')
+  const found = rowsIn(workerData as ThreadData, bytesOnThread, (bytes) => {
+    bytesRead = bytes
+  })
+  for await (const rows of found) {
+    const moved = [rows.piece.bytes, rows.piece.bounds].map(({ buffer }) => buffer as ArrayBuffer)
+    const size = moved.reduce((sum, { byteLength }) => sum + byteLength, 0)
+    tell({ kind: 'rows', rows, size, bytesRead }, moved)
+    for (unread += size; unread >= AHEAD; ) await once(port, 'message')
   }
   tell({ kind: 'end' })
 } catch (error) {

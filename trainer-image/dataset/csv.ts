@@ -43,7 +43,7 @@ export async function* parseCsv(pieces: AsyncIterable<Uint8Array>, maxRecord: nu
   for await (const piece of parsePieces(pieces, maxRecord)) yield recordsOf(piece)
 }
 
-/** As parseCsv; the bytes and bounds are the caller's. */
+/** As parseCsv. What a piece completed is there until the next one is asked for, and so must be the pieces. */
 export async function* parsePieces(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvPiece> {
   const parser = new Parser(maxRecord)
   for await (const piece of pieces) yield parser.take(piece, false)
@@ -83,15 +83,20 @@ class Bounds {
     return this.#values[place] as number
   }
 
-  from(begin: number): Int32Array {
-    return this.#values.slice(begin, this.length)
+  /** They change with the next push. */
+  get all(): Int32Array {
+    return this.#values.subarray(0, this.length)
   }
 }
 
 class Parser {
   readonly #maxRecord: number
+  /** Begins with what is there, and is filled again and again. */
+  #memory = Buffer.alloc(0)
   /** What no record has taken yet, and the piece that came last. */
-  #bytes = Buffer.alloc(0)
+  #bytes = this.#memory
+  /** How many of them the records have taken. */
+  #taken = 0
   /** How many of them are known to be UTF-8. */
   #valid = 0
   #linesBefore = 0
@@ -106,7 +111,7 @@ class Parser {
   }
 
   take(piece: Uint8Array, ended: boolean): CsvPiece {
-    this.#bytes = Buffer.concat([this.#bytes, piece])
+    this.#append(piece)
     this.#ended = ended
     this.#requireUtf8()
     this.#bounds.length = 0
@@ -130,11 +135,20 @@ class Parser {
     }
     this.#requireShort(position)
     this.#linesBefore += breaksIn(this.#bytes, position)
-    const taken = { columns: this.#columns, bytes: this.#bytes, bounds: this.#bounds.from(0) }
-    // A copy: what was taken may go to another thread.
-    this.#bytes = Buffer.from(this.#bytes.subarray(position))
-    this.#valid -= position
-    return taken
+    this.#taken = position
+    return { columns: this.#columns, bytes: this.#bytes, bounds: this.#bounds.all }
+  }
+
+  #append(piece: Uint8Array): void {
+    const rest = this.#bytes.subarray(this.#taken)
+    const length = rest.length + piece.length
+    const grown = length > this.#memory.length ? Buffer.allocUnsafe(2 * length) : this.#memory
+    grown.set(rest)
+    grown.set(piece, rest.length)
+    this.#memory = grown
+    this.#bytes = grown.subarray(0, length)
+    this.#valid -= this.#taken
+    this.#taken = 0
   }
 
   /** Where the records begin; undefined while the header goes on. */
@@ -148,7 +162,7 @@ class Parser {
       this.#delimiter = 0
       return undefined
     }
-    const bounds = this.#bounds.from(0)
+    const bounds = this.#bounds.all
     const header = recordsOf({ columns: new Array(bounds.length / 2), bytes: this.#bytes, bounds })
     this.#columns = namesOf(Array.from({ length: bounds.length / 2 }, (_, i) => header.field(0, i)))
     return next

@@ -11,46 +11,89 @@ export const fileLiteral = (path: string): string => literal(path.replace(/[[*?]
 
 export interface Database {
   connect(): Promise<DuckDBConnection>
+  /** Makes the database of another folder, which was closed before, readable under a name. */
+  attach(folder: string, name: string): Promise<void>
   close(): void
 }
 
 /** The file of a database in its folder. */
 const fileName = 'rows.duckdb'
 
-/**
- * A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to `spill`, else to the same
- * folder. Closing it leaves one file. `access` READ_ONLY: of a folder that was closed before.
- */
+/** A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to the same folder. Closing it leaves one file. */
 export async function openDatabase(
   folder: string,
-  {
-    threads,
-    memoryBytes = 400e6,
-    access = 'AUTOMATIC',
-    spill = folder,
-  }: { threads: number; memoryBytes?: number; access?: 'AUTOMATIC' | 'READ_ONLY'; spill?: string },
+  { threads, memoryBytes = 400e6 }: { threads: number; memoryBytes?: number },
 ): Promise<Database> {
   const instance = await DuckDBInstance.create(join(folder, fileName), {
-    access_mode: access,
     threads: String(threads),
     memory_limit: `${Math.round(memoryBytes / 1e6)}MB`,
-    temp_directory: join(spill, 'spill'),
+    temp_directory: join(folder, 'spill'),
     autoinstall_known_extensions: 'false',
     autoload_known_extensions: 'false',
     preserve_insertion_order: 'true',
   })
   const connections: DuckDBConnection[] = []
+  const connect = async (): Promise<DuckDBConnection> => {
+    const connection = await instance.connect()
+    connections.push(connection)
+    return connection
+  }
   return {
-    async connect() {
-      const connection = await instance.connect()
-      connections.push(connection)
-      return connection
+    connect,
+    async attach(other, name) {
+      const connection = await connect()
+      await connection.run(`ATTACH ${literal(join(other, fileName))} AS ${identifier(name)} (READ_ONLY)`)
     },
     close() {
       // While one is open the file is not brought up to date.
       for (const connection of connections) connection.closeSync()
       instance.closeSync()
     },
+  }
+}
+
+/** Closes the database whatever happens; its own errors become those of storage. */
+export async function usingDatabase<T>(
+  folder: string,
+  options: Parameters<typeof openDatabase>[1],
+  body: (database: Database) => Promise<T>,
+): Promise<T> {
+  let database: Database | undefined
+  try {
+    database = await openDatabase(folder, options)
+    return await body(database)
+  } catch (error) {
+    throw databaseFailure(error, `the database in ${folder}`, 'StorageFailed')
+  } finally {
+    database?.close()
+  }
+}
+
+/** Some of the rows of a result, at most a few thousand. */
+export interface Chunk {
+  readonly count: number
+  /** As DuckDB has it. */
+  item(row: number, column: number): unknown
+  /** Undefined when it is no text. */
+  value(row: number, column: number): string | undefined
+}
+
+/** The result of a query as it comes. */
+export async function* chunksOf(connection: DuckDBConnection, query: string): AsyncGenerator<Chunk> {
+  const result = await connection.stream(query)
+  for (;;) {
+    const chunk = await result.fetchChunk()
+    if (!chunk || chunk.rowCount === 0) return
+    const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
+    const item = (row: number, column: number): unknown => columns[column]?.getItem(row)
+    yield {
+      count: chunk.rowCount,
+      item,
+      value(row, column) {
+        const found = item(row, column)
+        return typeof found === 'string' ? found : undefined
+      },
+    }
   }
 }
 

@@ -23,6 +23,24 @@ export class FirstOfEqual {
     return ordinal
   }
 
+  /** What was remembered of the ordinals from `ordinal` on, for `remember`: five words each. */
+  since(ordinal: number): Uint32Array {
+    const places: number[] = []
+    for (let at = 0; at < this.#table.length; at += 5) if ((this.#table[at + 4] as number) > ordinal) places.push(at)
+    const found = new Uint32Array(5 * places.length)
+    for (const [i, at] of places.entries()) found.set(this.#table.subarray(at, at + 5), 5 * i)
+    return found
+  }
+
+  remember(entries: Uint32Array): void {
+    for (let from = 0; from < entries.length; from += 5) {
+      if (this.#held * 3 > this.#places * 2) this.#grow()
+      const entry = entries.subarray(from, from + 5)
+      this.#table.set(entry, this.#placeOf(entry))
+      this.#held++
+    }
+  }
+
   /** Where the sum stands, or the free place for it. */
   #placeOf(words: ArrayLike<number>): number {
     for (let place = (words[0] as number) % this.#places; ; place = (place + 1) % this.#places) {

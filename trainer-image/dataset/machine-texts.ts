@@ -49,6 +49,22 @@ export class MachineTexts {
     for (const out of ranks.slice(DRAWN)) this.#drawn.delete(out)
   }
 
+  /** What was drawn so far, one line each, for a new sample of the same seed and rules to go on from. */
+  *lines(): Generator<string> {
+    yield `${JSON.stringify(this.#limit)}\n`
+    for (const drawn of this.#drawn) yield `${JSON.stringify(drawn)}\n`
+  }
+
+  restore(lines: string): void {
+    const [limit = '', ...drawn] = lines.trimEnd().split('\n')
+    this.#limit = JSON.parse(limit) as string
+    this.#drawn.clear()
+    for (const line of drawn) {
+      const [rank, text] = JSON.parse(line) as [string, MachineText]
+      this.#drawn.set(rank, text)
+    }
+  }
+
   /** In the order of their ranks, without near copies. */
   async sample(): Promise<readonly MachineText[]> {
     const texts: MachineText[] = []

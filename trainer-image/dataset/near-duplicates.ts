@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import type { Surroundings } from './build.ts'
 import { normalForm } from './cleaning.ts'
-import type { Collected } from './collect.ts'
-import { readNumbers } from './collected-file.ts'
+import type { Collected } from './collecting.ts'
 import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
 import type { Settings } from './settings.ts'
+import { readNumbers } from './shard-file.ts'
 import type { Spool } from './spool.ts'
 
 /** Share of the memory setting that the index may take. */

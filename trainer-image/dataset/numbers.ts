@@ -16,6 +16,15 @@ export class Numbers {
     this.#values[this.#length++] = value
   }
 
+  append(values: Uint32Array): void {
+    for (const value of values) this.push(value)
+  }
+
+  replace(values: Uint32Array): void {
+    this.#length = 0
+    this.append(values)
+  }
+
   at(place: number): number {
     return this.#values[place] as number
   }

@@ -1,19 +1,29 @@
 import { stat } from 'node:fs/promises'
-import type { DuckDBConnection, DuckDBDataChunk } from '@duckdb/node-api'
+import type { DuckDBConnection } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
 import { bytesOf, readCsvFile } from './csv-file.ts'
-import { databaseFailure, fileLiteral, identifier, literal } from './database.ts'
-import { type Selection, selectedColumns } from './selection.ts'
+import { chunksOf, databaseFailure, fileLiteral, identifier, literal } from './database.ts'
+import { selectedRows } from './parquet.ts'
+import type { LeftOut, Selection } from './selection.ts'
 import type { Format } from './source.ts'
 
 /** Some rows, with the wanted columns in the order in which they were asked for. A value is made when it is asked for. */
 export interface Rows {
   readonly count: number
+  /** Which one of its file it is, from 0. */
+  number(row: number): number
   /** Undefined where the row has none. */
   value(row: number, column: number): string | undefined
   /** What the selection wants summed, in hex, where the reader has it at hand: it is cheaper than the text. */
   sum?(row: number, column: number): string | undefined
+  /** Rows of the file that are done with these. */
+  readonly read: number
+  /**
+   * All rows of other authors since the rows before these, of which only those that may be shown are here. Undefined where the reader
+   * leaves nothing out.
+   */
+  readonly leftOut?: readonly LeftOut[] | undefined
 }
 
 export interface TextFile {
@@ -39,7 +49,7 @@ export const formatOf = (path: string): Format | undefined => endings.find(([end
 /**
  * Yields the wanted columns of a file in its own order, some hundreds or thousands of rows at a time. A column that is not there, and
  * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected. `onShare` hears
- * how much of the file has been read, about, from 0 to 1. Where the format allows it, texts that `selection` does not want are undefined.
+ * how much of the file has been read, about, from 0 to 1. Where the format allows it, rows that `selection` does not want are left out.
  */
 export async function* readRows(
   connection: DuckDBConnection,
@@ -51,27 +61,20 @@ export async function* readRows(
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
-    if (file.format === 'CSV') return yield* readCsv(file.path, size, wanted, (bytes) => onShare(bytes / size))
+    if (file.format === 'CSV')
+      return yield* readCsv(file.path, size, wanted, (bytes) => onShare(bytes / size), selection)
     const table = await tableOf(connection, file, wanted)
-    const rows = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
-    let units = 0
+    const total = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
-    const selected =
-      selection && file.format === 'Parquet'
-        ? await selectedColumns(connection, file.path, wanted, selection)
-        : undefined
-    const result = await connection.stream(
-      selected ?? `SELECT ${wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`).join(', ')} FROM ${table}`,
-    )
-    for (;;) {
-      const chunk = await result.fetchChunk()
-      if (!chunk || chunk.rowCount === 0) return
-      const found = rowsOf(chunk, wanted.length, selected ? selection?.summed.columns : undefined)
+    const selected = selection && total !== undefined && (await selectedRows(connection, file.path, wanted, selection))
+    const columns = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
+    let units = 0
+    for await (const rows of selected || allRows(connection, `SELECT ${columns.join(', ')} FROM ${table}`)) {
       // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
-      units += rows === undefined ? lengthOf(found, wanted.length) : found.count
-      onShare(Math.min(units / (rows ?? size), 1))
-      yield found
+      units = total === undefined ? units + lengthOf(rows, wanted.length) : rows.read
+      onShare(Math.min(units / (total ?? size), 1))
+      yield rows
     }
   } catch (error) {
     throw readFailure(error, file)
@@ -141,20 +144,12 @@ async function parquetRows(connection: DuckDBConnection, path: string): Promise<
   return Number(reader.getRows()[0]?.[0])
 }
 
-/** The wanted columns and behind them the sums of `summed`, which are some of them. */
-function rowsOf(chunk: DuckDBDataChunk, wanted: number, summed: readonly number[] = []): Rows {
-  const columns = Array.from({ length: chunk.columnCount }, (_, i) => chunk.getColumnVector(i))
-  const value = (row: number, column: number): string | undefined => {
-    const found = columns[column]?.getItem(row)
-    return typeof found === 'string' ? found : undefined
-  }
-  return {
-    count: chunk.rowCount,
-    value,
-    sum(row, column) {
-      const place = summed.indexOf(column)
-      return place < 0 ? undefined : value(row, wanted + place)
-    },
+async function* allRows(connection: DuckDBConnection, query: string): AsyncGenerator<Rows> {
+  let read = 0
+  for await (const { count, value } of chunksOf(connection, query)) {
+    const before = read
+    read += count
+    yield { count, value, number: (row) => before + row, read }
   }
 }
 
@@ -170,22 +165,12 @@ async function* readCsv(
   size: number,
   wanted: readonly string[],
   onBytes: (bytes: number) => void,
+  selection: Selection | undefined,
 ): AsyncGenerator<Rows> {
-  let places: readonly number[] | undefined
-  for await (const { columns, count, field } of readCsvFile(path, size, MAX_RECORD_BYTES, onBytes)) {
-    if (places === undefined && columns.length > 0) {
-      requireColumns(path, wanted, columns)
-      places = wanted.map((name) => columns.indexOf(name))
-    }
-    const at = places ?? []
-    if (count > 0)
-      yield {
-        count,
-        value: (row, column) => {
-          const place = at[column]
-          return place === undefined ? undefined : field(row, place)
-        },
-      }
+  const options = { maxRecord: MAX_RECORD_BYTES, wanted, selection }
+  for await (const rows of readCsvFile(path, size, options, onBytes)) {
+    if (rows.columns.length > 0) requireColumns(path, wanted, rows.columns)
+    yield rows
   }
 }
 

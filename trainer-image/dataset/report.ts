@@ -1,6 +1,6 @@
 import type { DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { ShownCluster } from './clusters.ts'
-import type { Example } from './collect.ts'
+import type { Example } from './collecting.ts'
 import type { CopyBaseline } from './copy-baseline.ts'
 import type { EvaluationSet } from './evaluation-sets.ts'
 import { keptOf, sumCounts } from './funnel.ts'

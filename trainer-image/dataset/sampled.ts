@@ -1,9 +1,15 @@
 /** FNV-1a over the UTF-16 units of a name; spread evenly enough to draw by, and the same on every machine. */
-function rankOf(seed: number, name: string): number {
+const rankOf = (seed: number, name: string): number => rankBehind(sumOf(seed, name))
+
+function sumOf(seed: number, name: string): number {
   let hash = 0x811c9dc5 ^ (seed | 0)
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
+  return hash
+}
+
+function rankBehind(sum: number): number {
   // The last characters of a name must reach the high bits, too.
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d)
+  const hash = Math.imul(sum ^ (sum >>> 15), 0x2c1b3c6d)
   return (hash ^ (hash >>> 13)) >>> 0
 }
 
@@ -33,11 +39,54 @@ export class Drawn<T> {
     this.#drawn.set(key, drawn)
   }
 
+  clear(): void {
+    this.#drawn.clear()
+  }
+
   get(key: string): readonly T[] {
     return (this.#drawn.get(key) ?? []).map(({ item }) => item)
   }
 
   get all(): readonly T[] {
     return [...this.#drawn.keys()].flatMap((key) => this.get(key))
+  }
+}
+
+/** What Drawn draws of the names that are a prefix and a number each, without making the names. */
+export class DrawnRows {
+  readonly #wanted: number
+  readonly #prefix: number
+  readonly #drawn: { readonly rank: number; readonly number: number }[] = []
+
+  constructor(seed: number, wanted: number, prefix: string) {
+    this.#wanted = wanted
+    this.#prefix = sumOf(seed, prefix)
+  }
+
+  /** Whether it is drawn so far. */
+  offer(number: number): boolean {
+    const rank = this.#rankOf(number)
+    const drawn = this.#drawn
+    if (drawn.length === this.#wanted && rank >= (drawn.at(-1)?.rank ?? 0)) return false
+    drawn.push({ rank, number })
+    drawn.sort((a, b) => a.rank - b.rank)
+    drawn.length = Math.min(drawn.length, this.#wanted)
+    return true
+  }
+
+  get numbers(): readonly number[] {
+    return this.#drawn.map(({ number }) => number)
+  }
+
+  #rankOf(number: number): number {
+    let unit = 1
+    while (10 * unit <= number) unit *= 10
+    let hash = this.#prefix
+    for (let rest = number; unit >= 1; unit /= 10) {
+      const digit = Math.floor(rest / unit)
+      rest -= digit * unit
+      hash = Math.imul(hash ^ (48 + digit), 0x01000193)
+    }
+    return rankBehind(hash)
   }
 }

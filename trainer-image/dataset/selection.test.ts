@@ -7,6 +7,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { collect } from './collect.ts'
 import { parquetOf, type Row } from './preparing.ts'
+import { Drawn, DrawnRows } from './sampled.ts'
 import { planSource } from './source.ts'
 import type { SpooledText } from './spool.ts'
 
@@ -29,13 +30,14 @@ const cleaning = {
 }
 
 /** The rows as two files of one source, in the format. */
-async function collected(format: 'CSV' | 'Parquet', rows: readonly Row[], source: Partial<Source>) {
+async function collected(format: 'CSV' | 'Parquet' | 'JSONL', rows: readonly Row[], source: Partial<Source>) {
   const planned = planSource(Source.fromPartial({ name: 's', filePath: 'x', format, ...source }))
   const halves = [rows.slice(0, rows.length / 2), rows.slice(rows.length / 2)]
   const texts = await Promise.all(
     halves.map(async (half, i) => {
       const path = join(folder, `${i}.${format}`)
       if (format === 'Parquet') await parquetOf(path, half)
+      else if (format === 'JSONL') await writeFile(path, half.map((row) => `${JSON.stringify(row)}\n`).join(''))
       else await writeFile(path, [Object.keys(half[0]!), ...half.map(Object.values)].map(lineOf).join(''))
       return { path, format }
     }),
@@ -47,8 +49,13 @@ async function collected(format: 'CSV' | 'Parquet', rows: readonly Row[], source
   const result = await collect(connection, [located], { cleaning, exact: true, seed: 1 }, spool, watch)
   return { kept, result }
 }
-const lineOf = (fields: readonly string[]): string => `${fields.map((field) => `"${field}"`).join(',')}\n`
+const lineOf = (fields: readonly string[]): string =>
+  `${fields.map((field) => `"${field.replaceAll('"', '""')}"`).join(',')}\n`
 
+const preset: Partial<Source> = {
+  filePath: undefined,
+  huggingFace: { repository: 'liamdugan/raid', revision: '', files: [], tokenFile: '' },
+}
 const rowsOf = (count: number, more: (i: number) => Row): Row[] =>
   Array.from({ length: count }, (_, i) => ({ text: `Row number ${i} says so.`, ...more(i) }))
 const raid = rowsOf(6000, (i) => ({
@@ -56,15 +63,19 @@ const raid = rowsOf(6000, (i) => ({
   attack: ['none', 'homoglyph', 'number', 'synonym'][i % 4]!,
 }))
 
-// CSV is read row by row: every text is there when it is asked for.
+// JSONL is read row by row, and nothing of it is left out.
 const cases: readonly { readonly what: string; readonly rows: readonly Row[]; readonly source: Partial<Source> }[] = [
   {
     what: 'RAID',
     rows: raid.map(({ text, ...row }) => ({ generation: text!, source_id: 'x', ...row })),
-    source: {
-      filePath: undefined,
-      huggingFace: { repository: 'liamdugan/raid', revision: '', files: [], tokenFile: '' },
-    },
+    source: preset,
+  },
+  {
+    what: 'RAID with quotes and long texts',
+    rows: raid
+      .slice(0, 600)
+      .map(({ text, ...row }) => ({ generation: `He said "${text}", twice.`, source_id: 'x', ...row })),
+    source: preset,
   },
   {
     what: 'a limit',
@@ -88,8 +99,28 @@ const cases: readonly { readonly what: string; readonly rows: readonly Row[]; re
   },
 ]
 for (const { what, rows, source } of cases)
-  test(`a parquet file gives what the rows give one by one: ${what}`, async () => {
-    const [parquet, csv] = [await collected('Parquet', rows, source), await collected('CSV', rows, source)]
-    assert.ok(parquet.kept.length > 0)
-    assert.deepEqual(parquet, csv)
+  for (const format of ['Parquet', 'CSV'] as const)
+    test(`a ${format} file gives what the rows give one by one: ${what}`, async () => {
+      const [selected, all] = [await collected(format, rows, source), await collected('JSONL', rows, source)]
+      assert.ok(selected.kept.length > 0)
+      assert.deepEqual(selected, all)
+    })
+
+for (const format of ['Parquet', 'CSV', 'JSONL'] as const)
+  test(`a ${format} file with a label that RAID does not have stops, and names the row`, async () => {
+    const rows = raid.map(({ text, ...row }, i) => ({
+      ...{ generation: text!, source_id: 'x', ...row },
+      ...(i === 4321 && { model: 'gpt9', attack: 'homoglyph' }),
+    }))
+    await assert.rejects(collected(format, rows, preset), /row 4322, in .* unknown value: .*"gpt9"/)
   })
+
+test('rows that are named by a number are drawn as by their names', () => {
+  const rows = new DrawnRows(7, 3, 'raid-')
+  const names = new Drawn<number>(7, 3)
+  for (let number = 1; number < 3000; number++) {
+    rows.offer(number)
+    names.offer('', `raid-${number}`, () => number)
+  }
+  assert.deepEqual(rows.numbers, names.get(''))
+})

@@ -21,10 +21,11 @@ export interface SpoolWriter {
   append(texts: readonly SpooledText[]): Promise<void>
 }
 
-export async function createSpool(database: Database): Promise<SpoolWriter> {
+/** Texts that come behind the first `before`. */
+export async function createSpool(database: Database, before = 0): Promise<SpoolWriter> {
   const writer = await database.connect()
   await writer.run('CREATE TABLE spool (ordinal UINTEGER, id VARCHAR, text VARCHAR, input VARCHAR)')
-  let count = 0
+  let count = before
   return {
     async append(texts) {
       const appender = await writer.createAppender('spool')
@@ -40,19 +41,23 @@ export async function createSpool(database: Database): Promise<SpoolWriter> {
   }
 }
 
-/** The spool of a database that was closed after the last text. */
-export function openSpool(database: Database): Spool {
+/** The spools of folders that were closed after their last texts, one behind the other. */
+export async function openSpool(database: Database, folders: readonly string[]): Promise<Spool> {
+  const spools = folders.map((_, i) => `texts${i}.spool`)
+  for (const [i, folder] of folders.entries()) await database.attach(folder, `texts${i}`)
   return {
     async *read() {
       const reader: DuckDBConnection = await database.connect()
       try {
-        // Insertion order is the order of the ordinals.
-        const result = await reader.stream('SELECT id, text, input FROM spool')
-        for (;;) {
-          const chunk = await result.fetchChunk()
-          if (!chunk || chunk.rowCount === 0) return
-          const [ids = [], texts = [], inputs = []] = chunk.getColumns()
-          yield texts.map((text, i) => ({ id: String(ids[i]), text: String(text), input: String(inputs[i]) }))
+        for (const spool of spools) {
+          // Insertion order is the order of the ordinals.
+          const result = await reader.stream(`SELECT id, text, input FROM ${spool}`)
+          for (;;) {
+            const chunk = await result.fetchChunk()
+            if (!chunk || chunk.rowCount === 0) break
+            const [ids = [], texts = [], inputs = []] = chunk.getColumns()
+            yield texts.map((text, i) => ({ id: String(ids[i]), text: String(text), input: String(inputs[i]) }))
+          }
         }
       } finally {
         reader.closeSync()
@@ -61,8 +66,9 @@ export function openSpool(database: Database): Spool {
     async pick(ordinals) {
       if (ordinals.length === 0) return new Map()
       const connection = await database.connect()
+      const all = spools.map((spool) => `FROM ${spool}`).join(' UNION ALL ')
       const reader = await connection.runAndReadAll(
-        `SELECT ordinal, id, text, input FROM spool WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
+        `SELECT ordinal, id, text, input FROM (${all}) WHERE ordinal IN (${ordinals.join(', ')}) ORDER BY ordinal`,
       )
       return new Map(
         reader

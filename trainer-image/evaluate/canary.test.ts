@@ -62,15 +62,15 @@ test('the tolerance is the same both ways, and that of bf16 for a GPU that compu
   assert.equal(toleranceOf(on('cuda_f32'), on('avx2')), 1e-4)
 })
 
-test('a vLLM has tolerances of its own, the wide one for an adapter that was trained beside 4 bits', async () => {
+test('a vLLM has tolerances of its own, the wide one where its base may have other values than the trainer’s', async () => {
   const vllm = { backend: 'vLLM', instructionPath: 'bf16' } as const
-  assert.equal(toleranceOf(on('avx2'), { ...vllm, trainedOn: 'None' }), 0.05)
-  assert.equal(toleranceOf(on('cuda'), { ...vllm, trainedOn: 'NF4' }), 0.2)
+  assert.equal(toleranceOf(on('avx2'), { ...vllm, sameBase: true }), 0.05)
+  assert.equal(toleranceOf(on('cuda'), { ...vllm, sameBase: false }), 0.2)
   const losses = { loss: [2.06, 3], baseLoss: [2.5, 3.5] }
   const measure = async (which: keyof typeof losses) => losses[which]
-  assert.equal(await objection(sealed, { ...vllm, trainedOn: 'NF4' }, measure), undefined)
+  assert.equal(await objection(sealed, { ...vllm, sameBase: false }, measure), undefined)
   assert.equal(
-    await objection(sealed, { ...vllm, trainedOn: 'None' }, measure),
+    await objection(sealed, { ...vllm, sameBase: true }, measure),
     'canary text one: loss 2.06000 here (vLLM bf16), 2.00000 when it was sealed (CPU avx2), expected within 0.05; the untouched base agrees',
   )
 })

@@ -14,13 +14,13 @@ export interface Arithmetic {
   readonly instructionPath: ComputePath
 }
 
-/** A loss is measured again by an engine of ours, or by a vLLM, which tells neither its kernels nor how its weights are stored. */
+/** A loss is measured again by an engine of ours, or by a vLLM, which tells neither its kernels nor what its weights are. */
 export type Measurer = Arithmetic | VllmArithmetic
 export interface VllmArithmetic {
   readonly backend: 'vLLM'
   readonly instructionPath: 'bf16'
-  /** How the base was quantised beside which the adapter was trained. */
-  readonly trainedOn: 'NF4' | 'None'
+  /** Whether, by the arguments that it was started with, its base has the values beside which the adapter was trained. */
+  readonly sameBase: boolean
 }
 
 export interface CanaryText {
@@ -111,17 +111,16 @@ const precisionOf = ({ instructionPath }: Arithmetic): 'bf16' | 'f32' =>
  * of 8 bits) 6.2e-3. There is room for deeper models and other texts; the weights being NF4 or not makes 0.1.
  */
 export function toleranceOf(a: Arithmetic, b: Measurer): number {
-  if (b.backend === 'vLLM') return vllmTolerance[b.trainedOn]
+  if (b.backend === 'vLLM') return b.sameBase ? vllmTolerance : otherBaseTolerance
   // Within a path of the CPU a sum's order is fixed (ADR 9): the same factors are rounded the same way.
   const isOnePath = nameOf(a) === nameOf(b) && a.backend === 'CPU'
   return isOnePath || (precisionOf(a) === 'f32' && precisionOf(b) === 'f32') ? 1e-4 : 0.03
 }
 
-/**
- * vLLM rounds what passes between its layers to bf16 as well, not only the factors of products: more than an engine's 0.03. Of an adapter
- * of a QLoRA run it may compute on the weights as they were stored, which alone makes 0.1.
- */
-const vllmTolerance = { None: 0.05, NF4: 0.2 } as const
+/** vLLM rounds what passes between its layers to bf16 as well, not only the factors of products: more than an engine's 0.03. */
+const vllmTolerance = 0.05
+/** The weights as they were stored in place of NF4, or the other way round, make 0.1 alone. */
+const otherBaseTolerance = 0.2
 
 /** What speaks against what was measured here; undefined when it is what was sealed. */
 export function disagreement(

@@ -66,7 +66,7 @@ export async function extract(
 ): Promise<number[]> {
   const matched: number[] = []
   for (const { prompt, next } of continuations) {
-    const sequence = model.openSequence(adapter, prompt.length + next.length)
+    const sequence = model.openSequence(adapter, prompt.length + next.length, prompt.length)
     try {
       let pending = prompt
       let length = 0

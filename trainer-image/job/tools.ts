@@ -22,17 +22,17 @@ export interface ToolOptions {
   readonly q8?: boolean | undefined
   /** File to write; the standard output when absent. */
   readonly output?: string | undefined
-  /** Sealed folder to push; what the pod serves when absent. */
+  /** Sealed folder to push, what the pod serves when absent; or a run's folder to tell of. */
   readonly folder?: string | undefined
   /** host[:port]/repository. */
   readonly to?: string | undefined
-  /** A dockerconfigjson. */
+  /** A dockerconfigjson, or a key of Weights & Biases; "-" is the standard input. */
   readonly auth?: string | undefined
   readonly 'plain-http'?: boolean | undefined
 }
 
 /** What a person types, in a serving pod or at a desk: it has no configuration of its own and tells no operator. */
-export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf, push }
+export const tools: Readonly<Record<string, (options: ToolOptions) => Promise<void>>> = { gguf, push, track }
 
 /** Writes an adapter as llama.cpp's file: the one named, or what this pod was told to serve; or a merged model. */
 async function gguf(options: ToolOptions): Promise<void> {
@@ -80,6 +80,15 @@ async function push(options: ToolOptions): Promise<void> {
   })
   process.stdout.write(`${reference}\n`)
   process.stderr.write(`${files} files, ${present} of them there already; also under the tag ${tag}\n`)
+}
+
+/** Tells Weights & Biases what a run could not, and prints the run's page. */
+async function track({ folder, auth }: ToolOptions): Promise<void> {
+  if (folder === undefined || auth === undefined)
+    throw new JobFailure('ConfigurationInvalid', "--folder and --auth go together; expected a run's folder and a key")
+  const { sendPending } = await import('../train/wandb-later.ts')
+  const key = (await readFile(auth === '-' ? '/dev/stdin' : auth, 'utf8')).trim()
+  process.stdout.write(`${await sendPending(folder, key)}\n`)
 }
 
 /** Base and adapter of the pod that this runs in. */

@@ -86,7 +86,7 @@ async function logitsOf(
 ): Promise<Float32Array[]> {
   const all: Float32Array[] = []
   for (const tokens of prompts) {
-    const sequence = model.openSequence(adapter, tokens.length)
+    const sequence = model.openSequence(adapter, tokens.length, tokens.length)
     try {
       all.push((await model.forward([{ sequence, tokens }]))[0]!)
     } finally {

@@ -113,11 +113,11 @@ interface Changed {
 }
 const refused: readonly Changed[] = [
   {
-    what: 'a tokenizer that falls back to bytes',
+    what: 'a tokenizer that falls back to bytes and writes spaces otherwise than SentencePiece',
     change: ({ model }) => {
       model.byte_fallback = true
     },
-    says: /tokenizer\.json: model is BPE with byte_fallback; only byte-level BPE can be written as GGUF/,
+    says: /tokenizer\.json: normalizer null and pre_tokenizer .* are none of the two ways of Llama 2 to write spaces; it cannot be/,
   },
   {
     what: 'words that are cut in another way',

@@ -34,7 +34,7 @@ export interface GgufModel {
   readonly adapter: string
 }
 
-/** Of the sealed merged model at `folder`; `quantized` has its matrices in Q8_0. SourceInvalid for a tokenizer that is not byte-level BPE. */
+/** Of the sealed merged model at `folder`; `quantized` has its matrices in Q8_0. SourceInvalid for a tokenizer that llama.cpp has no way for. */
 export async function readMergedAsGguf(folder: string, quantized: boolean): Promise<GgufModel> {
   const { base, adapter } = await verifySealed(folder)
   if (typeof base !== 'string' || typeof adapter !== 'string')

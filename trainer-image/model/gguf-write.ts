@@ -2,7 +2,16 @@
 
 /** A plain number is an unsigned 32-bit one. */
 export type GgufMetadata = Readonly<
-  Record<string, string | boolean | number | { readonly float: number } | readonly string[] | readonly number[]>
+  Record<
+    string,
+    | string
+    | boolean
+    | number
+    | { readonly float: number }
+    | { readonly floats: readonly number[] }
+    | readonly string[]
+    | readonly number[]
+  >
 >
 
 /** A tensor to be written. Dimensions slowest first, as Hugging Face writes them; `type` is ggml's number. */
@@ -40,6 +49,7 @@ function value(v: GgufMetadata[string]): Buffer {
   if (typeof v === 'boolean') return Buffer.concat([u32(7), Buffer.of(v ? 1 : 0)])
   if (typeof v === 'number') return Buffer.concat([u32(4), u32(v)])
   if ('float' in v) return Buffer.concat([u32(6), f32(v.float)])
+  if ('floats' in v) return Buffer.concat([u32(9), u32(6), u64(v.floats.length), ...v.floats.map(f32)])
   const items = v.map((item) => (typeof item === 'string' ? string(item) : u32(item)))
   return Buffer.concat([u32(9), u32(typeof v[0] === 'string' ? 8 : 5), u64(v.length), ...items])
 }

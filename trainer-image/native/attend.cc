@@ -23,7 +23,7 @@ void attend_spans(const Backend& backend, Rows out, float* lse, const AttentionR
       values = d.values;
     }
     spans.push_back(
-        {slice(out, d.begin, d.rows), lse + d.begin * shape.heads, slice(in.q, d.begin, d.rows), keys, values});
+        {slice(out, d.begin, d.rows), lse + d.begin * shape.heads, slice(in.q, d.begin, d.rows), keys, values, d.way});
   }
   backend.attention_forward(spans.data(), packing.count, shape, scratch);
 }

@@ -13,6 +13,7 @@ struct PackedDocument {
   int64_t begin, rows;
   Rows keys, values;  // (past + rows, kv_heads * D), dense; data null: no cache
   int64_t past;
+  RowsWay way = RowsWay::kByCount;
 };
 
 // documents lie in the host's memory, first and last in the backend's. Without a cache row i sees the rows [first[i],

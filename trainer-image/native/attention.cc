@@ -71,11 +71,20 @@ void forward_block(const AttentionSpan& span, const AttentionShape& s, int64_t h
   }
 }
 
-// scores[r * stride + j] = scale * q[r] . k[j] for kHeads heads of one query.
+// Fetches one row of a cache, whose rows are too far apart for the processor to see where they go on.
+void fetch(ConstRows x, int64_t row) {
+  for (int64_t c = 0; c < x.cols; c += 16) __builtin_prefetch(x.row(row) + c);
+}
+constexpr int64_t kAhead = 16;  // keys that are fetched before they are needed
+
+// scores[r * stride + j] = scale * q[r] . k[j] for kHeads heads of one query; fetches the values that few_values reads.
 template <int kHeads>
-void few_scores(float* scores, int64_t stride, const float* q, ConstRows k, int64_t visible, float scale) {
+void few_scores(float* scores, int64_t stride, const float* q, ConstRows k, ConstRows v, int64_t visible, float scale) {
+  for (int64_t j = 0; j < visible && j < kAhead; ++j) fetch(k, j);
   for (int64_t j = 0; j < visible; ++j) {
     const float* key = k.row(j);
+    if (j + kAhead < visible) fetch(k, j + kAhead);
+    fetch(v, j);
     Lanes sum[kHeads] = {};
     int64_t c = 0;
     for (; c + kLanes <= k.cols; c += kLanes) {
@@ -118,7 +127,7 @@ void forward_few(const AttentionSpan& span, const AttentionShape& s, int64_t h, 
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
   for (int64_t i = 0; i < span.q.rows; ++i) {
     const int64_t visible = past + i + 1;
-    few_scores<kHeads>(scores, stride, span.q.row(i) + h * size, k, visible, scale);
+    few_scores<kHeads>(scores, stride, span.q.row(i) + h * size, k, v, visible, scale);
     float reciprocal[kHeads];
     for (int r = 0; r < kHeads; ++r) {
       const Softmax of = softmax(scores + r * stride, visible, visible);
@@ -165,7 +174,7 @@ void forward_few_spans(const AttentionSpan* spans, int64_t count, const Attentio
 #pragma omp for schedule(dynamic) nowait
   for (int64_t task = 0; task < count * of_span; ++task) {
     const AttentionSpan& span = spans[task / of_span];
-    if (span.q.rows > kFewRows) continue;
+    if (!few_rows(span.way, span.q.rows)) continue;
     const int64_t kv = task % of_span / parts, first = task % parts * size;
     forward_few(span, s, kv * group + first, smaller(size, group - first), scores);
   }
@@ -184,7 +193,7 @@ void attention_forward(const AttentionSpan* spans, int64_t count, const Attentio
     float *q = scratch + omp_get_thread_num() * of_thread, *scores = q + kAttentionBlock * padded;
     float* packed = panels;
     for (int64_t n = 0; n < count; ++n) {
-      if (spans[n].q.rows <= kFewRows) continue;
+      if (few_rows(spans[n].way, spans[n].q.rows)) continue;
       const int64_t keys = spans[n].k.rows, k_size = round_up(keys, kTileCols) * size, v_size = keys * padded;
       const int64_t k_panels = k_size / size / kTileCols, v_panels = padded / kTileCols;
 #pragma omp for schedule(static) nowait
@@ -205,7 +214,7 @@ void attention_forward(const AttentionSpan* spans, int64_t count, const Attentio
     packed = panels;
     for (int64_t n = 0; n < count; ++n) {
       const int64_t rows = spans[n].q.rows, keys = spans[n].k.rows;
-      if (rows <= kFewRows) continue;
+      if (few_rows(spans[n].way, rows)) continue;
       const int64_t k_size = round_up(keys, kTileCols) * size, v_size = keys * padded;
       const int64_t blocks = (rows + kAttentionBlock - 1) / kAttentionBlock;
 #pragma omp for schedule(dynamic) nowait

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "few_rows.h"
 #include "tensor.h"
 
 namespace humanizer {
@@ -17,6 +18,7 @@ struct AttentionSpan {
   Rows out;
   float* lse;
   ConstRows q, k, v;
+  RowsWay way = RowsWay::kByCount;  // of its queries, forward
 };
 
 struct AttentionGradients {

@@ -3,9 +3,9 @@
 // 14 x 32 sums for 2 + 14 loads keep the multipliers busy.
 #include "bf16_matmul.h"
 
-#include <immintrin.h>
 #include <omp.h>
 
+#include "bf16_tile.h"
 #include "held_rows.h"
 #include "microkernel.h"
 
@@ -16,106 +16,6 @@ namespace {
 constexpr int64_t kDepth = 512;      // pairs summed before y is written: a panel's part lies in L2
 constexpr int64_t kRowsOfTask = 56;  // of x, used for a task's panels while they lie in L2
 constexpr int64_t kPanelsOfTask = 6;
-
-int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
-// Two neighbours of the dimension that is summed over, the first in the low half.
-using Pair = uint32_t;
-
-__mmask16 first(int64_t count) {
-  return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1);
-}
-
-// Pairs of 32 neighbouring floats, zeros from count on.
-__m512i pairs_of(const float* from, int64_t count) {
-  const __m512 low = _mm512_maskz_loadu_ps(first(count), from);
-  const __m512 high = _mm512_maskz_loadu_ps(first(count - 16), from + 16);
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
-}
-
-void transpose(__m512i x[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {  // x[i + j] has column 4 L + j of rows i..i+3 in its quarter L
-    x[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-    x[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-    x[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-    x[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-  }
-  for (int j = 0; j < 4; ++j) {
-    const __m512i a = _mm512_shuffle_i32x4(x[j], x[4 + j], 0x88), b = _mm512_shuffle_i32x4(x[j], x[4 + j], 0xdd);
-    const __m512i c = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0x88),
-                  d = _mm512_shuffle_i32x4(x[8 + j], x[12 + j], 0xdd);
-    x[j] = _mm512_shuffle_i32x4(a, c, 0x88);
-    x[4 + j] = _mm512_shuffle_i32x4(b, d, 0x88);
-    x[8 + j] = _mm512_shuffle_i32x4(a, c, 0xdd);
-    x[12 + j] = _mm512_shuffle_i32x4(b, d, 0xdd);
-  }
-}
-
-// Panel of W^T (in, out): 32 rows of W become its columns.
-void pack_transposed(Pair* panel, ConstRows w, int64_t pairs) {
-  for (int64_t half = 0; half < kBf16Cols; half += 16) {
-    for (int64_t k = 0; k < pairs; k += 16) {
-      __m512i rows[16];
-      for (int64_t r = 0; r < 16; ++r) {
-        rows[r] = half + r < w.rows ? pairs_of(w.row(half + r) + 2 * k, w.cols - 2 * k) : _mm512_setzero_si512();
-      }
-      transpose(rows);
-      for (int64_t j = 0; j < smaller(16, pairs - k); ++j) {
-        _mm512_store_si512(panel + (k + j) * kBf16Cols + half, rows[j]);
-      }
-    }
-  }
-}
-
-// One row of every panel of W (out, in): two rows of W, the second null beyond the last.
-void pack_two(Pair* panels, int64_t panel, const float* even, const float* odd, int64_t cols) {
-  for (int64_t c = 0; c < cols; c += kBf16Cols, panels += panel) {
-    for (int64_t half = 0; half < kBf16Cols; half += 16) {
-      const int64_t at = c + half;
-      const __mmask16 mask = first(cols - at);
-      const auto bits = [&](const float* row) {
-        return _mm512_cvtepu16_epi32(
-            reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, row + at))));
-      };
-      const __m512i high = odd ? _mm512_slli_epi32(bits(odd), 16) : _mm512_setzero_si512();
-      _mm512_store_si512(panels + half, _mm512_or_si512(bits(even), high));
-    }
-  }
-}
-
-// c = or += a b for kBf16Rows rows of a and one panel b, of which rows x cols exist.
-void multiply_tile(Rows c, bool add, const Pair* a, int64_t a_stride, const Pair* b, int64_t pairs) {
-  __m512 sum[kBf16Rows][2];
-#pragma GCC unroll 14
-  for (int64_t i = 0; i < kBf16Rows; ++i) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-  for (int64_t k = 0; k < pairs; ++k, ++a, b += kBf16Cols) {
-    const auto b0 = reinterpret_cast<__m512bh>(_mm512_load_si512(b));
-    const auto b1 = reinterpret_cast<__m512bh>(_mm512_load_si512(b + 16));
-#pragma GCC unroll 14
-    for (int64_t i = 0; i < kBf16Rows; ++i) {
-      const auto x = reinterpret_cast<__m512bh>(_mm512_set1_epi32(static_cast<int>(a[i * a_stride])));
-      sum[i][0] = _mm512_dpbf16_ps(sum[i][0], x, b0);
-      sum[i][1] = _mm512_dpbf16_ps(sum[i][1], x, b1);
-    }
-  }
-  const __mmask16 m0 = first(c.cols), m1 = first(c.cols - 16);
-#pragma GCC unroll 14
-  for (int64_t i = 0; i < kBf16Rows; ++i) {
-    if (i >= c.rows) break;
-    float* to = c.row(i);
-    if (add) {
-      sum[i][0] = _mm512_add_ps(sum[i][0], _mm512_maskz_loadu_ps(m0, to));
-      sum[i][1] = _mm512_add_ps(sum[i][1], _mm512_maskz_loadu_ps(m1, to + 16));
-    }
-    _mm512_mask_storeu_ps(to, m0, sum[i][0]);
-    _mm512_mask_storeu_ps(to + 16, m1, sum[i][1]);
-  }
-}
 
 }  // namespace
 

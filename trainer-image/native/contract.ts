@@ -186,8 +186,12 @@ export interface Model {
   evaluate(adapter: Adapter | undefined, batch: Batch): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
   /** Dropout off. What a model thinks of each document's labels; adapter undefined = the base model. */
   likelihoods(adapter: Adapter | undefined, batch: Batch): Promise<Likelihood[]>
-  /** A growing key-value cache for one request, bound to one adapter for its life. */
-  openSequence(adapter: Adapter | undefined, maxTokens: number): Sequence
+  /**
+   * A growing key-value cache for one request, bound to one adapter for its life. promptTokens: the length of its whole prompt (0: none),
+   * however many calls of `forward` read it. With bf16 factors it decides how the prompt is multiplied, so that the same tokens give the same
+   * bits in whatever parts they are read and whoever is read beside them.
+   */
+  openSequence(adapter: Adapter | undefined, maxTokens: number, promptTokens?: number): Sequence
   /**
    * Appends tokens to several sequences at once (prefill: many, decode: one) and resolves the logits [vocabulary] after the last token of
    * each. Sequences with different adapters may be mixed. On failure no sequence has grown.
@@ -289,8 +293,8 @@ export interface Nf4Tensor {
 }
 
 /**
- * The kernels of one kind of processor. avx512_bf16 rounds the factors of the products with frozen weights to bf16 and adds in f32
- * (bf16_matmul.h); the others compute in f32.
+ * The kernels of one kind of processor. avx512_bf16 rounds the factors of the linear layers' products to bf16 and adds in f32
+ * (bf16_matmul.h, bf16_lora.h); the others compute in f32.
  */
 export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
 /** An instruction path of the processor, or the GPU with activations in bf16 or f32. */

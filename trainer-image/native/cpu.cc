@@ -38,6 +38,8 @@ MinHashOp min_hash;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
 FewRowsBf16 few_rows_bf16;
+LoraForward bf16_lora_forward;
+LoraBackward bf16_lora_backward;
 #endif
 
 namespace {
@@ -59,7 +61,13 @@ bool begin(std::span<const int64_t>, size_t) { return true; }
 void nothing() {}
 
 int64_t lora_scratch_of(int threads, int64_t, int64_t in, int64_t out, int64_t rank) {
-  return lora_scratch(threads, in, out, rank);
+  const int64_t f32 = lora_scratch(threads, in, out, rank);
+#if defined(__AVX512BF16__)
+  const int64_t bf16 = bf16_lora_scratch(threads, in, out, rank);
+  return bf16 > f32 ? bf16 : f32;
+#else
+  return f32;
+#endif
 }
 int64_t attention_scratch_of(int threads, int64_t documents, int64_t keys, int64_t longest, int64_t,
                              const AttentionShape& shape, bool backward) {
@@ -114,6 +122,8 @@ extern const Backend kBackend = {
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
     .few_rows_bf16 = few_rows_bf16,
+    .bf16_lora_forward = bf16_lora_forward,
+    .bf16_lora_backward = bf16_lora_backward,
 #endif
     .distribution_scan = distribution_scan,
     .sample_tokens = sample_tokens,

@@ -15,6 +15,7 @@ namespace {
 
 constexpr size_t kFewWords = 20;
 constexpr int kShortShingle = 3;
+constexpr size_t kBucketsAhead = 64;  // whose sets the disk is asked for before the first of them is compared
 
 uint32_t root_of(std::vector<uint32_t>& parent, uint32_t text) {
   while (parent[text] != text) text = parent[text] = parent[parent[text]];
@@ -133,12 +134,30 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   resident_ += batch.resident();
   batches_.push_back(std::move(batch));
   texts_ += count;
-  if (folder_.empty() || resident_ <= memory_bytes_ / 4 * 3) return;
+  if (folder_.empty() || resident_ <= memory_bytes_ / 8 * 5) return;
+  spill();
+}
+
+// The keys go to disk by band, those of all batches together: a band is read in one go.
+void NearDuplicates::spill() {
   if (!file_) file_ = std::make_unique<SpillFile>(folder_);
-  for (Batch& full : batches_) {
-    full.sets.move_to(*file_);
-    for (Block& keys : full.keys) keys.move_to(*file_);
+  const auto from = std::find_if(batches_.begin(), batches_.end(), [](const Batch& batch) { return !batch.spilled; });
+  for (auto batch = from; batch != batches_.end(); batch++) batch->sets.move_to(*file_);
+  for (const Scale scale : {kShort, kLong}) {
+    size_t apart = 0;
+    for (auto batch = from; batch != batches_.end(); batch++) apart += batch->members[scale].size() * sizeof(uint32_t);
+    for (int band = 0; band < kBands; band++)
+      for (auto batch = from; batch != batches_.end(); batch++) {
+        const size_t bytes = batch->members[scale].size() * sizeof(uint32_t);
+        const int64_t at = file_->append(batch->keys[scale].data() + static_cast<size_t>(band) * bytes, bytes);
+        if (band == 0) batch->keys_at[scale] = at;
+      }
+    for (auto batch = from; batch != batches_.end(); batch++) {
+      batch->keys[scale] = Block();
+      batch->apart[scale] = apart;
+    }
   }
+  for (auto batch = from; batch != batches_.end(); batch++) batch->spilled = true;
   resident_ = 0;
 }
 
@@ -170,6 +189,18 @@ class NearDuplicates::View final : public Corpus {
   // Two texts of 20 words or more are compared by their long shingles only.
   bool comparable(uint32_t a, uint32_t b) const override { return scale_ == kLong || few_words(a) || few_words(b); }
 
+  // The sets of a bucket that will be looked at.
+  void will_read(std::span<const uint32_t> texts, const uint32_t* known) const {
+    const bool is_known =
+        std::all_of(texts.begin(), texts.end(), [&](uint32_t t) { return known[t] == known[texts[0]]; });
+    if (is_known || texts.size() > kSmallBucket) return;
+    for (const uint32_t text : texts) {
+      const Batch& batch = all_.batch_of(text);
+      const auto [begin, end] = bounds(batch, text, scale_);
+      batch.sets.will_read(begin * ShingleSet::kBytes, (end - begin) * ShingleSet::kBytes);
+    }
+  }
+
  private:
   static std::pair<size_t, size_t> bounds(const Batch& batch, uint32_t text, Scale scale) {
     const uint32_t* begin = batch.begins.data() + 2 * (text - batch.first) + scale;
@@ -184,6 +215,15 @@ class NearDuplicates::View final : public Corpus {
   Scale scale_;
 };
 
+// Of all members of the batch; in memory, or brought into `room`.
+const uint8_t* NearDuplicates::keys_of(const Batch& batch, Scale scale, int band, std::vector<uint8_t>& room) const {
+  const size_t bytes = batch.members[scale].size() * sizeof(uint32_t);
+  if (!batch.spilled) return batch.keys[scale].read(static_cast<size_t>(band) * bytes, bytes, room);
+  room.resize(bytes);
+  file_->read(room.data(), batch.keys_at[scale] + static_cast<int64_t>(band * batch.apart[scale]), bytes);
+  return room.data();
+}
+
 size_t NearDuplicates::members(Scale scale) const {
   size_t count = 0;
   for (const Batch& batch : batches_) count += batch.members[scale].size();
@@ -191,28 +231,28 @@ size_t NearDuplicates::members(Scale scale) const {
 }
 
 // Appends the pairs that the band proposes and that are similar. The keys are sorted in as many passes, each over a
-// range of them, as the memory for it asks.
-void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known) const {
-  static std::mutex one_large_bucket;  // its index can take as much memory as all else
+// range of them, as the memory for it asks. Some buckets at a time, so that the disk has many sets to look for.
+void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known,
+                               Refused& refused) const {
+  static std::mutex one_large_bucket;  // its index takes an eighth of the memory
   const View view(*this, scale);
   const size_t room = memory_bytes_ / 4 / static_cast<size_t>(threads_);
   const size_t passes = Proposals::passes(members(scale), room);
   Proposals proposals;
-  std::vector<uint32_t> texts;
+  std::vector<std::vector<uint32_t>> ahead(file_ ? kBucketsAhead : 1);
   std::vector<uint8_t> keys;
   for (size_t pass = 0; pass < passes; pass++) {
     proposals.begin(pass, passes);
-    for (const Batch& batch : batches_) {
-      const std::vector<uint32_t>& members = batch.members[scale];
-      const size_t bytes = members.size() * sizeof(uint32_t);
-      const uint8_t* of_band = batch.keys[scale].read(static_cast<size_t>(band) * bytes, bytes, keys);
-      proposals.add(of_band, members);
-    }
+    for (const Batch& batch : batches_) proposals.add(keys_of(batch, scale, band, keys), batch.members[scale]);
     proposals.sort();
-    while (proposals.next(texts)) {
-      std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
-      if (texts.size() > kSmallBucket) turn.lock();
-      join_bucket(edges, texts, known, view, threshold_);
+    for (size_t found = ahead.size(); found == ahead.size();) {
+      for (found = 0; found < ahead.size() && proposals.next(ahead[found]); found++)
+        if (file_) view.will_read(ahead[found], known);
+      for (size_t i = 0; i < found; i++) {
+        std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
+        if (ahead[i].size() > kSmallBucket) turn.lock();
+        join_bucket(edges, ahead[i], known, view, threshold_, refused, memory_bytes_ / 8);
+      }
     }
   }
 }
@@ -222,11 +262,13 @@ std::vector<uint32_t> NearDuplicates::clusters() const {
   std::iota(parent.begin(), parent.end(), 0);
   for (const Scale scale : {kShort, kLong}) {
     if (members(scale) < 2) continue;
+    std::vector<Refused> refused(std::min(threads_, kBands));
     for (int band = 0; band < kBands; band += threads_) {
       const int width = std::min(threads_, kBands - band);
       std::vector<std::vector<Edge>> found(width);
-      in_parts(width,
-               [&](size_t part) { join_band(found[part], scale, band + static_cast<int>(part), parent.data()); });
+      in_parts(width, [&](size_t part) {
+        join_band(found[part], scale, band + static_cast<int>(part), parent.data(), refused[part]);
+      });
       for (const std::vector<Edge>& edges : found)
         for (const auto& [a, b] : edges) unite(parent, a, b);
       for (uint32_t text = 0; text < parent.size(); text++) parent[text] = root_of(parent, text);

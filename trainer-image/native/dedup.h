@@ -27,11 +27,11 @@ namespace humanizer {
 
 class NearDuplicates {
  public:
-  // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes three quarters are for sets and keys; beyond
-  // that they go to a file in `folder`. The rest is for sorting the keys, some of them at a time. Outside of it stay
-  // 20 bytes a text, and what one call of add and one large bucket take while they last. An empty folder: everything
-  // stays in memory. Throws std::invalid_argument naming the value, std::system_error when the folder cannot be
-  // written.
+  // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes five eighths are for sets and keys; beyond
+  // that they go to a file in `folder`. A quarter is for sorting the keys, some of them at a time, and an eighth for
+  // the index of one large bucket. Outside of it stay 20 bytes a text, 2 MB a thread, what one call of add takes while
+  // it lasts, and 40 bytes for each text of a large bucket. An empty folder: everything stays in memory. Throws
+  // std::invalid_argument naming the value, std::system_error when the folder cannot be written.
   NearDuplicates(double threshold, int shingle_words, int threads, size_t memory_bytes = 0, std::string folder = "");
 
   // Appends texts: text i is bytes [ends[i-1], ends[i]) of `bytes`, with ends[-1] = 0. Keeps hashes only: 6 bytes a
@@ -54,7 +54,10 @@ class NearDuplicates {
     std::vector<uint32_t> begins;            // where the sets begin: short and long set of each text, then the end
     std::vector<uint32_t> members[kScales];  // ordinals of the texts with a set of the scale
     Block sets;                              // all of them
-    Block keys[kScales];                     // 32 bits each, by band, then by member
+    Block keys[kScales];                     // 32 bits each, by band, then by member; empty when they are on disk
+    int64_t keys_at[kScales] = {0, 0};       // there: those of the first band
+    size_t apart[kScales] = {0, 0};          // and bytes from one band to the next
+    bool spilled = false;
     size_t resident() const;
   };
   struct Part;
@@ -63,7 +66,9 @@ class NearDuplicates {
   Part describe(std::string_view bytes, const uint32_t* ends, size_t begin, size_t end) const;
   const Batch& batch_of(uint32_t text) const;
   size_t members(Scale scale) const;
-  void join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known) const;
+  void spill();
+  const uint8_t* keys_of(const Batch& batch, Scale scale, int band, std::vector<uint8_t>& room) const;
+  void join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known, Refused& refused) const;
 
   double threshold_;
   int words_[kScales];

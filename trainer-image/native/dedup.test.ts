@@ -215,6 +215,21 @@ for (const { crowd, texts, clusters: want } of crowds)
     assert.ok(seconds < 120, `${seconds} s`)
   })
 
+test('crowds that share a band are found the same when neither their sets nor the index of one fit the memory', async () => {
+  const families = Array.from({ length: 1200 }, (_, i) =>
+    [...words(140), ...words(24, `f${i % 300}x`), `own${i}`].join(' '),
+  )
+  const texts = [...relatives(1200, 140, 22), ...relatives(600, 160, 1), ...relatives(600, 30, 1), ...families]
+  const want = await clusters(texts)
+  assert.equal(new Set(want).size, 1200 + 1 + 1 + 300)
+  // At some 25 postings a text a crowd's index is gone through twice.
+  const memory = { bytes: 0, folder }
+  const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 2, memory })
+  await index.add(texts)
+  assert.deepEqual([...(await index.clusters())], want)
+  assert.ok(index.spilled > 3_000_000, `${index.spilled}`)
+})
+
 test('nothing, empty texts and texts without a common word', async () => {
   assert.deepEqual(await clusters([]), [])
   assert.deepEqual(await clusters(['', '', 'a b c d e f g h i j', '']), [0, 1, 2, 3])

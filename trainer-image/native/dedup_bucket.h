@@ -1,9 +1,5 @@
-// The similar pairs among texts that share a band key, without comparing all with all.
-//
-// A small bucket is compared pair by pair. In a large one only texts that share a rare shingle are compared (the prefix
-// filter of PPJoin, Xiao et al. 2011): put every set in one order of all shingles, rarest first. If J(a, b) > t, then
-// the first |a| - ceil(t |a|) + 1 shingles of the larger and the first |b| - ceil(2t / (1 + t) |b|) + 1 of the smaller
-// have one in common. So nothing is missed, and texts alike in their common part alone never meet.
+// The similar pairs among texts that share a band key. A small bucket is compared pair by pair, a large one as
+// dedup_large_bucket.h says.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "dedup_refused.h"
 #include "dedup_sketch.h"
 
 namespace humanizer {
@@ -33,9 +30,13 @@ using Edge = std::pair<uint32_t, uint32_t>;
 // Appends pairs whose connected components are those of { (a, b) : comparable, J(a, b) > threshold } over `texts`
 // (ascending). known[t] is a text that t is already connected with, the same for all of a component; such pairs need
 // not be found again. In a large bucket a text that is similar to none of the first kComparedPerCluster texts of a
-// cluster counts as not similar to that cluster.
+// cluster counts as not similar to that cluster. `refused` is of earlier calls with the same
+// corpus and threshold; `room`: bytes for the index of a large bucket (dedup_large_bucket.h).
 void join_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
-                 double threshold);
+                 double threshold, Refused& refused, size_t room);
+
+// J can not pass the quotient of the sizes. The margin is for the rounding of threshold * size.
+bool sizes_allow(size_t a, size_t b, double threshold);
 
 constexpr size_t kSmallBucket = 48;
 constexpr size_t kComparedPerCluster = 32;

@@ -49,6 +49,10 @@ void SpillFile::read(uint8_t* to, int64_t at, size_t count) const {
   }
 }
 
+void SpillFile::will_read(int64_t at, size_t count) const {
+  posix_fadvise(file_, at, static_cast<off_t>(count), POSIX_FADV_WILLNEED);
+}
+
 Block::Block(size_t size) : size_(size) {
   if (size == 0) return;
   void* pages = mmap(nullptr, size + kSlack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

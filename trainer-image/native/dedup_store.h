@@ -21,6 +21,8 @@ class SpillFile {
   // Where the bytes stand from now on.
   int64_t append(const uint8_t* bytes, size_t count);
   void read(uint8_t* to, int64_t at, size_t count) const;
+  // They will soon be read: the disk may begin.
+  void will_read(int64_t at, size_t count) const;
   size_t size() const { return static_cast<size_t>(size_); }
 
  private:
@@ -52,6 +54,9 @@ class Block {
   // at least kSlack bytes, of any value.
   const uint8_t* read(size_t at, size_t count, std::vector<uint8_t>& room) const;
   static constexpr size_t kSlack = 8;
+  void will_read(size_t at, size_t count) const {
+    if (!bytes_ && file_) file_->will_read(place_ + static_cast<int64_t>(at), count);
+  }
 
  private:
   void release();

@@ -26,7 +26,7 @@ export type AdapterHandle = { readonly native: 'adapter' }
 export type SequenceHandle = { readonly native: 'sequence' }
 export type Moment = 'firstMoment' | 'secondMoment'
 
-/** What addon.cc exports; it trusts its arguments. */
+/** What addon.cc and its parts export; it trusts its arguments. */
 export interface Addon {
   loadModel(
     architecture: Architecture,
@@ -51,7 +51,12 @@ export interface Addon {
     batch: Batch,
   ): Promise<{ nll: Float64Array; labelTokens: Int32Array }>
   likelihoods(model: ModelHandle, adapter: AdapterHandle | undefined, batch: Batch): Promise<Likelihood[]>
-  openSequence(model: ModelHandle, adapter: AdapterHandle | undefined, maxTokens: number): SequenceHandle
+  openSequence(
+    model: ModelHandle,
+    adapter: AdapterHandle | undefined,
+    maxTokens: number,
+    promptTokens: number,
+  ): SequenceHandle
   forward(
     model: ModelHandle,
     sequences: readonly SequenceHandle[],

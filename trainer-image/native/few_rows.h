@@ -15,6 +15,13 @@ namespace humanizer {
 // More rows than this are quicker by a decoded W and matmul.
 inline constexpr int64_t kFewRows = 8;
 
+// Few rows and many go ways whose sums have another order. In generation with bf16 factors, where a last bit may round
+// another way and become another word, it is the request that says which, not how many rows of it are read at once.
+enum class RowsWay { kByCount, kFew, kMany };
+static inline bool few_rows(RowsWay way, int64_t rows) {
+  return way == RowsWay::kByCount ? rows <= kFewRows : way == RowsWay::kFew;
+}
+
 // A matrix as it is held: NF4 when nf4.codes is set, else stored in a format of formats.h.
 struct HeldMatrix {
   const uint8_t* stored;

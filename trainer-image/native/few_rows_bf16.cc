@@ -11,8 +11,6 @@
 
 namespace humanizer::HUMANIZER_ISA {
 
-FewRowsMatmul few_rows_matmul;
-
 namespace {
 
 using Bf16 = uint16_t;
@@ -113,7 +111,12 @@ __attribute__((always_inline)) inline void add_lanes(float sums[kX], const __m51
     const __m512 low = four(0), both = fold_pairs(low, kX == 8 ? four(4 & kLast) : low);
     const __m512 all = _mm512_add_ps(both, _mm512_movehdup_ps(both));
     const __m512i places = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
-    _mm512_mask_storeu_ps(sums, static_cast<__mmask16>((1 << kX) - 1), _mm512_permutexvar_ps(places, all));
+    const __m512 in_order = _mm512_permutexvar_ps(places, all);
+    if constexpr (kX == 8) {
+      _mm256_storeu_ps(sums, _mm512_castps512_ps256(in_order));
+    } else {
+      _mm512_mask_storeu_ps(sums, static_cast<__mmask16>((1 << kX) - 1), in_order);
+    }
   }
 }
 
@@ -194,57 +197,71 @@ __attribute__((noinline)) void bf16_sums(float sums[kX * kW], const Bf16* w, con
 }
 
 bool by_codes(const HeldMatrix& w) { return w.nf4.codes && w.nf4.block % kRun == 0 && w.cols % kRun == 0; }
-bool in_order(const HeldMatrix& w) { return !w.nf4.codes && w.format == Format::kBF16; }
 
-// Rows [begin, begin + rows) of one part. y: its columns.
+constexpr int64_t kOuts = 8;  // rows of W whose sums wait for each other: a row of y then takes them in one register
+
+// Some rows of W, and the columns of y that they are.
 struct Product {
   Rows y;
-  const HeldMatrix& w;
   const Inputs& x;
   float beta;
-  const float* scale;  // of the runs of W's rows from `first` on
-  int64_t first;
+  // Codes with the scale of each run, or values where codes is null.
+  const uint8_t* codes;
+  const float* scale;
   __m512i table;
+  const Bf16* values;
 
   template <int kX>
-  void block(int64_t begin, int64_t end, int64_t row) const {
-    float sums[2 * kX];
-    if (w.nf4.codes) {
-      for (int64_t o = begin; o < end; ++o) {
-        nf4_sums<kX>(sums, w.nf4.codes + o * w.cols / 2, scale + (o - first) * (w.cols / kRun), table, x, row);
-        put<kX>(sums, row, o);
+  void block(int64_t row) const {
+    for (int64_t begin = 0; begin < y.cols; begin += kOuts) {
+      alignas(64) float sums[kOuts][kX];
+      const int64_t end = begin + kOuts < y.cols ? begin + kOuts : y.cols;
+      int64_t o = begin;
+      if (codes) {
+        for (; o < end; ++o) {
+          nf4_sums<kX>(sums[o - begin], codes + o * x.cols / 2, scale + o * (x.cols / kRun), table, x, row);
+        }
       }
-      return;
+      for (; o + 2 <= end; o += 2) bf16_sums<kX, 2>(sums[o - begin], values + o * x.cols, x, row);
+      if (o < end) bf16_sums<kX, 1>(sums[o - begin], values + o * x.cols, x, row);
+      put<kX>(sums[0], row, begin, end - begin);
     }
-    const auto* values = reinterpret_cast<const Bf16*>(w.stored);
-    int64_t o = begin;
-    for (; o + 2 <= end; o += 2) {
-      bf16_sums<kX, 2>(sums, values + o * w.cols, x, row);
-      put<kX>(sums, row, o);
-      put<kX>(sums + kX, row, o + 1);
-    }
-    if (o == end) return;
-    bf16_sums<kX, 1>(sums, values + o * w.cols, x, row);
-    put<kX>(sums, row, o);
   }
 
   template <int kX>
-  void put(const float* sums, int64_t row, int64_t o) const {
+  void put(const float* sums, int64_t row, int64_t column, int64_t count) const {
+    const auto mask = static_cast<__mmask8>((1 << count) - 1);
+    const __m256i places = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kX));
     for (int r = 0; r < kX; ++r) {
-      float& out = y.row(row + r)[o];
-      out = sums[r] + (beta == 0 ? 0.0f : out);
+      float* out = y.row(row + r) + column;
+      const __m256 here = _mm256_mmask_i32gather_ps(_mm256_setzero_ps(), mask, places, sums + r, 4);
+      const __m256 before = beta == 0 ? _mm256_setzero_ps() : _mm256_maskz_loadu_ps(mask, out);
+      _mm256_mask_storeu_ps(out, mask, _mm256_add_ps(here, before));
     }
   }
 
-  // All rows of x with the rows [begin, end) of W, which lie in the nearest cache after the first eight.
-  void all_rows(int64_t begin, int64_t end) const {
+  // All rows of x with these of W, which lie in the nearest cache after the first eight.
+  void all_rows() const {
     int64_t row = 0;
-    for (; row + 8 <= y.rows; row += 8) block<8>(begin, end, row);
-    for (; row + 4 <= y.rows; row += 4) block<4>(begin, end, row);
-    for (; row + 2 <= y.rows; row += 2) block<2>(begin, end, row);
-    for (; row < y.rows; ++row) block<1>(begin, end, row);
+    for (; row + 8 <= y.rows; row += 8) block<8>(row);
+    for (; row + 4 <= y.rows; row += 4) block<4>(row);
+    for (; row + 2 <= y.rows; row += 2) block<2>(row);
+    for (; row < y.rows; ++row) block<1>(row);
   }
 };
+
+// In place: the nearest bf16 of each value, ties to even.
+const Bf16* rounded(float* values, int64_t count) {
+  auto* to = reinterpret_cast<Bf16*>(values);
+  for (int64_t i = 0; i < count; i += 32) {
+    const int64_t left = count - i;
+    const auto mask = static_cast<__mmask32>(left >= 32 ? 0xffffffffu : (1u << left) - 1);
+    const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), values + i);
+    const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), values + i + 16);
+    _mm512_mask_storeu_epi16(to + i, mask, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+  }
+  return to;
+}
 
 // scale[k]: that of the k-th run of W's rows from `begin` on, which begin with a block.
 void run_scales(float* scale, const Nf4Tensor& t, int64_t begin, int64_t values) {
@@ -261,37 +278,40 @@ void few_rows_bf16(Rows y, ConstRows x, const HeldMatrix* parts, int64_t count, 
   const Inputs for_codes{aligned, x.rows, x.cols};
   const Inputs ordered{aligned + x.rows * round_up(x.cols, kChunk), x.rows, x.cols};
   float* of_threads = scratch + few_rows_bf16_scratch(x.rows, x.cols);
-  bool any_codes = false, any_ordered = false;
+  bool any_codes = false, any_values = false;
   int64_t largest = 0;
   for (int64_t p = 0; p < count; ++p) {
-    any_codes = any_codes || by_codes(parts[p]);
-    any_ordered = any_ordered || in_order(parts[p]);
+    (by_codes(parts[p]) ? any_codes : any_values) = true;
     const int64_t tile = few_rows_tile(parts[p]);
     largest = largest > tile ? largest : tile;
   }
   if (any_codes) lay_out_for_codes(for_codes, x);
-  if (any_ordered) lay_out_in_order(ordered, x);
+  if (any_values) lay_out_in_order(ordered, x);
 #pragma omp parallel
   {
-    float* scale = of_threads + omp_get_thread_num() * largest * x.cols;
+    float* own = of_threads + omp_get_thread_num() * largest * x.cols;
     for (int64_t p = 0, column = 0; p < count; column += parts[p].rows, ++p) {
       const HeldMatrix& w = parts[p];
-      if (!by_codes(w) && !in_order(w)) continue;
-      const Inputs& inputs = by_codes(w) ? for_codes : ordered;
+      const bool codes = by_codes(w), stored = !w.nf4.codes && w.format == Format::kBF16;
       const int64_t tile = few_rows_tile(w);
-      const __m512i table = w.nf4.codes ? code_table(w.nf4.code) : _mm512_setzero_si512();
+      const __m512i table = codes ? code_table(w.nf4.code) : _mm512_setzero_si512();
 #pragma omp for schedule(static) nowait
       for (int64_t begin = 0; begin < w.rows; begin += tile) {
-        const int64_t end = begin + tile < w.rows ? begin + tile : w.rows;
-        if (w.nf4.codes) run_scales(scale, w.nf4, begin * w.cols, (end - begin) * w.cols);
-        const Product product{columns(y, column, w.rows), w, inputs, beta, scale, begin, table};
-        product.all_rows(begin, end);
+        const int64_t rows = begin + tile < w.rows ? tile : w.rows - begin;
+        Product product{
+            columns(y, column + begin, rows), codes ? for_codes : ordered, beta, nullptr, own, table, nullptr};
+        if (codes) {
+          run_scales(own, w.nf4, begin * w.cols, rows * w.cols);
+          product.codes = w.nf4.codes + begin * w.cols / 2;
+        } else if (stored) {
+          product.values = reinterpret_cast<const Bf16*>(w.stored) + begin * w.cols;
+        } else {
+          decode_rows(own, w, begin, rows);
+          product.values = rounded(own, rows * w.cols);
+        }
+        product.all_rows();
       }
     }
-  }
-  for (int64_t p = 0, column = 0; p < count; column += parts[p].rows, ++p) {
-    if (by_codes(parts[p]) || in_order(parts[p])) continue;
-    few_rows_matmul(columns(y, column, parts[p].rows), x, parts[p], beta, of_threads);
   }
 }
 

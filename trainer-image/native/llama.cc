@@ -59,13 +59,16 @@ void Llama::with_frozen(size_t layer, Module first, const Workspace& w, const Pr
   backend_.tile_read(tile);
 }
 
-// y = beta y + x W^T. In generation no row's bits may depend on the requests beside it, and with bf16 factors the two
-// ways round differently: there all rows go the way of few.
+// y = beta y + x W^T. In generation with bf16 factors the pass says which rows go which way.
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
                    const Workspace& w) const {
   const std::span parts(&weights_.layers[layer].linear[first], joined(first));
-  if (x.rows <= kFewRows || (pass.generation && backend_.few_rows_bf16)) {
-    return multiply_few_rows(backend_, y, x, parts, beta, w.tiles[0]);
+  const int64_t few = by_request(pass) ? pass.few : x.rows <= kFewRows ? x.rows : 0;
+  if (few > 0) {
+    multiply_few_rows(backend_, slice(y, 0, few), slice(x, 0, few), parts, beta, w.tiles[0]);
+    if (few == x.rows) return;
+    y = slice(y, few, x.rows - few);
+    x = slice(x, few, x.rows - few);
   }
   if (!backend_.bf16_matmul) {
     return with_frozen(layer, first, w,
@@ -98,9 +101,12 @@ Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adap
           w.ordinals, w.offsets};
 }
 
-// y += the update of each adapter, and its h is kept.
+// y += the update of each adapter, and its h is kept. In generation in f32: a prompt's parts may be few rows or many,
+// by what is read beside it, and few go by f32 products.
 void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
                   const Workspace& w) const {
+  LoraForward* const forward =
+      backend_.bf16_lora_forward && !pass.generation ? backend_.bf16_lora_forward : backend_.lora_forward;
   int64_t column = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
@@ -108,10 +114,10 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
     column += part.cols;
     for (const Run& run : pass.runs) {
       if (!run.adapter || !run.adapter->has(module)) continue;
-      const LoraWeights lora = run.adapter->weights(layer, module);
-      backend_.lora_forward(slice(part, run.begin, run.rows),
-                            slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
-                            slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
+      LoraWeights lora = run.adapter->weights(layer, module);
+      lora.way = run.way;
+      forward(slice(part, run.begin, run.rows), slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
+              slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
     }
   }
 }
@@ -119,6 +125,7 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
 // dx += the part of each adapter, or nothing where dx is empty; its gradients are added to.
 void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
                            Adapter& adapter, const Saved& s, const Workspace& w) const {
+  LoraBackward* const backward = backend_.bf16_lora_backward ? backend_.bf16_lora_backward : backend_.lora_backward;
   int64_t column = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
@@ -126,9 +133,8 @@ void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Mod
     column += part.cols;
     if (!adapter.has(module)) continue;
     const LoraWeights lora = adapter.weights(layer, module);
-    backend_.lora_backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
-                           activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w),
-                           w.lora);
+    backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
+             activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w), w.lora);
   }
 }
 
@@ -184,7 +190,8 @@ std::vector<PackedDocument> Llama::packed_documents(size_t layer, const Pass& pa
   for (const Document& d : pass.documents) {
     PackedDocument packed{d.begin, d.rows, {}, {}, 0};
     if (d.cache) {
-      packed.past = d.cache->length();
+      packed.past = d.past;
+      packed.way = d.way;
       packed.keys = d.cache->keys(static_cast<int64_t>(layer), packed.past + d.rows);
       packed.values = d.cache->values(static_cast<int64_t>(layer), packed.past + d.rows);
     }

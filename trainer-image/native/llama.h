@@ -50,14 +50,15 @@ struct Turn {
   std::shared_ptr<Sequence> sequence;
   std::vector<int32_t> tokens;
   std::vector<float> logits;  // (vocabulary) after the last token, by generate
+  // What sample chooses after the last token: nothing where there is no choice.
+  std::optional<TokenChoice> choice = std::nullopt;
+  std::vector<Penalty> penalties = {};
+  SampledToken sampled = {};
 };
 
-// What sample chooses after the last token of a turn: nothing where there is no choice.
-struct SampledTurn : Turn {
-  std::optional<TokenChoice> choice;
-  std::vector<Penalty> penalties;
-  SampledToken sampled;
-};
+// A prompt of at least so many tokens is read by bf16_matmul, in whatever parts: a little slower than few_rows_bf16 for
+// one of these alone, much faster for several of them and for longer ones.
+inline constexpr int64_t kPromptOfMany = 32;
 
 class Llama {
  public:
@@ -79,20 +80,24 @@ class Llama {
   std::vector<TextLikelihood> likelihoods(const Adapter* adapter, const Batch& batch);
   void generate(std::vector<Turn>& turns);
   // The same, of whose logits nothing leaves the device but what becomes of them.
-  void sample(std::vector<SampledTurn>& turns);
+  void sample(std::vector<Turn>& turns);
 
  private:
   struct Document {
     int64_t begin, rows;
-    const Sequence* cache;  // null outside generation
+    const Sequence* cache = nullptr;  // outside generation
+    int64_t past = 0;                 // tokens of the cache that stand before these rows
+    RowsWay way = RowsWay::kByCount;
   };
   struct Run {  // rows that carry the same adapter
     int64_t begin, rows;
     const Adapter* adapter;
+    RowsWay way = RowsWay::kByCount;
   };
   struct Pass {
     const int32_t* tokens;
     int64_t rows = 0;
+    int64_t few = 0;  // generation with bf16 factors: the rows before this one go the way of few, the rest that of many
     std::vector<int32_t> positions;  // of each row in its document
     std::vector<Document> documents;
     std::vector<Run> runs;
@@ -135,12 +140,13 @@ class Llama {
   // a label. outcome_ then has room for a zeroed double each.
   template <typename Measure>
   void each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure);
-  // Adds a turn to a pass of generation.
-  static void append(Pass& pass, std::vector<int32_t>& tokens, const Turn& turn, bool logits_matter);
+  std::vector<int32_t> begin_turns(Pass& pass, const std::vector<Turn>& turns) const;
   // Calls take(first of the pass's head rows, logits of some from there, workspace) until it has had all.
   template <typename Take>
   Workspace each_logits(Pass& pass, const std::vector<int32_t>& tokens, const Take& take);
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
+  std::vector<int32_t> lay_turns(Pass& pass, const std::vector<Turn>& turns) const;
+  int64_t rows_of_many(const Pass& pass, const Turn& turn) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
   void prepare_positions(int64_t count);
   static size_t input_bytes(const Pass& pass);
@@ -179,6 +185,8 @@ class Llama {
   }
   // Activations are narrower than the f32 of losses and their first gradient.
   bool narrow() const { return backend_.activation_bytes < static_cast<int64_t>(sizeof(float)); }
+  // Which way a row goes follows from its own request: otherwise those beside it could change its words.
+  bool by_request(const Pass& pass) const { return pass.generation && backend_.few_rows_bf16; }
   const Weight& head() const { return a_.tied_embeddings ? weights_.embedding : weights_.head; }
   AttentionShape attention_shape() const { return {a_.heads, a_.kv_heads, a_.head_size}; }
 

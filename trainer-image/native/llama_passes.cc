@@ -1,6 +1,7 @@
 // Passes over the whole model: a training micro-batch, an evaluation, a step of generation.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "device_error.h"
 #include "head.h"
@@ -29,7 +30,7 @@ Llama::Pass Llama::packed(const Batch& batch, size_t first, size_t last, const A
   pass.rows = batch.documents[last] - begin;
   for (size_t d = first; d < last; ++d) {
     const int64_t rows = batch.documents[d + 1] - batch.documents[d];
-    pass.documents.push_back({batch.documents[d] - begin, rows, nullptr});
+    pass.documents.push_back({batch.documents[d] - begin, rows});
     for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(r));
   }
   pass.runs.push_back({0, pass.rows, adapter});
@@ -105,8 +106,8 @@ Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
   w.lora = arena.take(lora);
   int64_t keys = 0, longest = 0;
   for (const Document& d : pass.documents) {
-    const int64_t seen = d.rows + (d.cache ? d.cache->length() : 0);
-    keys += seen;
+    const int64_t seen = d.rows + d.past;
+    if (d.way != RowsWay::kFew) keys += seen;
     longest = std::max(longest, seen);
   }
   w.attention = arena.take(backend_.attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys,
@@ -406,34 +407,67 @@ std::vector<TextLikelihood> Llama::likelihoods(const Adapter* adapter, const Bat
   return sums;
 }
 
-void Llama::append(Pass& pass, std::vector<int32_t>& tokens, const Turn& turn, bool logits_matter) {
-  Sequence& sequence = *turn.sequence;
-  const auto rows = static_cast<int64_t>(turn.tokens.size());
-  if (sequence.length() + rows > sequence.max_tokens()) {
-    throw Error(Code::kInvalidArgument, "tokens: " + std::to_string(sequence.length() + rows) +
-                                            " tokens exceed the sequence's maxTokens " +
-                                            std::to_string(sequence.max_tokens()));
+// The rows of all turns one after another; where the request says which way they go, those of the few first.
+std::vector<int32_t> Llama::lay_turns(Pass& pass, const std::vector<Turn>& turns) const {
+  std::vector<int32_t> tokens;
+  const auto lay = [&](const Turn& turn, int64_t first, int64_t rows, RowsWay way) {
+    const int64_t begin = static_cast<int64_t>(tokens.size()), past = turn.sequence->length() + first;
+    tokens.insert(tokens.end(), turn.tokens.begin() + first, turn.tokens.begin() + first + rows);
+    for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(past + r));
+    pass.documents.push_back({begin, rows, turn.sequence.get(), past, way});
+    // Neighbours on the same adapter share its products where they go the same way.
+    const Adapter* adapter = turn.sequence->adapter();
+    Run* last = pass.runs.empty() || pass.runs.back().adapter != adapter ? nullptr : &pass.runs.back();
+    const bool few = few_rows(way, rows);
+    if (last && few_rows(last->way, last->rows) == few && few_rows(way, last->rows + rows) == few) {
+      last->rows += rows;
+    } else {
+      pass.runs.push_back({begin, rows, adapter, way});
+    }
+    return begin + rows - 1;
+  };
+  for (size_t t = 0; t < turns.size(); ++t) {
+    const auto rows = static_cast<int64_t>(turns[t].tokens.size());
+    const int64_t many = rows_of_many(pass, turns[t]);
+    const RowsWay way = by_request(pass) ? RowsWay::kFew : RowsWay::kByCount;
+    pass.head_rows.push_back(many == rows ? 0 : static_cast<int32_t>(lay(turns[t], many, rows - many, way)));
   }
-  sequence.reserve(rows);
-  const auto begin = static_cast<int64_t>(tokens.size());
-  tokens.insert(tokens.end(), turn.tokens.begin(), turn.tokens.end());
-  for (int64_t r = 0; r < rows; ++r) pass.positions.push_back(static_cast<int32_t>(sequence.length() + r));
-  pass.documents.push_back({begin, rows, &sequence});
-  if (logits_matter) pass.head_rows.push_back(static_cast<int32_t>(begin + rows - 1));
-  // Neighbours on the same adapter share its products, which lora.h takes another way where rows are few: each
-  // sequence goes the way it goes alone.
-  const auto few = [](int64_t count) { return count <= kFewRows; };
-  if (!pass.runs.empty() && pass.runs.back().adapter == sequence.adapter() && few(pass.runs.back().rows) == few(rows) &&
-      few(pass.runs.back().rows + rows) == few(rows)) {
-    pass.runs.back().rows += rows;
-  } else {
-    pass.runs.push_back({begin, rows, sequence.adapter()});
+  pass.few = static_cast<int64_t>(tokens.size());
+  for (size_t t = 0; t < turns.size(); ++t) {
+    const auto rows = static_cast<int64_t>(turns[t].tokens.size());
+    const int64_t many = rows_of_many(pass, turns[t]);
+    if (many == 0) continue;
+    const int64_t last = lay(turns[t], 0, many, RowsWay::kMany);
+    if (many == rows) pass.head_rows[t] = static_cast<int32_t>(last);
   }
+  return tokens;
+}
+
+// Of a turn's rows the first so many belong to a prompt that is long enough for the way of many.
+int64_t Llama::rows_of_many(const Pass& pass, const Turn& turn) const {
+  const int64_t prompt = turn.sequence->prompt_tokens(), rows = static_cast<int64_t>(turn.tokens.size());
+  if (!by_request(pass) || prompt < kPromptOfMany) return 0;
+  return std::clamp<int64_t>(prompt - turn.sequence->length(), 0, rows);
+}
+
+// A pass of generation over the turns: their rows, and room for them.
+std::vector<int32_t> Llama::begin_turns(Pass& pass, const std::vector<Turn>& turns) const {
+  pass.generation = true;
+  for (const Turn& turn : turns) {
+    Sequence& sequence = *turn.sequence;
+    const int64_t rows = static_cast<int64_t>(turn.tokens.size());
+    if (sequence.length() + rows > sequence.max_tokens()) {
+      throw Error(Code::kInvalidArgument, "tokens: " + std::to_string(sequence.length() + rows) +
+                                              " tokens exceed the sequence's maxTokens " +
+                                              std::to_string(sequence.max_tokens()));
+    }
+    sequence.reserve(rows);
+  }
+  return lay_turns(pass, turns);
 }
 
 template <typename Take>
 Llama::Workspace Llama::each_logits(Pass& pass, const std::vector<int32_t>& tokens, const Take& take) {
-  pass.generation = true;
   pass.tokens = tokens.data();
   pass.rows = static_cast<int64_t>(tokens.size());
   reserve({pass}, 0);
@@ -459,8 +493,7 @@ Llama::Workspace Llama::each_logits(Pass& pass, const std::vector<int32_t>& toke
 void Llama::generate(std::vector<Turn>& turns) {
   backend_.open_stream(threads_);
   Pass pass;
-  std::vector<int32_t> tokens;
-  for (const Turn& turn : turns) append(pass, tokens, turn, true);
+  const std::vector<int32_t> tokens = begin_turns(pass, turns);
   each_logits(pass, tokens, [&](int64_t first, const Rows& logits, const Workspace&) {
     for (int64_t r = 0; r < logits.rows; ++r) {
       std::vector<float>& of_turn = turns[static_cast<size_t>(first + r)].logits;
@@ -471,13 +504,15 @@ void Llama::generate(std::vector<Turn>& turns) {
   for (const Turn& turn : turns) turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));
 }
 
-void Llama::sample(std::vector<SampledTurn>& turns) {
+void Llama::sample(std::vector<Turn>& turns) {
   backend_.open_stream(threads_);
   Pass pass;
-  std::vector<int32_t> tokens;
-  for (const SampledTurn& turn : turns) {
-    append(pass, tokens, turn, turn.choice.has_value());
+  const std::vector<int32_t> tokens = begin_turns(pass, turns);
+  const std::vector<int32_t> last = std::exchange(pass.head_rows, {});
+  for (size_t t = 0; t < turns.size(); ++t) {
+    const Turn& turn = turns[t];
     if (!turn.choice) continue;
+    pass.head_rows.push_back(last[t]);
     TokenChoice choice = *turn.choice;
     choice.first_penalty = static_cast<int32_t>(pass.penalties.size());
     pass.penalties.insert(pass.penalties.end(), turn.penalties.begin(), turn.penalties.end());
@@ -494,7 +529,7 @@ void Llama::sample(std::vector<SampledTurn>& turns) {
     backend_.memory.download(sampled.data(), w.sampled, sampled.size() * sizeof sampled[0]);
   }
   size_t next = 0;
-  for (SampledTurn& turn : turns) {
+  for (Turn& turn : turns) {
     if (turn.choice) turn.sampled = sampled[next++];
     turn.sequence->advance(static_cast<int64_t>(turn.tokens.size()));
   }

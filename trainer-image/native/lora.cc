@@ -2,9 +2,9 @@
 // copied into the nearest cache: every value of x, y, dx and dy is fetched from memory once.
 #include "lora.h"
 
-#include <omp.h>
-
+#include "dropout_mask.h"
 #include "few_rows.h"
+#include "lora_threads.h"
 #include "microkernel.h"
 
 namespace humanizer::HUMANIZER_ISA {
@@ -16,30 +16,9 @@ static_assert(kBlock % kTileRows == 0 && kStrip % kTileRows == 0 && kStrip % kTi
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-struct Range {
-  int64_t begin, end;
-};
-
-// The rows of the calling thread: whole tiles, as even as those allow.
-Range own_rows(int64_t rows) {
-  const int64_t share = round_up((rows + omp_get_num_threads() - 1) / omp_get_num_threads(), kTileRows);
-  const int64_t begin = smaller(rows, omp_get_thread_num() * share);
-  return {begin, smaller(rows, begin + share)};
-}
-
 // keep = 1 / (1 - rate) where dropout keeps a value, else 0: columns [begin, begin + kStrip) of the rows from row on.
 void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, const Dropout& d) {
-  const auto threshold = static_cast<uint32_t>(static_cast<double>(d.rate) * 4294967296.0);
-  const float scale = 1.0f / (1.0f - d.rate);
-  for (int64_t r = 0; r < rows; ++r, keep += kStrip) {
-    for (int64_t c = 0; c < cols; c += 32) {
-      alignas(64) uint32_t words[32];
-      philox_group(words, d.key, *d.step, d.ordinal[row + r], d.position[row + r],
-                   static_cast<uint32_t>((begin + c) / 32));
-#pragma omp simd
-      for (int i = 0; i < 32; ++i) keep[c + i] = words[i] >= threshold ? scale : 0.0f;
-    }
-  }
+  for (int64_t r = 0; r < rows; ++r, keep += kStrip) draw_kept(keep, d, row + r, begin / 32, (cols + 31) / 32);
 }
 
 // Fetches rows x cols values that are read next: strips are too short for the processor to see where they go on.
@@ -186,7 +165,7 @@ void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
 
 void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropout& dropout, float* scratch) {
   const bool drop = dropout.rate != 0;
-  if (x.rows <= kFewRows && !drop) return few_rows_forward(y, h, x, w);
+  if (few_rows(w.way, x.rows) && !drop) return few_rows_forward(y, h, x, w);
   const int64_t in = x.cols, out = y.cols, padded = round_up(w.rank, kTileCols);
   float *a_panels = scratch, *b_panels = scratch + in * padded;
 #pragma omp parallel
@@ -200,7 +179,7 @@ void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropo
     }
     Block block;
     float* narrow = scratch + (in + round_up(out, kTileCols)) * padded + omp_get_thread_num() * kBlock * padded;
-    const Range own = own_rows(x.rows);
+    const Range own = own_rows(x.rows, kTileRows);
     for (int64_t row = own.begin; row < own.end; row += kBlock) {
       const int64_t rows = smaller(kBlock, own.end - row), whole = round_up(rows, kTileRows);
       clear(narrow, whole * padded);
@@ -248,7 +227,7 @@ void lora_backward(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, Con
     float* mine = thread_sums + omp_get_thread_num() * sums_of_thread;
     const Sums sums{mine, mine + sums_a};
     float *dh = mine + sums_a + sums_b, *h_block = dh + kBlock * padded;
-    const Range own = own_rows(x.rows);
+    const Range own = own_rows(x.rows, kTileRows);
     for (int64_t row = own.begin; row < own.end; row += kBlock) {
       const int64_t rows = smaller(kBlock, own.end - row);
       for (int64_t r = 0; r < rows; ++r) {
@@ -263,26 +242,8 @@ void lora_backward(Rows dx, float* da, float* db, ConstRows dy, ConstRows x, Con
       }
     }
 #pragma omp barrier
-    const int64_t share = round_up((x.rows + omp_get_num_threads() - 1) / omp_get_num_threads(), kTileRows);
-    const int64_t parts = (x.rows + share - 1) / share;  // threads that had rows
-#pragma omp for schedule(static) nowait
-    for (int64_t o = 0; o < out; ++o) {
-      for (int64_t j = 0; j < w.rank; ++j) {
-        float sum = 0;
-        for (int64_t n = 0; n < parts; ++n) sum += thread_sums[n * sums_of_thread + sums_a + o * padded + j];
-        db[o * w.rank + j] += w.scale * sum;
-      }
-    }
-#pragma omp for schedule(static)
-    for (int64_t begin = 0; begin < in; begin += 16) {
-      for (int64_t j = 0; j < w.rank; ++j) {
-        for (int64_t i = begin; i < smaller(in, begin + 16); ++i) {
-          float sum = 0;
-          for (int64_t n = 0; n < parts; ++n) sum += thread_sums[n * sums_of_thread + i * padded + j];
-          da[j * in + i] += sum;
-        }
-      }
-    }
+    const int64_t threads = (x.rows + rows_of_thread(x.rows, kTileRows) - 1) / rows_of_thread(x.rows, kTileRows);
+    join_sums(da, db, thread_sums, thread_sums + sums_a, sums_of_thread, threads, in, out, padded, w);
   }
 }
 

@@ -6,6 +6,7 @@
 // kept.
 #pragma once
 
+#include "few_rows.h"
 #include "philox.h"
 #include "tensor.h"
 
@@ -23,6 +24,7 @@ struct LoraWeights {
   const float *a, *b;
   int64_t rank;
   float scale;
+  RowsWay way = RowsWay::kByCount;  // of x in lora_forward without dropout
 };
 
 // Floats of scratch of both directions for a stream of that many threads: A and B as panels, and each thread's own dA

@@ -172,7 +172,7 @@ Napi::Value named_tensors(Napi::Env env, const Adapter& adapter, const float* va
   return array;
 }
 
-void read_choice(SampledTurn& turn, const Napi::Object& o) {
+void read_choice(Turn& turn, const Napi::Object& o) {
   turn.choice =
       TokenChoice{inverse_temperature(number(o, "temperature")),
                   static_cast<int32_t>(std::clamp<int64_t>(integer(o, "alternatives"), -1, kMostAlternatives)),
@@ -186,7 +186,7 @@ void read_choice(SampledTurn& turn, const Napi::Object& o) {
     turn.penalties.push_back({tokens[i], amounts[i]});
 }
 
-Napi::Value sampled_token(Napi::Env env, const SampledTurn& turn) {
+Napi::Value sampled_token(Napi::Env env, const Turn& turn) {
   if (!turn.choice) return env.Undefined();
   const SampledToken& token = turn.sampled;
   Napi::Object o = Napi::Object::New(env);

@@ -56,9 +56,9 @@ TensorSource source_of(const Napi::Object& o);
 LoraConfig lora_config_of(const Napi::Object& o);
 Batch batch_of(const Napi::Object& o);
 // {temperature, topP, random, alternatives, tokens, penalties}
-void read_choice(SampledTurn& turn, const Napi::Object& o);
+void read_choice(Turn& turn, const Napi::Object& o);
 // What the turn chose; undefined where it had nothing to choose.
-Napi::Value sampled_token(Napi::Env env, const SampledTurn& turn);
+Napi::Value sampled_token(Napi::Env env, const Turn& turn);
 std::vector<NamedTensor> named_tensors_of(const Napi::Value& value);
 std::vector<NamedMoments> named_moments_of(const Napi::Value& value);
 Napi::Value named_moments(Napi::Env env, const Adapter& adapter, const Moments& moments);

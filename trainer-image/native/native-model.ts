@@ -179,10 +179,11 @@ export class NativeModel implements Model {
     })
   }
 
-  openSequence(adapter: Adapter | undefined, maxTokens: number): Sequence {
+  openSequence(adapter: Adapter | undefined, maxTokens: number, promptTokens = 0): Sequence {
     return now(() => {
       checkInteger('maxTokens', maxTokens, 1, this.architecture.maxPositions)
-      return new NativeSequence(addon().openSequence(this.#open, adapter && handleOf(adapter), maxTokens))
+      checkInteger('promptTokens', promptTokens, 0, maxTokens)
+      return new NativeSequence(addon().openSequence(this.#open, adapter && handleOf(adapter), maxTokens, promptTokens))
     })
   }
 

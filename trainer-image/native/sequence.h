@@ -12,17 +12,20 @@ namespace humanizer {
 class Sequence {
  public:
   Sequence(const Backend& backend, std::shared_ptr<Account> account, std::shared_ptr<Adapter> adapter, int64_t layers,
-           int64_t kv_size, int64_t max_tokens)
+           int64_t kv_size, int64_t max_tokens, int64_t prompt_tokens = 0)
       : width_(backend.activation_bytes),
         account_(std::move(account)),
         adapter_(std::move(adapter)),
         kv_size_(kv_size),
         max_tokens_(max_tokens),
+        prompt_tokens_(prompt_tokens),
         keys_(static_cast<size_t>(layers)),
         values_(static_cast<size_t>(layers)) {}
 
   int64_t length() const { return length_; }
   int64_t max_tokens() const { return max_tokens_; }
+  // The length of the whole prompt, in whatever parts it is read.
+  int64_t prompt_tokens() const { return prompt_tokens_; }
   const Adapter* adapter() const { return adapter_.get(); }
   Rows keys(int64_t layer, int64_t rows) const {
     return dense(keys_[static_cast<size_t>(layer)].as(), rows, kv_size_, width_);
@@ -53,7 +56,8 @@ class Sequence {
   int64_t width_;  // bytes of a value
   std::shared_ptr<Account> account_;
   std::shared_ptr<Adapter> adapter_;
-  int64_t kv_size_, max_tokens_, length_ = 0, capacity_ = 0;  // every buffer has room for capacity_ tokens at least
+  int64_t kv_size_, max_tokens_, prompt_tokens_, length_ = 0,
+                                                 capacity_ = 0;  // every buffer has room for capacity_ tokens at least
   std::vector<Buffer> keys_, values_;
 };
 

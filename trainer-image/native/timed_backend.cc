@@ -44,7 +44,9 @@ namespace {
   X(non_finite_rows)           \
   X(non_finite_parts)          \
   X(attend)                    \
-  X(attend_backward)
+  X(attend_backward)           \
+  X(bf16_lora_forward)         \
+  X(bf16_lora_backward)
 
 enum Op : size_t {
 #define HUMANIZER_OP(op) k_##op,

@@ -93,6 +93,11 @@ export class Release<A extends Closable = Adapter> {
     return [this.#loaded, this.#split?.loaded].filter((each) => each !== undefined)
   }
 
+  /** All that is loaded: what answers now, then what is warm or still has requests. */
+  get held(): readonly LoadedAdapter<A>[] {
+    return [...this.current, ...this.#draining]
+  }
+
   /** undefined until something serves. `isSplit`: the request is for the release's name, so that its share may run on the second adapter. */
   lease(isSplit = true): Lease<A> | undefined {
     const loaded = isSplit && this.#split?.share.next() ? this.#split.loaded : this.#loaded

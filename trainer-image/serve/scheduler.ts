@@ -129,7 +129,7 @@ export class Scheduler {
       this.#waiting.shift()
       try {
         const { prompt, maxTokens } = slot.job.generation.options
-        slot.sequence = this.#model.openSequence(slot.job.adapter, prompt.length + maxTokens)
+        slot.sequence = this.#model.openSequence(slot.job.adapter, prompt.length + maxTokens, prompt.length)
         this.#running.push(slot)
       } catch (error) {
         slot.settle(error)

@@ -24,7 +24,7 @@ export function deskOf(session: Session, beat: () => void): Desk {
     async generate(request, step, signal) {
       const generation = begin(session, request)
       const { prompt, maxTokens } = generation.options
-      const sequence = model.openSequence(adapter, prompt.length + maxTokens)
+      const sequence = model.openSequence(adapter, prompt.length + maxTokens, prompt.length)
       try {
         let text = ''
         let pending = prompt

@@ -195,7 +195,7 @@ const loraPart = 512
 const productsWorkspace = 32 * 2 ** 20
 
 function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
-  const { architecture, quantization, threads, lora, bf16Products } = needs
+  const { architecture, quantization, threads, bf16Products } = needs
   const { hidden, ffn, q, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
   const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
@@ -206,14 +206,7 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
   // On a GPU o and down are decoded beside the products of the others, and those beside theirs: tile_of, llama.cc.
   const nextDecoded = onDevice(needs) ? Math.ceil((Math.max(q, ffn) * hidden * width) / 4) : 0
-  const loraPanels = Math.max(
-    ...shapes.map(
-      ([out, input]) =>
-        onDevice(needs)
-          ? (pass.tokens + Math.ceil(pass.tokens / loraPart) * Math.max(input, out)) * lora.rank // device_ops.cuh
-          : (threads + 1) * (input + out + 112) * up(lora.rank, 32), // lora.h
-    ),
-  )
+  const loraPanels = Math.max(...shapes.map((shape) => loraFloats(needs, pass, shape)))
   const rows = (columns: number): number => up(width * pass.tokens * columns, 64)
   const forward = rows(hidden) + rows(Math.max(hidden, q)) + rows(ffn)
   const backward = 2 * rows(hidden) + rows(qkv) + rows(ffn)
@@ -223,6 +216,18 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const words = 6 * block(pass.tokens) + 2 * block(pass.labels) + block(pass.documents + 1) + 4096
   const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + words
   return shared + forward + backward + rotations + (onDevice(needs) ? productsWorkspace : 0)
+}
+
+/** What LoRA's products of one linear layer take beside their factors: device_ops.cuh, lora.h, bf16_lora.h. */
+function loraFloats(needs: MemoryNeeds, { tokens }: PassShape, [out, input]: readonly [number, number]): number {
+  const { threads, lora, bf16Products } = needs
+  if (onDevice(needs)) return (tokens + Math.ceil(tokens / loraPart) * Math.max(input, out)) * lora.rank
+  const padded = up(lora.rank, 32)
+  const f32 = (threads + 1) * (input + out + 112) * padded
+  if (!bf16Products) return f32
+  const both = up(input, 32) + up(out, 32)
+  const ofThread = (both + 3 * 112) * padded + 7 * up(input, 32)
+  return Math.max(f32, 16 + (both * padded) / 2 + threads * ofThread)
 }
 
 /** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */

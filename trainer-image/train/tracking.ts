@@ -4,6 +4,7 @@ import type { Attempt } from './attempt.ts'
 import type { SealedCheckpoint } from './checkpoint.ts'
 import type { Session } from './session.ts'
 import { noTracker, openTracker, type TrackedResult, type Tracker } from './wandb.ts'
+import { trackingFolder } from './wandb-pending.ts'
 
 /** The tracking server that the configuration names, told as this run; the same run for every attempt. */
 export async function trackerOf(
@@ -23,7 +24,7 @@ export async function trackerOf(
       notes: config.objective,
       config: JSON.stringify(configurationOf(config)),
     },
-    directory: join(runDirectory, 'weights-and-biases'),
+    directory: join(runDirectory, trackingFolder),
     log: context.log,
     report: (tracking) => live.update({ tracking }),
   })

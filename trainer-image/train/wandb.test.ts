@@ -8,6 +8,8 @@ import { pino } from 'pino'
 import type { Tracking } from '#proto/humanizer/trainer/v1/run.ts'
 import { type Mood, WandbServer } from '../../test/fixtures/wandb-server.ts'
 import { openTracker, type Pace, type TrackedResult, type Tracker } from './wandb.ts'
+import { sendPending } from './wandb-later.ts'
+import { trackingFolder } from './wandb-pending.ts'
 
 const key = 'f'.repeat(40)
 let folder: string
@@ -55,7 +57,7 @@ const open = (settings: object = {}, pace: Partial<Pace> = {}): Promise<Tracker>
       notes: '',
       config: JSON.stringify({ lora: { value: { rank: 8 } } }),
     },
-    directory: join(folder, 'spool'),
+    directory: join(folder, trackingFolder),
     log: pino({ level: 'trace' }, { write: (line: string) => (logged += line) }),
     report: (tracking) => said.push(tracking),
     pace: { ...quick, ...pace },
@@ -117,8 +119,8 @@ test('the next attempt goes on where the server stands: what is made anew counts
   await until(() => server.runs.get('run-uid')?.history.length === 3, 'three rows')
   await first.stop()
   writeFileSync(
-    join(folder, 'spool/history.jsonl'),
-    `${readFileSync(join(folder, 'spool/history.jsonl'))}{"_step":5,"tr`,
+    join(folder, trackingFolder, 'history.jsonl'),
+    `${readFileSync(join(folder, trackingFolder, 'history.jsonl'))}{"_step":5,"tr`,
   )
   const second = await open()
   for (const step of [3, 4]) await second.write(step, { 'train/loss': 99 })
@@ -176,7 +178,12 @@ for (const { what, status, settings, says } of lasting)
     await tracker.finish(result)
     assert.equal(server.requests.length, 1)
     assert.match(said[0]!.problem, says)
-    assert.equal(readFileSync(join(folder, 'spool/history.jsonl'), 'utf8').trim().split('\n').length, 2)
+    assert.equal(
+      readFileSync(join(folder, trackingFolder, 'history.jsonl'), 'utf8')
+        .trim()
+        .split('\n').length,
+      2,
+    )
   })
 
 test('a server that never answers holds a finished run up for no longer than is allowed', async () => {
@@ -212,18 +219,40 @@ test('the Secret may come while the run trains', async () => {
   assert.deepEqual(stepsOf(), [1])
 })
 
-test('offline nothing is sent; online later, all of it is', async () => {
+const later = () => sendPending(folder, key, quick)
+
+test('what a run could not send is sent when a person asks for it: once and whole', async () => {
+  let ill = true
+  server.mood = () => (ill ? { status: 503 } : 'well')
+  const tracker = await open({}, { finishMilliseconds: 100 })
+  for (const step of [1, 2]) await tracker.write(step, { 'train/loss': step })
+  await tracker.finish(result)
+  assert.match(said.at(-1)!.problem, /2 rows and 2 files were not sent$/)
+  await assert.rejects(sendPending(folder, key, { ...quick, finishMilliseconds: 100 }), {
+    reason: 'Unavailable',
+    message: /2 rows and 2 files were not sent$/,
+  })
+  ill = false
+  assert.equal(await later(), `${baseUrl}/default-team/prose/runs/run-uid`)
+  const run = server.runs.get('run-uid')!
+  assert.deepEqual([stepsOf(), run.exitcode, run.summary['best/loss'], run.summary['train/loss']], [[1, 2], 0, 1.8, 2])
+  assert.equal(run.files.get('report.html')?.toString(), '<h1>Run</h1>')
+  await assert.rejects(later(), { reason: 'NotFound', message: /has nothing to send/ })
+})
+
+test('offline nothing is sent, and no key is kept; when a person asks for it, all of it is', async () => {
   const offline = await open({ mode: 'Offline' })
   for (const step of [1, 2]) await offline.write(step, { 'train/loss': step })
   await offline.finish(result)
   assert.deepEqual([server.requests.length, said], [0, []])
-  const online = await open()
-  await online.finish(result)
-  assert.deepEqual(stepsOf(), [1, 2])
+  const kept = readFileSync(join(folder, trackingFolder, 'pending.json'), 'utf8')
+  assert.ok(!kept.includes(key) && !kept.includes(join(folder, 'key')))
+  await later()
+  assert.deepEqual([stepsOf(), server.runs.get('run-uid')!.exitcode], [[1, 2], 0])
 })
 
 test('a spool that cannot be opened is a problem and no tracker', async () => {
-  writeFileSync(join(folder, 'spool'), 'a file')
+  writeFileSync(join(folder, trackingFolder), 'a file')
   const tracker = await open()
   await tracker.write(1, { 'train/loss': 1 })
   await tracker.finish(result)

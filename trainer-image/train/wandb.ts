@@ -17,6 +17,7 @@ import {
   type WandbRun,
   type WandbServer,
 } from './wandb-api.ts'
+import { forgetPending, keepPending } from './wandb-pending.ts'
 
 /** A run that a tracking server is told of. Nothing here throws, and only `finish` waits for the server, for a bounded time. */
 export interface Tracker extends ScalarLog {
@@ -44,6 +45,8 @@ export const noTracker: Tracker = {
 
 export interface TrackerOptions {
   readonly settings: WeightsAndBiases
+  /** In place of the one in settings.keyFile. */
+  readonly key?: string
   readonly run: Omit<RunVariables, 'project' | 'entity'>
   /** Folder of the spool. */
   readonly directory: string
@@ -137,20 +140,22 @@ class WandbTracker implements Tracker {
 
   async finish(result: TrackedResult): Promise<void> {
     await this.stop()
-    if (this.#options.settings.mode === 'Offline' || this.#refused) return
+    const { settings, directory } = this.#options
+    const end = { ...result, summary: { ...this.#latest, ...result.summary } }
+    await keepPending(this.#options, end).catch((error) => this.#tell(`the spool cannot be written: ${error.message}`))
+    if (settings.mode === 'Offline' || this.#refused) return
     const { finishMilliseconds, failuresTold } = this.#pace
     // Nobody waits long for a server that has not answered all the while.
     const until = performance.now() + (this.#failures < failuresTold ? finishMilliseconds : finishMilliseconds / 5)
-    const { table, files } = result
-    const uploads = this.#options.settings.samples ? await readable(files) : new Map<string, Buffer<ArrayBuffer>>()
-    const shown = this.#options.settings.samples ? tableFile(table) : undefined
+    const { table, files } = end
+    const uploads = settings.samples ? await readable(files) : new Map<string, Buffer<ArrayBuffer>>()
+    const shown = settings.samples ? tableFile(table) : undefined
     if (shown) uploads.set(shown.path, shown.bytes)
-    const summary = { ...this.#latest, ...result.summary, ...(shown && { samples: shown.reference }) }
+    const summary = { ...end.summary, ...(shown && { samples: shown.reference }) }
     for (let wait = 250; ; wait *= 2) {
-      const left = until - performance.now()
-      if (left <= 0) return
+      const left = Math.max(1, Math.ceil(until - performance.now()))
       try {
-        const server = await this.#server(AbortSignal.timeout(Math.ceil(left)))
+        const server = await this.#server(AbortSignal.timeout(left))
         await this.#sendRows(server)
         for (const [name, bytes] of uploads) {
           await uploadFile(server, this.#run!, name, bytes)
@@ -158,11 +163,12 @@ class WandbTracker implements Tracker {
           uploads.delete(name)
         }
         await streamRun(server, this.#run!, { ...summaryOf(summary), complete: true, exitcode: 0 })
+        await forgetPending(directory).catch(() => undefined)
         return this.#tell('')
       } catch (error) {
         const rest = this.#spool.lines.length - this.#sent
         this.#tell(`${(error as Error).message}; ${rest} rows and ${uploads.size} files were not sent`)
-        if (!(error instanceof Unreachable)) return
+        if (!(error instanceof Unreachable) || performance.now() >= until) return
         await sleep(Math.min(Math.max(wait, error.afterMilliseconds), Math.max(0, until - performance.now())))
       }
     }
@@ -194,7 +200,7 @@ class WandbTracker implements Tracker {
   /** The run is made with the first request. The Secret may come while the run trains, so the key is read until it is there. */
   async #server(signal: AbortSignal): Promise<WandbServer> {
     const { settings, run } = this.#options
-    const key = (await readFile(settings.keyFile, 'utf8').catch(() => '')).trim()
+    const key = this.#options.key ?? (await readFile(settings.keyFile, 'utf8').catch(() => '')).trim()
     if (key === '')
       throw new Unreachable('there is no key: the Secret of logging.weightsAndBiases.secretRef is missing or empty')
     const server = {

@@ -11,13 +11,14 @@ import { CallRefused } from '../service/errors.ts'
 import { type AdapterBase, chatTemplateName } from '../storage/adapter-identity.ts'
 import { hexOf } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
-import { SealBroken, verifySealed } from '../storage/sealed.ts'
+import { type Manifest, SealBroken, verifySealed } from '../storage/sealed.ts'
 import { proveCanary } from './canary.ts'
 import type { VllmClient, VllmModel } from './client.ts'
 
 /** An adapter that vLLM has under a name of its own. */
 export interface VllmAdapter extends Closable {
   readonly name: string
+  readonly digest: string
   /** Folder that vLLM reads it from. */
   readonly path: string
 }
@@ -44,9 +45,7 @@ export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise
   const { dataDir, client, vllm, owner, log } = loader
   await promote(dataDir, desired, owner)
   const path = adapterFolder(dataDir, desired.digest)
-  const manifest = await verifySealed(path)
-  if (manifest.digest !== desired.digest)
-    throw new SealBroken(`${path} holds ${manifest.digest}, expected ${desired.digest}`)
+  const manifest = await verifyAdapter(path, desired.digest)
   const base = manifest.base as Partial<AdapterBase> | undefined
   if (base?.digest !== loader.baseDigest)
     throw new CallRefused(
@@ -60,7 +59,7 @@ export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise
   await loadUnlessThere(client, name, path)
   try {
     await proveToken(client, name)
-    if (canary) await proveCanary(client, { name, baseName: vllm.baseName }, canary, base.quantization?.type)
+    if (canary) await proveCanary(client, name, vllm, canary, base.quantization)
     else log.warn({ digest: desired.digest }, 'sealed without a canary set: what it computes is not compared')
   } catch (error) {
     await close()
@@ -69,10 +68,17 @@ export async function loadInto(loader: Loader, desired: DesiredAdapter): Promise
   const { templateDate } = manifest
   const chatTemplate = manifest.files[chatTemplateName] && (await readFile(join(path, chatTemplateName), 'utf8'))
   return {
-    adapter: { name, path, close: () => void close() },
+    adapter: { name, digest: desired.digest, path, close: () => void close() },
     ...(typeof templateDate === 'string' && { templateDate }),
     ...(chatTemplate && { chatTemplate }),
   }
+}
+
+/** The manifest of an adapter whose bytes are all as it says, and which is the one that is meant. */
+export async function verifyAdapter(path: string, digest: string): Promise<Manifest> {
+  const manifest = await verifySealed(path)
+  if (manifest.digest !== digest) throw new SealBroken(`${path} holds ${manifest.digest}, expected ${digest}`)
+  return manifest
 }
 
 /** Before vLLM is asked: what it says of it is an internal error. */

@@ -1,5 +1,6 @@
 import type { Server } from 'node:http'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { baseName, DIGEST_HEADER } from '../serve/answering.ts'
 import { modelRoutes, statusRoutes } from '../serve/endpoint.ts'
@@ -15,6 +16,7 @@ import { nameDigest } from '../serve/switch.ts'
 import { promptMessages, templateDate } from '../train/example.ts'
 import type { VllmAdapter } from './adapter.ts'
 import type { VllmClient } from './client.ts'
+import type { Keeper } from './keeper.ts'
 import { renamed } from './rename.ts'
 
 /** What requests are answered with. */
@@ -27,14 +29,14 @@ export interface VllmAnswering {
   readonly vllmBase: string
   /** The prompt of a text, by the template that the adapter was trained with. */
   readonly prompt: (messages: ReturnType<typeof promptMessages>, lease: Lease<VllmAdapter>, date: string) => string
-  readonly holds: () => boolean
+  readonly keeper: Keeper
   readonly metrics: Metrics
   readonly health: Health
 }
 
 /** The endpoint of a pod whose vLLM computes: the release's name in a request becomes the adapter's, and back in the answer. */
 export function createVllmEndpoint(answering: VllmAnswering, draining: AbortSignal, log: Logger): Server {
-  const { metrics, release, holds } = answering
+  const { metrics, release, keeper } = answering
   const forward = (path: string): Route => ({
     method: 'POST',
     path,
@@ -45,7 +47,7 @@ export function createVllmEndpoint(answering: VllmAnswering, draining: AbortSign
     forward('/v1/completions'),
     { method: 'POST', path: '/v1/rewrite', answer: (exchange) => rewritten(answering, exchange) },
     ...modelRoutes(() => models(answering)),
-    ...statusRoutes(release, metrics, draining, holds),
+    ...statusRoutes(release, metrics, draining, () => keeper.holds),
   ]
   const observe = (route: string, code: number, seconds: number): void => {
     metrics.requests.inc({ route, code })
@@ -98,20 +100,45 @@ async function withLease(
   }
 }
 
+/** How often a request is asked of a vLLM that starts again and again, and how long it waits each time for its adapter to be there, in milliseconds. */
+const tries = 3
+const restoreMilliseconds = 30_000
+
+/** vLLM's answer. 404 is what it says of an adapter that it has lost with its container: the request waits until it is loaded again. */
 async function ask(
-  { client, health }: VllmAnswering,
+  { client, health, keeper }: VllmAnswering,
   { signal }: Exchange,
-  { digest }: Lease<VllmAdapter>,
+  { digest, adapter }: Lease<VllmAdapter>,
   path: string,
   body: object,
 ): Promise<Response> {
-  const began = performance.now()
-  const answer = await client.post(path, body, signal).catch((error: Error) => {
-    if (signal.aborted) throw error
-    throw notReady('vLLM does not answer; try again shortly.')
+  for (let left = tries; left > 0; left--) {
+    const began = performance.now()
+    const answer = await client.post(path, body, signal).catch((error: Error) => {
+      if (signal.aborted) throw error
+      throw notReady('vLLM does not answer; try again shortly.')
+    })
+    if (answer.status !== 404 || !adapter) {
+      health.firstToken(digest, (performance.now() - began) / 1000)
+      return answer
+    }
+    await answer.body?.cancel()
+    await restored(keeper, adapter, signal)
+  }
+  throw notReady('vLLM loses its adapter again and again; try again shortly.')
+}
+
+async function restored(keeper: Keeper, adapter: VllmAdapter, signal: AbortSignal): Promise<void> {
+  const done = new AbortController()
+  const limit = sleep(restoreMilliseconds, undefined, { signal: AbortSignal.any([signal, done.signal]) }).then(() => {
+    throw new Error('its time is over')
   })
-  health.firstToken(digest, (performance.now() - began) / 1000)
-  return answer
+  await Promise.race([keeper.restore(adapter), limit])
+    .catch((error: Error) => {
+      if (signal.aborted) throw error
+      throw notReady(`vLLM has lost the adapter, which is not loaded again yet: ${error.message}`)
+    })
+    .finally(() => done.abort())
 }
 
 async function forwarded(answering: VllmAnswering, exchange: Exchange, path: string): Promise<void> {

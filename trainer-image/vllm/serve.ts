@@ -27,7 +27,7 @@ export async function serveVllm(config: ServeConfig, context: JobContext): Promi
   if (!model?.path)
     throw new JobFailure('ConfigurationInvalid', 'model.path is absent, expected the folder of the base')
   const client = new VllmClient(vllm.url)
-  const keeper = new Keeper(client, log)
+  const keeper = new Keeper(client, () => release, log)
   const health = new Health()
   const metrics = createMetrics({ load: () => ({ running: 0, waiting: 0 }), state: () => release.state() })
   const owner = ownerRecord(config.owner, config.reclaim)
@@ -69,14 +69,14 @@ export async function serveVllm(config: ServeConfig, context: JobContext): Promi
         const written = chatTemplate ? templateOf('the adapter', chatTemplate) : own
         return written.render(messages, { addGenerationPrompt: true, dateString })
       },
-      holds: () => keeper.holds,
+      keeper,
       metrics,
       health,
     },
     signal,
     log,
   )
-  const watching = keeper.watch(() => release.current, signal)
+  const watching = keeper.watch(signal)
   await serving(config, context, release, endpoint)
   await watching
 }

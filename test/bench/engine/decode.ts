@@ -9,7 +9,7 @@ const model = await openFolder(folder, base as Base, threads)
 
 await answerRounds(async () => {
   let turns = Array.from({ length: requests }, (_, i) => ({
-    sequence: model.openSequence(undefined, prompt + fresh),
+    sequence: model.openSequence(undefined, prompt + fresh, prompt),
     tokens: Int32Array.from(randomDocument(prompt, model.architecture.vocabularySize, i)),
   }))
   for (let n = 0; n < fresh; n++) {

@@ -27,7 +27,7 @@ config = MinhashConfig()
 def work():
     scratch = tempfile.mkdtemp(prefix="datatrove-")
     run = lambda pipeline, tasks: LocalPipelineExecutor(  # noqa: E731
-        pipeline, tasks=tasks, workers=int(threads), logging_dir=None, skip_completed=False, start_method="fork"
+        pipeline, tasks=tasks, workers=int(threads), logging_dir=f"{scratch}/logs", skip_completed=False, start_method="fork"
     ).run()
     signatures = MinhashDedupSignature(f"{scratch}/signatures", config)
     run([ParquetReader(folder, glob_pattern="*.parquet"), signatures], len(files))

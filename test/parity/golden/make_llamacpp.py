@@ -1,5 +1,5 @@
 """make_llamacpp.py FOLDER PROMPT: logits by llama.cpp, in f32, of FOLDER/base.gguf alone and with FOLDER/adapter.gguf if it is there, after
-PROMPT in JSON: a list of tokens, or a text that llama.cpp cuts into tokens itself.
+PROMPT in JSON: a list of tokens, or a text that llama.cpp cuts into tokens itself. Of a list of texts, only the tokens that it cuts each into.
 
 Called by make_llamacpp.ts with the Python of ../../bench/peer/environment.sh requirements-llamacpp.txt.
 """
@@ -15,15 +15,26 @@ import numpy
 folder, tokens = sys.argv[1], json.loads(sys.argv[2])
 adapter_file = f"{folder}/adapter.gguf"
 llama_cpp.llama_backend_init()
-model = llama_cpp.llama_model_load_from_file(f"{folder}/base.gguf".encode(), llama_cpp.llama_model_default_params())
+settings = llama_cpp.llama_model_default_params()
+settings.vocab_only = isinstance(tokens, list) and isinstance(tokens[0], str)
+model = llama_cpp.llama_model_load_from_file(f"{folder}/base.gguf".encode(), settings)
 assert model, "llama.cpp does not load base.gguf"
 adapter = os.path.exists(adapter_file) and llama_cpp.llama_adapter_lora_init(model, adapter_file.encode())
 assert adapter is not None, "llama.cpp does not load adapter.gguf"
 vocabulary = llama_cpp.llama_model_get_vocab(model)
 size = llama_cpp.llama_vocab_n_tokens(vocabulary)
+
+
+def cut(text, adds_bos):
+    text, ids = text.encode(), (ctypes.c_int32 * 4096)()
+    return list(ids[: llama_cpp.llama_tokenize(vocabulary, text, len(text), ids, len(ids), adds_bos, True)])
+
+
+if settings.vocab_only:
+    print(json.dumps({"tokens": [cut(text, False) for text in tokens], "base": []}))
+    sys.exit()
 if isinstance(tokens, str):
-    text, cut = tokens.encode(), (ctypes.c_int32 * 4096)()
-    tokens = list(cut[: llama_cpp.llama_tokenize(vocabulary, text, len(text), cut, len(cut), True, True)])
+    tokens = cut(tokens, True)
 
 
 def logits(adapters):

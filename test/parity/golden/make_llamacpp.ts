@@ -1,4 +1,4 @@
-/** Writes llamacpp.json: the logits that llama.cpp computes with our GGUF files, and the sums of these. Run it with `node`. */
+/** Writes llamacpp.json: the logits that llama.cpp computes with our GGUF files, the tokens that it cuts texts into, and the sums of the files. Run it with `node`. */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readMergedAsGguf } from '../../../trainer-image/model/gguf-model.ts'
 import { adapterFile, baseFile, families, sealedTinyLlama, sourcesOf, text, tokens, whole } from '../gguf-adapters.ts'
+import { sentencePieces, textsOf, vocabularyFile } from '../gguf-tokenizers.ts'
 
 const here = import.meta.dirname
 const peer = join(here, '..', '..', 'bench', 'peer')
@@ -15,13 +16,13 @@ const python = execFileSync(join(peer, 'environment.sh'), ['requirements-llamacp
 const packed = (logits: readonly number[]): string => Buffer.from(Float32Array.from(logits).buffer).toString('base64')
 
 interface Answer {
-  readonly tokens: number[]
+  readonly tokens: number[] | number[][]
   readonly base: number[]
-  readonly adapted: number[]
+  readonly adapted?: number[]
 }
 
 /** What llama.cpp says of these files. */
-async function ask(prompt: readonly number[] | string, files: (folder: string) => Promise<Record<string, Buffer>>) {
+async function ask(prompt: readonly number[] | string | readonly string[], files: (folder: string) => Promise<Record<string, Buffer>>) {
   const folder = mkdtempSync(join(tmpdir(), 'llamacpp-'))
   const written = await files(folder)
   const sums: Record<string, string> = {}
@@ -33,7 +34,7 @@ async function ask(prompt: readonly number[] | string, files: (folder: string) =
   const output = execFileSync(python, script, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
   rmSync(folder, { recursive: true })
   const { tokens, base, adapted } = JSON.parse(output) as Answer
-  return { sums, tokens, base: packed(base), adapted: packed(adapted) }
+  return { sums, tokens, base: packed(base), adapted: packed(adapted ?? []) }
 }
 
 const golden: Record<string, object> = {}
@@ -50,5 +51,9 @@ for (const quantized of [false, true]) {
     return { base: await whole(read()) }
   })
   golden[quantized ? 'merged Q8_0' : 'merged'] = { sums: answer.sums, tokens: answer.tokens, base: answer.base }
+}
+for (const [family, size] of sentencePieces) {
+  const { sums, tokens } = await ask(textsOf(family), async () => ({ base: await vocabularyFile(family, size) }))
+  golden[family] = { sums, tokens: (tokens as number[][]).map((ids) => ids.join(' ')) }
 }
 writeFileSync(join(here, 'llamacpp.json'), `${JSON.stringify(golden, null, 2)}\n`)

@@ -49,6 +49,8 @@ export interface Vllm {
   maxLoraRank: number;
   /** Its --served-model-name: the base. */
   baseName: string;
+  /** Its --quantization; empty when its arguments name none. */
+  quantization: string;
 }
 
 /** What should serve. Mounted as desired.json beside config.json and sent by Activate; the higher generation wins. */
@@ -386,7 +388,7 @@ export const ServeConfig: MessageFns<ServeConfig> = {
 };
 
 function createBaseVllm(): Vllm {
-  return { url: "", maxLoraRank: 0, baseName: "" };
+  return { url: "", maxLoraRank: 0, baseName: "", quantization: "" };
 }
 
 export const Vllm: MessageFns<Vllm> = {
@@ -399,6 +401,9 @@ export const Vllm: MessageFns<Vllm> = {
     }
     if (message.baseName !== "") {
       writer.uint32(26).string(message.baseName);
+    }
+    if (message.quantization !== "") {
+      writer.uint32(34).string(message.quantization);
     }
     return writer;
   },
@@ -440,6 +445,14 @@ export const Vllm: MessageFns<Vllm> = {
             message.baseName = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.quantization = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -465,6 +478,7 @@ export const Vllm: MessageFns<Vllm> = {
         : isSet(object.base_name)
         ? globalThis.String(object.base_name)
         : "",
+      quantization: isSet(object.quantization) ? globalThis.String(object.quantization) : "",
     };
   },
 
@@ -479,6 +493,9 @@ export const Vllm: MessageFns<Vllm> = {
     if (message.baseName !== "") {
       obj.baseName = message.baseName;
     }
+    if (message.quantization !== "") {
+      obj.quantization = message.quantization;
+    }
     return obj;
   },
 
@@ -490,6 +507,7 @@ export const Vllm: MessageFns<Vllm> = {
     message.url = object.url ?? "";
     message.maxLoraRank = object.maxLoraRank ?? 0;
     message.baseName = object.baseName ?? "";
+    message.quantization = object.quantization ?? "";
     return message;
   },
 };
