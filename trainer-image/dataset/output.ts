@@ -59,6 +59,8 @@ export async function exampleWriter(database: Database): Promise<ExampleWriter> 
         appender.endRow()
       }
       appender.closeSync()
+      // With more, DuckDB holds row groups for each beside those that wait for their turn: more than a small setting's share of the memory.
+      await connection.run('SET threads = 1')
       for (const table of ['train', 'validation', 'ai_inputs'])
         await connection.run(
           `COPY (SELECT * FROM ${table}) TO ${literal(join(folder, `${table}.parquet`))} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE ${ROWS_PER_GROUP})`,
