@@ -116,7 +116,10 @@ test('a release that is not Ready refuses a drill in words and stays as it is', 
     await request(scene, 'early')
     const { status } = await drilled(scene, 'early')
     assert.equal(status?.drill?.state, 'Refused')
-    assert.match(status?.drill?.message ?? '', /^the release is not Ready: RunNotFound: spec\.source\.run\.name: run prose does not exist/)
+    assert.match(
+      status?.drill?.message ?? '',
+      /^the release is not Ready: RunNotFound: spec\.source\.run\.name: run prose does not exist/,
+    )
     await scene.untilReady('False/RunNotFound')
   } finally {
     await scene.end()
