@@ -29,7 +29,7 @@ interface StandIn {
   readonly index: number
 }
 
-/** `index` counts the pods that were started, from 0. */
+/** `index` counts the pods of its release that were started, from 0. */
 export type Lie = (
   state: ServingState,
   pod: { readonly startedAt: string; readonly index: number },
@@ -53,6 +53,8 @@ export class ServingPods {
   /** The same for the pods of one release. */
   readonly lies = new Map<string, Lie>()
   readonly #pods = new Map<string, StandIn>()
+  /** By release: how many pods were started. */
+  readonly #started = new Map<string, number>()
   readonly #unscheduled = new Set<string>()
   readonly #client: ApiClient
   readonly #namespace: string
@@ -139,7 +141,9 @@ export class ServingPods {
   async #start(item: Pod, configuration: string): Promise<StandIn> {
     const config = ServeConfig.fromJSON(JSON.parse(configuration))
     const uid = item.metadata.uid ?? ''
-    const index = this.#nextAddress - 2
+    const release = item.metadata.labels?.['humanizer.dev/release'] ?? ''
+    const index = this.#started.get(release) ?? 0
+    this.#started.set(release, index + 1)
     const ip = `${this.#subnet}.${this.#nextAddress++}`
     const http = createServer((request, response) => {
       if (this.silent) return response.destroy()
@@ -148,7 +152,7 @@ export class ServingPods {
         response.writeHead(200, { 'x-humanizer-adapter-digest': pod.state.digest || 'base' })
         return response.end('{}')
       }
-      const lie = this.lies.get(item.metadata.labels?.['humanizer.dev/release'] ?? '') ?? this.lie
+      const lie = this.lies.get(release) ?? this.lie
       const said = lie({ ...pod.state, answeredRequests: pod.answered }, pod)
       const body = typeof said === 'string' ? said : JSON.stringify(ServingState.toJSON(said))
       return response.writeHead(pod.state.loadedTime === '' ? 503 : 200).end(body)
