@@ -61,7 +61,7 @@ demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTR
 
 test: native $(OPERATORS) ## All of the following; ends with one line: N passed, N failed
 	@test/cluster/packages.sh && test/cluster/build.sh
-	@node test/run.ts unit parity cuda wire apiserver chart cluster documents
+	@node test/run.ts unit parity wire apiserver chart cluster documents cuda
 test-unit: native ## Single modules, tested beside their source
 test-parity: native ## The engine against PyTorch, PEFT and bitsandbytes
 test-cuda: native ## The CUDA kernels on an emulated device, and compiled by NVIDIA's compiler
