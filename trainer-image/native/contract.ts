@@ -1,79 +1,4 @@
-/** Bytes of a file. */
-export interface FilePart {
-  readonly file: string
-  /** bytes from the start of the file */
-  readonly offset: number
-  readonly bytes: number
-}
-
-/** What bitsandbytes saved beside the codes of a tensor in 4 bits; nf4.h says how the parts make values. */
-export interface Nf4Parts {
-  /** values that share a scale; even */
-  readonly blockSize: number
-  /** [16] f32: the values of the codes */
-  readonly map: FilePart
-  /** [blocks] scales: f32, or codes of one byte when they are nested */
-  readonly absmax: FilePart
-  /** Double quantisation. map: [256] f32. absmax: one f32 for 256 blocks. offset: added to every scale. */
-  readonly nested?: { readonly map: FilePart; readonly absmax: FilePart; readonly offset: number }
-}
-
-/** Where a tensor of the base model lies. The format's reader found it; the engine reads and decodes the bytes. */
-export interface TensorSource {
-  /** Hugging Face name, e.g. model.layers.0.self_attn.q_proj.weight */
-  readonly name: string
-  /** Hugging Face order: [out, in] */
-  readonly shape: readonly number[]
-  readonly dtype: 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q6_K' | 'NF4'
-  /** Of dtype NF4, and of no other: the bytes below are then the codes, two a byte. */
-  readonly nf4?: Nf4Parts
-  readonly file: string
-  /** bytes from the start of the file */
-  readonly offset: number
-  readonly bytes: number
-  /** GGUF Llama q and k: the number of heads whose rows are interleaved, put back on load */
-  readonly unpermuteHeads?: number
-}
-
-export interface Architecture {
-  readonly family: 'llama'
-  readonly hiddenSize: number
-  readonly intermediateSize: number
-  readonly layers: number
-  readonly heads: number
-  readonly keyValueHeads: number
-  readonly headSize: number
-  readonly vocabularySize: number
-  readonly rmsNormEpsilon: number
-  readonly ropeTheta: number
-  readonly ropeScaling?: {
-    readonly type: 'llama3'
-    readonly factor: number
-    readonly lowFrequencyFactor: number
-    readonly highFrequencyFactor: number
-    readonly originalMaxPositions: number
-  }
-  readonly tiedEmbeddings: boolean
-  /** tokens: the longest document and the longest sequence of a generation */
-  readonly maxPositions: number
-  /** q, k and v have a bias */
-  readonly qkvBias: boolean
-  /** o has one */
-  readonly outputBias: boolean
-  /** q, k and v are one matrix, qkv_proj, and gate and up another, gate_up_proj: as files and adapters have them */
-  readonly fusedProjections: boolean
-}
-
-/**
- * How the linear layers are held; None: as the file has them. Embedding, head and norms stay as the file has them, and so does
- * every layer of a base that was saved in 4 bits.
- */
-export interface Quantization {
-  readonly type: 'NF4' | 'None'
-  /** values that share a scale; even */
-  readonly blockSize: number
-  readonly doubleQuantization: boolean
-}
+import type { Architecture } from './base-model.ts'
 
 /**
  * Which activations of a training pass wait for its backward pass; the rest is made again. Loss, gradients and adapter are the same bits.
@@ -280,26 +205,6 @@ export interface Sequence {
   close(): void
 }
 
-/** A quantised tensor; nf4.h says how its parts make values. */
-export interface Nf4Tensor {
-  /** two values a byte, the first in the high nibble */
-  readonly codes: Uint8Array
-  /** [blocks] */
-  readonly absmax: Float32Array
-  readonly absmaxCode: Uint8Array
-  /** one for 256 blocks */
-  readonly absmaxScale: Float32Array
-  readonly offset: number
-}
-
-/**
- * The kernels of one kind of processor. avx512_bf16 rounds the factors of the linear layers' products to bf16 and adds in f32
- * (bf16_matmul.h, bf16_lora.h); the others compute in f32.
- */
-export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
-/** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
-export type ComputePath = InstructionPath | 'cuda' | 'cuda_f32'
-
 /** Of one operation of the engine, all its calls together. */
 export interface OpTime {
   readonly op: string
@@ -307,55 +212,4 @@ export interface OpTime {
   readonly seconds: number
   /** Multiplications and additions that the mathematics needs: of products, adapters and attention, else 0. */
   readonly operations: number
-}
-
-/** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
-export interface EngineInfo {
-  /** that a model takes unless loadModel is given another: the widest whose products are f32 */
-  readonly instructionPath: InstructionPath
-  /** that this processor has, the narrowest first */
-  readonly instructionPaths: readonly InstructionPath[]
-  /** whether it was built with the CUDA kernels: only then are 'cuda' and 'cuda_f32' more than an error */
-  readonly cuda: boolean
-  readonly oneDnnVersion: string
-  readonly compiler: string
-}
-
-/** Of the GPU that the paths 'cuda' and 'cuda_f32' compute on. */
-export interface DeviceMemory {
-  readonly freeBytes: number
-  readonly totalBytes: number
-}
-
-/** Of the same GPU, as NVIDIA's management library tells; a figure that it does not give is absent. */
-export interface GpuReadings {
-  /** of the last sample period, 1/6 to 1 s, in which a kernel ran */
-  readonly utilizationPercent?: number
-  /** on the whole GPU, by anyone */
-  readonly memoryUsedBytes?: number
-  readonly memoryTotalBytes?: number
-  readonly powerWatts?: number
-  readonly temperatureCelsius?: number
-  /** the first of its calls that failed, and why */
-  readonly problem?: string
-}
-
-export type NativeErrorCode =
-  | 'INVALID_ARGUMENT'
-  | 'OUT_OF_MEMORY'
-  | 'DATA_INVALID'
-  | 'CANCELLED'
-  /** No driver, one that is too old, no device, or an engine for the CPU alone: the message says what to do. */
-  | 'DEVICE_UNAVAILABLE'
-  /** An ECC error or a device that fell off the bus: the process cannot use it any more. */
-  | 'DEVICE_LOST'
-  | 'INTERNAL'
-
-export class NativeError extends Error {
-  readonly code: NativeErrorCode
-  constructor(code: NativeErrorCode, message: string) {
-    super(message)
-    this.name = 'NativeError'
-    this.code = code
-  }
 }

@@ -1,23 +1,18 @@
 import { loadAddon } from './addon.ts'
+import type { Architecture, Nf4Tensor, TensorSource } from './base-model.ts'
+import type { ComputePath, DeviceMemory, EngineInfo, GpuReadings } from './compute-path.ts'
 import type {
   ActivationCheckpointing,
   AdapterTensor,
-  Architecture,
   Batch,
-  ComputePath,
-  DeviceMemory,
-  EngineInfo,
-  GpuReadings,
   Likelihood,
   LoraConfig,
   MomentTensor,
-  Nf4Tensor,
   OpTime,
   OptimizerOptions,
   SampledToken,
   StepLoss,
   StepOutcome,
-  TensorSource,
   TokenChoice,
 } from './contract.ts'
 

@@ -1,21 +1,15 @@
-import type {
-  ActivationCheckpointing,
-  Architecture,
-  ComputePath,
-  DeviceMemory,
-  EngineInfo,
-  GpuReadings,
-  Model,
-  Nf4Tensor,
-  Quantization,
-  TensorSource,
-} from './contract.ts'
+import type { Architecture, Nf4Tensor, Quantization, TensorSource } from './base-model.ts'
+import type { ComputePath, DeviceMemory, EngineInfo, GpuReadings } from './compute-path.ts'
+import type { ActivationCheckpointing, Model } from './contract.ts'
 import { addon } from './engine-addon.ts'
 import { NativeModel, now, settled } from './native-model.ts'
 import { checkArchitecture, checkBlockSize, checkFloat32s, checkInteger, checkTensor, invalid } from './validate.ts'
 
+export * from './base-model.ts'
+export * from './compute-path.ts'
 export * from './contract.ts'
 export { type NearDuplicateIndex, nearDuplicateIndex } from './dedup.ts'
+export * from './native-error.ts'
 
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the

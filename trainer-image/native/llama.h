@@ -135,30 +135,34 @@ class Llama {
     int32_t *head_rows, *labels, *first_of_document;
   };
 
-  // llama_passes.cc: one pass over the whole model
+  // llama_training.cc: a micro-batch, and the labels of given texts
+  std::vector<Pass> training_passes(const Adapter& adapter, const Batch& batch, uint32_t step) const;
+  std::vector<int64_t> step_key(const std::vector<Pass>& passes, Adapter& adapter) const;
+  StepLoss run_step(const std::vector<Pass>& passes, Adapter& adapter, size_t outcome_bytes);
   // Calls measure(pass, workspace, normed rows of the head, the pass's first document) for each group of documents with
   // a label. outcome_ then has room for a zeroed double each.
   template <typename Measure>
   void each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure);
+
+  // llama_generation.cc: tokens of several requests
   std::vector<int32_t> begin_turns(Pass& pass, const std::vector<Turn>& turns) const;
+  std::vector<int32_t> lay_turns(Pass& pass, const std::vector<Turn>& turns) const;
+  int64_t rows_of_many(const Pass& pass, const Turn& turn) const;
   // Calls take(first of the pass's head rows, logits of some from there, workspace) until it has had all.
   template <typename Take>
   Workspace each_logits(Pass& pass, const std::vector<int32_t>& tokens, const Take& take);
+
+  // llama_passes.cc: one pass over the whole model
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
-  std::vector<int32_t> lay_turns(Pass& pass, const std::vector<Turn>& turns) const;
-  int64_t rows_of_many(const Pass& pass, const Turn& turn) const;
   Workspace plan(Arena& arena, const Pass& pass) const;
+  void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
+  Workspace lay_out(const Pass& pass);
   void prepare_positions(int64_t count);
   static size_t input_bytes(const Pass& pass);
   void upload(const Pass& pass, const Workspace& w) const;
   void forward(const Pass& pass, const Workspace& w) const;
   void gather_head(const Pass& pass, const Workspace& w) const;
   void backward(const Pass& pass, Adapter& adapter, const Workspace& w) const;
-  std::vector<Pass> training_passes(const Adapter& adapter, const Batch& batch, uint32_t step) const;
-  Workspace lay_out(const Pass& pass);
-  void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
-  std::vector<int64_t> step_key(const std::vector<Pass>& passes, Adapter& adapter) const;
-  StepLoss run_step(const std::vector<Pass>& passes, Adapter& adapter, size_t outcome_bytes);
 
   // llama.cc: one layer
   void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;

@@ -1,7 +1,7 @@
+import type { Architecture } from './base-model.ts'
 import type {
   Adapter,
   AdapterTensor,
-  Architecture,
   Batch,
   Likelihood,
   LoraConfig,
@@ -16,8 +16,8 @@ import type {
   StepOutcome,
   TokenChoice,
 } from './contract.ts'
-import { NativeError, type NativeErrorCode } from './contract.ts'
 import { type AdapterHandle, addon, type ModelHandle, type Moment, type SequenceHandle } from './engine-addon.ts'
+import { NativeError, type NativeErrorCode } from './native-error.ts'
 import {
   checkAdapterTensors,
   checkBatch,

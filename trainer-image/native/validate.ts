@@ -1,14 +1,6 @@
-import {
-  type AdapterTensor,
-  type Architecture,
-  type Batch,
-  type LoraConfig,
-  type MomentTensor,
-  NativeError,
-  type Nf4Parts,
-  type TensorSource,
-  type TokenChoice,
-} from './contract.ts'
+import type { Architecture, Nf4Parts, TensorSource } from './base-model.ts'
+import type { AdapterTensor, Batch, LoraConfig, MomentTensor, TokenChoice } from './contract.ts'
+import { NativeError } from './native-error.ts'
 
 /** INVALID_ARGUMENT naming the field, its value and what is expected. */
 export function invalid(field: string, value: unknown, expected: string): NativeError {
