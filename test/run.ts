@@ -131,7 +131,7 @@ async function runLane(names: readonly string[], alone: boolean): Promise<void> 
     await runStage(name, files, (text) =>
       process.stdout.write(alone ? text : text.replaceAll(/^(?=.)/gm, `${name} │ `)),
     )
-    if (interrupted.signal.aborted) process.exit(130)
+    if (interrupted.signal.aborted) return
   }
 }
 
@@ -154,6 +154,7 @@ const chosen = lanes
   .map((lane) => names.filter((name) => stages[name]!.lane === lane))
   .filter((names) => names.length > 0)
 await Promise.all(chosen.map((lane) => runLane(lane, chosen.length === 1)))
+if (interrupted.signal.aborted) process.exit(130)
 
 const failed = failedFiles()
 if (failed.length > 0 && failed.length <= 3 && process.env['AGAIN'] === '1') {
