@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../run/world.ts'
+import type { AttemptState } from '../workload/attempt-state.ts'
+import type { Ending } from '../workload/ending.ts'
 import { base, completes, failed, World } from './world.ts'
 
 test('a dataset is prepared once, whichever write the operator dies after', async () => {
@@ -47,4 +49,16 @@ test('a spec that failed, was taken back and comes again is tried again, never c
     assert.match(world.ready, /^True Prepared/)
   }
   assert.deepEqual(world.made, [1, 2, 3])
+})
+
+test('what a repository’s card says of its licence fits into status, however long', async () => {
+  const source = { name: 'prose', revision: 'c'.repeat(40), license: 'CC-BY-4.0 AND '.repeat(50), counts: undefined }
+  const world = new World((dataset, attempt) => {
+    const { kind, ending } = completes(dataset, attempt) as AttemptState & { kind: 'ended' }
+    const { result } = ending as Ending & { kind: 'completed' }
+    const preparation = { ...result.preparation!, sources: [source] }
+    return { kind, ending: { kind: 'completed', result: { ...result, preparation } } }
+  })
+  await world.settle()
+  assert.equal(world.object.status?.sources?.[0]?.license, source.license.slice(0, 128))
 })

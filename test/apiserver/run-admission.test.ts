@@ -182,7 +182,7 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     spec: run({ training: { learningRateSchedule: 'Step' } }),
     says: /training\.learningRateSchedule/,
   },
-  { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1.5' } }), says: /training\.warmupRatio/ },
+  { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1' } }), says: /training\.warmupRatio/ },
   {
     kind: 'QLoRARun',
     spec: run({ training: { activationCheckpointing: 'Some' } }),
