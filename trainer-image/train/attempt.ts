@@ -62,7 +62,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const settled = await settleRun(asked, runDirectory)
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
-  const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
+  const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate, beat))
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
   const { templateDate, stored } = settled
