@@ -172,7 +172,7 @@ function statusFailure(url: string, { status, statusText, headers }: Response): 
 }
 
 /** What follows a "?" may be a signature, and messages are read by more people than specs. */
-const withoutQuery = (url: string): string => url.replace(/\?.*/s, '')
+export const withoutQuery = (url: string): string => url.replace(/\?.*/s, '')
 
 /** Retry-After in seconds or as a date (RFC 9110), else what is left of the window in the Hub's RateLimit, such as `"api";r=0;t=55`; 0: nothing asked. */
 function millisecondsAskedFor(headers: Headers): number {
