@@ -38,9 +38,9 @@ export class ApiError extends Error {
   }
 }
 
-/** 400: a field is wrong; the message names it, its value and what was expected. */
+/** 400: a field, or without a name the body itself, is wrong; the message names it, its value and what was expected. */
 export function invalid(param: string, message: string, code = 'invalid_value'): ApiError {
-  return new ApiError(400, message, { param, code })
+  return new ApiError(400, message, { ...(param !== '' && { param }), code })
 }
 
 export function modelNotFound(model: string): ApiError {
