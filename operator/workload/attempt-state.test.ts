@@ -122,6 +122,24 @@ const cases: { an_attempt: string; job?: Job; pods?: Pod[]; is: string }[] = [
     is: 'pending StorageNotShared',
   },
   {
+    an_attempt: 'that mounts a claim which is not there',
+    job: job(),
+    pods: [
+      pod({
+        phase: 'Pending',
+        conditions: [
+          {
+            type: 'PodScheduled',
+            status: 'False',
+            reason: 'Unschedulable',
+            message: '0/1 nodes are available: persistentvolumeclaim "shelf" not found. not found',
+          },
+        ],
+      }),
+    ],
+    is: 'pending ClaimNotFound',
+  },
+  {
     an_attempt: 'whose image cannot be pulled',
     job: job(),
     pods: [waiting('ImagePullBackOff', 'not found')],

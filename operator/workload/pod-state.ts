@@ -68,12 +68,16 @@ export function podState(pod: Pod, now: Date): PodState {
   return { kind: 'waiting', ...startup(pod, state?.waiting, scheduled, now) }
 }
 
-/** The scheduler's words for a volume that lies on one node, and for pods that must stay together on it. */
-const bound = /pod affinity rules|volume node affinity conflict/
+/** What keeps a pod's volumes from every node, by the scheduler's words; undefined when they speak of something else. */
+export function volumeObstacle(words: string): 'ClaimNotFound' | 'StorageNotShared' | undefined {
+  if (/persistentvolumeclaim "[^"]+" not found/.test(words)) return 'ClaimNotFound'
+  // A volume that lies on one node, and pods that must stay together on it.
+  return /pod affinity rules|volume node affinity conflict/.test(words) ? 'StorageNotShared' : undefined
+}
 
 function placement(pod: Pod, words: string | undefined): { reason: WorkloadReason; message: string } {
-  const reason = words && bound.test(words) ? WorkloadReason.StorageNotShared : WorkloadReason.Scheduling
-  return { reason, message: words ?? `pod ${pod.metadata.name} waits for a node` }
+  const message = words ?? `pod ${pod.metadata.name} waits for a node`
+  return { reason: volumeObstacle(message) ?? WorkloadReason.Scheduling, message }
 }
 
 function startup(
