@@ -475,7 +475,15 @@ const refused = [
     source: { filePath: fixture, license: '' },
     change: { licensePolicy: { requireDeclared: true, allowed: [] } },
     reason: 'SourceInvalid',
-    message: /source s0: license is undeclared/,
+    message:
+      /source s0: license is undeclared; expected a declared one: set .* or licensePolicy\.requireDeclared to false/,
+  },
+  {
+    what: 'an undeclared licence where some are allowed',
+    source: { filePath: fixture, license: '' },
+    change: { licensePolicy: { requireDeclared: false, allowed: ['MIT', 'CC0-1.0'] } },
+    reason: 'SourceInvalid',
+    message: /license is undeclared; expected one of MIT, CC0-1\.0: set sources\[\]\.license when you have checked it$/,
   },
   {
     what: 'a licence that is not allowed',

@@ -345,11 +345,11 @@ export interface HumanizerDatasetSpec {
    */
   licensePolicy: {
     /**
-     * Refuse sources without a licence. false takes them, and the report warns.
+     * Refuse sources without a licence. false takes them, unless allowed names some, and the report warns.
      */
     requireDeclared: boolean
     /**
-     * Licences that may be used, as the sources declare them. Empty means any.
+     * Licences that may be used, as the sources declare them; of a source without one nothing is. Empty means any.
      */
     allowed: string[]
   }
