@@ -91,7 +91,7 @@ export interface HumanizerDatasetSpec {
       key: string
     }
     /**
-     * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it.
+     * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it. JSONL may also be one array of all records.
      */
     format?: 'CSV' | 'JSONL' | 'Parquet' | 'Text'
     /**
@@ -260,7 +260,7 @@ export interface HumanizerDatasetSpec {
         key: string
       }
       /**
-       * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it.
+       * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it. JSONL may also be one array of all records.
        */
       format?: 'CSV' | 'JSONL' | 'Parquet' | 'Text'
       /**
