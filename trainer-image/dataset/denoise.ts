@@ -36,9 +36,9 @@ export function corrupt(text: string, seed: number, id: string): string {
 function corruptLine(line: string, random: () => number): string {
   if (line === '') return line
   const words = line.split(' ')
-  const kept = words.filter(
-    (word) => random() >= (FUNCTION_WORDS.has(bare(word)) ? FUNCTION_WORDS_LOST : CONTENT_WORDS_LOST),
-  )
+  const kept: string[] = []
+  for (const word of words)
+    if (random() >= (isFunctionWord(word) ? FUNCTION_WORDS_LOST : CONTENT_WORDS_LOST)) kept.push(word)
   const rest = kept.length > 0 ? kept : words.slice(0, 1)
   for (let i = 0; i + 1 < rest.length; i++) {
     if (random() >= NEIGHBOURS_SWAPPED) continue
@@ -47,17 +47,41 @@ function corruptLine(line: string, random: () => number): string {
     rest[i + 1] = left
     i++
   }
-  return rest
-    .map((word) => flatten(word, random))
-    .filter((word) => word !== '')
-    .join(' ')
+  const flat: string[] = []
+  for (const word of rest) {
+    const left = isPlain(word) ? word : flatten(word, random)
+    if (left !== '') flat.push(left)
+  }
+  return flat.join(' ')
+}
+
+function isFunctionWord(word: string): boolean {
+  if (FUNCTION_WORDS.has(word)) return true
+  for (let i = 0; i < word.length; i++) {
+    const unit = word.charCodeAt(i)
+    if (unit < SMALL_A || unit > SMALL_Z) return FUNCTION_WORDS.has(bare(word))
+  }
+  return false
 }
 
 const bare = (word: string): string => word.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '')
 
+const SMALL_A = 97
+const SMALL_Z = 122
+const APOSTROPHE = 39
+
+/** Whether it holds nothing but letters and digits of ASCII and the apostrophe. */
+function isPlain(word: string): boolean {
+  for (let i = 0; i < word.length; i++) {
+    const unit = word.charCodeAt(i)
+    const letter = unit | 32
+    if ((letter < SMALL_A || letter > SMALL_Z) && (unit < 48 || unit > 57) && unit !== APOSTROPHE) return false
+  }
+  return true
+}
+
 /** Flattened punctuation: inner marks are mostly lost, quotation marks and brackets always, and ! and ? become full stops. */
 function flatten(word: string, random: () => number): string {
-  if (!/[^A-Za-z0-9']/.test(word)) return word
   return word
     .replace(/[“”"„«»()[\]{}*_]/g, '')
     .replace(/[‘’]/g, "'")

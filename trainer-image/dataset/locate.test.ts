@@ -116,6 +116,13 @@ for (const { repository, files, license, want } of known)
     assert.ok(located.cautions.length > 0)
   })
 
+test('a repository is known however its name is capitalised, or its machine-written rows would be kept', async () => {
+  const repository = 'silentOne0725/AI-Human-Text-Detection-v1'
+  const hub = await hubOf(repository, { 'train.csv': 'text,label\na,human\nb,ai\n' })
+  const located = await locate(inRepository(repository), downloadsOf(hub.endpoint), anyLicense)
+  assert.deepEqual(await humanTexts(located), ['a'])
+})
+
 test("a source's own fields win over what is known of its repository", async () => {
   const hub = await hubOf('liamdugan/raid', { 'train.csv': raid, 'extra.csv': raid.replaceAll('generation', 'body') })
   const keep = { policy: 'Matching', column: 'attack', values: ['paraphrase'] }
@@ -217,8 +224,21 @@ test('a repository without a file that could be read names what it has', async (
   const hub = await hubOf('owner/prose', { 'README.md': '#', 'a.zip': 'x' })
   await assert.rejects(locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense), {
     reason: 'NotFound',
-    message: /README\.md, a\.zip/,
+    message: /^source here: sources\[\]\.huggingFace: owner\/prose@.*README\.md, a\.zip/,
   })
+})
+
+test('a closed repository names the source and what would open it', async () => {
+  const hub = await hubOf('owner/prose', { 'a.csv': 'text\na\n' })
+  for (const step of ['/revision/', '/resolve/']) {
+    hub.trouble = (request, response) =>
+      request.url!.includes(step) && Boolean(response.writeHead(403, { 'x-error-message': 'restricted' }).end())
+    await assert.rejects(locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense), {
+      reason: 'AccessDenied',
+      message:
+        /^source here: sources\[\]\.huggingFace: .*403: restricted; expected that owner\/prose .* tokenSecretRef/,
+    })
+  }
 })
 
 test('a file behind an address is checked against its sum and named by it', async () => {
@@ -233,7 +253,7 @@ test('a file behind an address is checked against its sum and named by it', asyn
   assert.equal(located.revision, `sha256:${sha256(text)}`)
   await assert.rejects(
     locate(sourceOf({ name: 'other', http: { url, sha256: '0'.repeat(64) } }), downloadsOf('', folder), anyLicense),
-    { reason: 'SourceInvalid' },
+    { reason: 'SourceInvalid', message: /^source other: sources\[\]\.http: .*expected 0000/ },
   )
   assert.deepEqual(await readdir(join(folder, 'here')), [sha256(url).slice(0, 16)])
 })

@@ -45,7 +45,7 @@ export async function locate(
   permit(source.license)
   if (http) {
     const file = join(downloads.folder, source.name, sha256(http.url).slice(0, 16), nameInUrl(source.name, http.url))
-    const done = await downloadHttp({
+    const download = downloadHttp({
       url: http.url,
       file,
       expected: { sha256: http.sha256 },
@@ -53,6 +53,7 @@ export async function locate(
       signal: downloads.signal,
       onProgress: downloads.onBytes,
     })
+    const done = await named(source, 'http', download)
     return {
       ...source,
       texts: [{ ...textFile(source, file), sha256: done.sha256 }],
@@ -80,7 +81,11 @@ async function locateInRepository(
   if (source.license.expression !== '') permit(source.license)
   const pin = join(downloads.folder, source.name, 'pin.json')
   const pinned = await readPin(pin, downloads.specHash, location)
-  const { commit, license: onCard } = await listHubFiles(pinned ? { ...repository, revision: pinned } : repository)
+  const { commit, license: onCard } = await named(
+    source,
+    'huggingFace',
+    listHubFiles(pinned ? { ...repository, revision: pinned } : repository),
+  )
   if (!pinned) {
     await mkdir(dirname(pin), { recursive: true })
     const { repository: name, revision } = location
@@ -95,7 +100,7 @@ async function locateInRepository(
     )
   const held = new Map<string, number>()
   let total = 0
-  const done = await downloadHubFiles({
+  const download = downloadHubFiles({
     ...repository,
     revision: commit,
     directory: join(downloads.folder, source.name, commit),
@@ -113,6 +118,7 @@ async function locateInRepository(
       )
     },
   })
+  const done = await named(source, 'huggingFace', download)
   const differs = onCard && onCard.toLowerCase() !== license.expression.toLowerCase()
   return {
     ...source,
@@ -122,6 +128,13 @@ async function locateInRepository(
     remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
   }
 }
+
+/** The failures of a download do not know whose it is. */
+const named = <T>({ name }: PlannedSource, field: 'http' | 'huggingFace', download: Promise<T>): Promise<T> =>
+  download.catch((error: unknown) => {
+    if (!(error instanceof JobFailure)) throw error
+    throw new JobFailure(error.reason, `source ${name}: sources[].${field}: ${error.message}`, { cause: error })
+  })
 
 /** The commit that an earlier attempt at the same spec found; a branch may have moved since. */
 async function readPin(

@@ -363,6 +363,20 @@ const bad = [
     message: /no column "text"; it has body/,
   },
   {
+    source: 'a list where text is expected',
+    name: 'a.jsonl',
+    content: '{"text":["one","two"]}\n',
+    reason: 'SourceInvalid',
+    message: /a\.jsonl: column "text" is VARCHAR\[\]; expected text/,
+  },
+  {
+    source: 'a conversation where text is expected',
+    name: 'a.jsonl',
+    content: '{"text":{"role":"user","content":"one"}}\n',
+    reason: 'SourceInvalid',
+    message: /a\.jsonl: column "text" is STRUCT\(.*; expected text/,
+  },
+  {
     source: 'a truncated parquet',
     name: 'a.parquet',
     content: parquetMagic,

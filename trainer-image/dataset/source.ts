@@ -1,7 +1,7 @@
 import type { LicensePolicy, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { satisfies } from './license.ts'
-import { presets } from './presets.ts'
+import { presetOf } from './presets.ts'
 
 /** A row is kept when the column holds one of the values; numbers are compared as numbers, so "0" is also 0.0. */
 export interface Condition {
@@ -47,7 +47,7 @@ const formats: readonly Format[] = ['CSV', 'JSONL', 'Parquet', 'Text']
 
 /** Fills in what the source leaves open: from the repository's preset, else text column "text" and every row human. */
 export function planSource(source: Source): PlannedSource {
-  const preset = source.huggingFace && presets[source.huggingFace.repository]
+  const preset = source.huggingFace && presetOf(source.huggingFace.repository)
   const format = formats.find((known) => known === source.format)
   if (source.format !== '' && format === undefined)
     throw new JobFailure(
