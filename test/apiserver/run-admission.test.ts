@@ -72,6 +72,16 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   },
   {
     kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', configMap: { name: '../../other/configmaps/x', key: 'a.csv' } }] },
+    says: /sources\[0\]\.configMap\.name/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', huggingFace: { repo: 'a/b', tokenSecretRef: { name: 'My Token' } } }] },
+    says: /huggingFace\.tokenSecretRef\.name/,
+  },
+  {
+    kind: 'HumanizerDataset',
     spec: { sources: [{ name: 'a', huggingFace: { repo: 'only-a-name' } }] },
     says: /huggingFace\.repo/,
   },

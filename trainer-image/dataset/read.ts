@@ -15,13 +15,11 @@ export interface Rows {
   number(row: number): number
   /** Undefined where the row has none. */
   value(row: number, column: number): string | undefined
-  /** What the selection wants summed, in hex, where the reader has it at hand: it is cheaper than the text. */
-  sum?(row: number, column: number): string | undefined
   /** Rows of the file that are done with these. */
   readonly read: number
   /**
-   * All rows of other authors since the rows before these, of which only those that may be shown are here. Undefined where the reader
-   * leaves nothing out.
+   * All rows that no human wrote since the rows before these, of which only the drawn ones are here. Undefined where the reader leaves
+   * nothing out.
    */
   readonly leftOut?: readonly LeftOut[] | undefined
 }
@@ -67,7 +65,10 @@ export async function* readRows(
     const total = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
-    const selected = selection && total !== undefined && (await selectedRows(connection, file.path, wanted, selection))
+    const selected =
+      selection &&
+      total !== undefined &&
+      (await selectedRows(connection, { path: file.path, total }, wanted, selection))
     const columns = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
     let units = 0
     for await (const rows of selected || allRows(connection, `SELECT ${columns.join(', ')} FROM ${table}`)) {
