@@ -30,6 +30,8 @@ export const WorkloadReason = {
   NameConflict: 'NameConflict',
   /** The API server refused a Job, ConfigMap or claim: quota or admission. Tried again. */
   Forbidden: 'Forbidden',
+  /** What a pod told fits no field of the status; the message has the API server's words. Tried again. */
+  StatusInvalid: 'StatusInvalid',
   /** The API server refused the Job as malformed: spec.pod must change. */
   PodInvalid: 'PodInvalid',
 } as const

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -147,6 +147,24 @@ test('of an unknown repository every file of a known format is taken, in the ord
   const hub = await hubOf('owner/prose', files)
   const located = await locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense)
   assert.deepEqual(await humanTexts(located), ['c', 'z', 'b'])
+})
+
+test('a format that is given chooses the files of its ending; it is that of all where no ending tells it', async () => {
+  const files = { 'README.md': '# x', 'a.csv': 'text\na\n', 'b.jsonl': '{"text":"b"}\n', 'c.txt': 'text\nc\n' }
+  const texts = async (files: Record<string, string>, format: string, chosen: string[] = []) => {
+    const hub = await hubOf('owner/prose', files)
+    return humanTexts(
+      await locate(inRepository('owner/prose', { format }, chosen), downloadsOf(hub.endpoint), anyLicense),
+    )
+  }
+  assert.deepEqual(await texts(files, 'CSV'), ['a'])
+  assert.deepEqual(await texts(files, 'CSV', ['a*', 'c*']), ['a', 'c'])
+  assert.deepEqual(await texts({ 'part-0': 'text\na\n', 'part-1': 'text\nb\n' }, 'CSV'), ['a', 'b'])
+  const folder = freshFolder()
+  await mkdir(folder)
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
+  const inFolder = sourceOf({ filePath: folder, mountPath: folder, format: 'JSONL' })
+  assert.deepEqual(await humanTexts(await locate(inFolder, downloadsOf(''), anyLicense)), ['b'])
 })
 
 test('the licence on the card counts where none was declared, and a contradiction is remarked', async () => {

@@ -110,7 +110,8 @@ async function tableOf(
 ): Promise<string> {
   const name = fileLiteral(path)
   if (format === 'JSONL') {
-    const options = `format='newline_delimited', maximum_object_size=${MAX_RECORD_BYTES}`
+    const records = (await isArray(path)) ? 'array' : 'newline_delimited'
+    const options = `format='${records}', maximum_object_size=${MAX_RECORD_BYTES}`
     const sniff = `read_json(${name}, ${options}, map_inference_threshold=-1, field_appearance_threshold=0)`
     requireText(path, wanted, await describe(connection, sniff))
     return `read_json(${name}, ${options}, columns={${wanted.map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
@@ -124,6 +125,18 @@ async function tableOf(
   const split = String.raw`string_split_regex(replace(content, chr(13), ''), '\n[ \t]*\n')`
   const paragraphs = `SELECT unnest(${split}) AS paragraph FROM read_text(${name})`
   return String.raw`(SELECT trim(regexp_replace(paragraph, '\s*\n\s*', ' ', 'g')) AS text FROM (${paragraphs}) WHERE regexp_matches(paragraph, '\S'))`
+}
+
+/** White space, and the parts of a byte order mark. */
+const blank: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
+
+/** What ends in .json is often one array of all records. */
+async function isArray(path: string): Promise<boolean> {
+  for await (const bytes of bytesOf(path)) {
+    const first = bytes.find((byte) => !blank.has(byte))
+    if (first !== undefined) return first === 0x5b
+  }
+  return false
 }
 
 /** Types by the names of the columns. */
