@@ -18,7 +18,8 @@ interface Bytes extends AsyncDisposable {
 const UNPACKED = 1 << 20
 
 /** Unpacks the file when its name ends in .gz. */
-const bytesOf = (path: string): Promise<Bytes> | Bytes => (/\.gz$/i.test(path) ? unpackedBytes(path) : plainBytes(path))
+export const bytesOf = (path: string): Promise<Bytes> | Bytes =>
+  /\.gz$/i.test(path) ? unpackedBytes(path) : plainBytes(path)
 
 async function plainBytes(path: string): Promise<Bytes> {
   const file = await open(path)

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8 } from './csv.ts'
-import { readCsvFile } from './csv-file.ts'
+import { bytesOf, readCsvFile } from './csv-file.ts'
 import { chunksOf, databaseFailure, fileLiteral, identifier, literal } from './database.ts'
 import { selectedRows } from './parquet.ts'
 import type { LeftOut, Selection } from './selection.ts'
@@ -111,13 +111,14 @@ async function tableOf(
 ): Promise<string> {
   const name = fileLiteral(path)
   if (format === 'JSONL') {
-    const options = `format='newline_delimited', maximum_object_size=${MAX_RECORD_BYTES}`
+    const records = (await isArray(path)) ? 'array' : 'newline_delimited'
+    const options = `format='${records}', maximum_object_size=${MAX_RECORD_BYTES}`
     const sniff = `read_json(${name}, ${options}, map_inference_threshold=-1, field_appearance_threshold=0)`
-    requireColumns(path, wanted, await describe(connection, sniff))
+    requireText(path, wanted, await describe(connection, sniff))
     return `read_json(${name}, ${options}, columns={${wanted.map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
   }
   if (format === 'Parquet') {
-    requireColumns(path, wanted, await describe(connection, `read_parquet(${name})`))
+    requireText(path, wanted, await describe(connection, `read_parquet(${name})`))
     return `read_parquet(${name})`
   }
   requireColumns(path, wanted, ['text'])
@@ -127,9 +128,34 @@ async function tableOf(
   return String.raw`(SELECT trim(regexp_replace(paragraph, '\s*\n\s*', ' ', 'g')) AS text FROM (${paragraphs}) WHERE regexp_matches(paragraph, '\S'))`
 }
 
-async function describe(connection: DuckDBConnection, table: string): Promise<string[]> {
+/** White space, and the parts of a byte order mark. */
+const blank: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
+
+/** What ends in .json is often one array of all records. */
+async function isArray(path: string): Promise<boolean> {
+  await using bytes = await bytesOf(path)
+  const piece = new Uint8Array(1 << 16)
+  for (let length = await bytes.fill(piece); length > 0; length = await bytes.fill(piece)) {
+    const first = piece.subarray(0, length).find((byte) => !blank.has(byte))
+    if (first !== undefined) return first === 0x5b
+  }
+  return false
+}
+
+/** Types by the names of the columns. */
+async function describe(connection: DuckDBConnection, table: string): Promise<ReadonlyMap<string, string>> {
   const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${table}`)
-  return reader.getRows().map(([name]) => String(name))
+  return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]))
+}
+
+/** Lists, records and bytes would become a text that nobody wrote, such as "[Hello, …]" or "\\xE9". */
+function requireText(path: string, wanted: readonly string[], found: ReadonlyMap<string, string>): void {
+  requireColumns(path, wanted, [...found.keys()])
+  for (const column of wanted) {
+    const type = found.get(column) ?? ''
+    if (/\]$|^(STRUCT|MAP|BLOB)\b/.test(type))
+      throw new JobFailure('SourceInvalid', `${path}: column "${column}" is ${type.slice(0, 80)}; expected text`)
+  }
 }
 
 function requireColumns(path: string, wanted: readonly string[], found: readonly string[]): void {
