@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
 
 /** A string as an SQL literal. */
@@ -71,9 +71,13 @@ export interface Chunk {
   value(row: number, column: number): string | undefined
 }
 
-/** The result of a query as it comes. */
-export async function* chunksOf(connection: DuckDBConnection, query: string): AsyncGenerator<Chunk> {
-  const result = await connection.stream(query)
+/** The result of a query as it comes; it takes the values where it has $1, $2 and so on. */
+export async function* chunksOf(
+  connection: DuckDBConnection,
+  query: string,
+  values: DuckDBValue[] = [],
+): AsyncGenerator<Chunk> {
+  const result = await connection.stream(query, values)
   for (;;) {
     const chunk = await result.fetchChunk()
     if (!chunk || chunk.rowCount === 0) return
