@@ -44,7 +44,7 @@ export class HumanizerOperator extends operatorModule.default {
     this.#trust = createTrust(settings)
     const client = new ApiClient(kubeConfig, { timeoutMs: settings.apiTimeoutMs, metrics: this.metrics })
     this.#leader = new Leader({
-      store: leaseStore(client, settings.namespace, 'humanizer-operator', settings.apiTimeoutMs),
+      store: leaseStore(client, settings.namespace, settings.leaseName, settings.apiTimeoutMs),
       identity: settings.podName,
       leaseDurationSeconds: settings.leaseDurationSeconds,
       renewDeadlineSeconds: settings.renewDeadlineSeconds,

@@ -25,6 +25,8 @@ export interface Settings {
   readonly publicKeyPem: string
   /** PKCS #8 PEM. Never leaves this process. The content of SIGNING_KEY_FILE. */
   readonly privateKeyPem: string
+  /** Name of the Lease; replicas of one installation share it, installations do not. LEASE_NAME. */
+  readonly leaseName: string
   /** Leader election, seconds: how long a lease is good (LEASE_DURATION_SECONDS), */
   readonly leaseDurationSeconds: number
   /** when a leader that cannot renew stops acting (RENEW_DEADLINE_SECONDS), */
@@ -85,6 +87,7 @@ export function settingsFrom(env: Environment, readFile: (path: string) => strin
       accessMode: choice('STORAGE_ACCESS_MODE', ['ReadWriteMany', 'ReadWriteOnce'], 'ReadWriteMany'),
     }),
     ...keys,
+    leaseName: text('LEASE_NAME', 'humanizer-operator'),
     leaseDurationSeconds: whole('LEASE_DURATION_SECONDS', 15, 1),
     renewDeadlineSeconds: whole('RENEW_DEADLINE_SECONDS', 10, 1),
     retryPeriodSeconds: whole('RETRY_PERIOD_SECONDS', 2, 1),

@@ -8,7 +8,7 @@ export const ReleaseReason = {
   RunNotFound: 'RunNotFound',
   /** The run has not ended yet; Best and Latest are resolved when it has succeeded. */
   RunNotFinished: 'RunNotFinished',
-  /** The claim of spec.storage does not exist yet. */
+  /** The claim of spec.storage, or that of the base model, does not exist yet. */
   ClaimNotFound: 'ClaimNotFound',
   /** Pods are loading the candidate beside what serves. */
   Switching: 'Switching',
@@ -50,7 +50,7 @@ export const ReleaseReason = {
   DigestUnknown: 'DigestUnknown',
   /** spec.source.base on a release that never served anything: there is no telling which base model is meant. */
   BaseUnknown: 'BaseUnknown',
-  /** The claim can be used by one pod only, so nothing trained on it can be served from it. */
+  /** The claim can be used by one pod only: Stalled. Or by the pods of one node only, which has no room: then Reconciling. */
   StorageNotShared: 'StorageNotShared',
   /** The run, or the release that served the digest, has its files on another claim. */
   StorageMismatch: 'StorageMismatch',

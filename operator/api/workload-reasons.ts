@@ -18,18 +18,20 @@ export const WorkloadReason = {
   Disrupted: 'Disrupted',
   /** The pods of an earlier attempt are still there, or the trainer seals a checkpoint and leaves. */
   Stopping: 'Stopping',
-  /** The claim of spec.storage is not there, and it is not the default one, which would be made. */
+  /** The claim of spec.storage is not there, and it is not the default one, which would be made; or that of a source or base model. */
   ClaimNotFound: 'ClaimNotFound',
   /** The claim that results lie on is gone. It is never made anew: empty, it would only hide the loss. */
   ArtifactMissing: 'ArtifactMissing',
   /** The API server refused the claim that the chart's values describe as malformed. Tried again. */
   ClaimInvalid: 'ClaimInvalid',
-  /** The claim cannot be mounted by more than one pod (ReadWriteOncePod). */
+  /** The claim cannot be mounted by more than one pod (ReadWriteOncePod): Stalled. Or by pods of one node only, which has no room: then Reconciling. */
   StorageNotShared: 'StorageNotShared',
   /** A Job or ConfigMap of that name exists and belongs to somebody else. */
   NameConflict: 'NameConflict',
   /** The API server refused a Job, ConfigMap or claim: quota or admission. Tried again. */
   Forbidden: 'Forbidden',
+  /** What a pod told fits no field of the status; the message has the API server's words. Tried again. */
+  StatusInvalid: 'StatusInvalid',
   /** The API server refused the Job as malformed: spec.pod must change. */
   PodInvalid: 'PodInvalid',
 } as const

@@ -179,8 +179,9 @@ export class Loop<T extends KubeObject> {
       if (outcome.kind === 'waiting') queue.addAfter(key, outcome.seconds)
       metrics.reconciles.inc({ controller, result: outcome.kind })
     } catch (error) {
+      const retrySeconds = queue.retry(key) // of a closed queue: nothing
+      // A renewal that comes late but in time for the lease brings the lead back without a change of leader, and so without lead().
       if (error instanceof NotLeading) return
-      const retrySeconds = queue.retry(key)
       const result = error instanceof Conflict ? 'conflict' : 'error'
       metrics.reconciles.inc({ controller, result })
       if (result === 'conflict') this.#log.debug({ key, retrySeconds }, 'object changed meanwhile')

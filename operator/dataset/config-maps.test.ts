@@ -13,7 +13,7 @@ const configMap = (fields: Partial<ConfigMap>): ConfigMap => ({
   ...fields,
 })
 
-const cases: { given: string; sources: object[]; there?: ConfigMap; says: string | undefined }[] = [
+const cases: { given: string; sources: object[]; against?: object[]; there?: ConfigMap; says: string | undefined }[] = [
   {
     given: 'sources of other kinds',
     sources: [{ name: 'a', volume: { claimName: 'c', path: 'p' } }],
@@ -43,13 +43,19 @@ const cases: { given: string; sources: object[]; there?: ConfigMap; says: string
     says: 'spec.sources[a].configMap: there is no key a.csv in ConfigMap texts; it has none',
   },
   {
+    given: 'an evaluation set that is not there',
+    sources: [],
+    against: [source('raid', 'a.csv')],
+    says: 'spec.decontamination.sources[raid].configMap: there is no ConfigMap texts',
+  },
+  {
     given: 'many keys',
     sources: [source('a', 'a.csv')],
     there: configMap({ data: keys }),
     says: `spec.sources[a].configMap: there is no key a.csv in ConfigMap texts; it has ${Object.keys(keys).slice(0, 20).join(', ')}, …`,
   },
 ]
-for (const { given, sources, there, says } of cases)
+for (const { given, sources, against, there, says } of cases)
   test(`a dataset with ${given} ${says ? 'says what is missing' : 'lacks nothing'}`, async () => {
     const asked: string[] = []
     const cluster = {
@@ -58,7 +64,10 @@ for (const { given, sources, there, says } of cases)
         return there
       },
     } as unknown as Cluster
-    const dataset = { ...base, spec: { ...base.spec, sources: sources as typeof base.spec.sources } }
+    type Sources = typeof base.spec.sources
+    const decontamination = against && { sources: against as Sources, ngramWords: 13 }
+    const spec = { ...base.spec, sources: sources as Sources, ...(decontamination && { decontamination }) }
+    const dataset = { ...base, spec }
     assert.equal(await missingConfigMaps(cluster, dataset), says)
     assert.equal(new Set(asked).size, asked.length)
   })

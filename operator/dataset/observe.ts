@@ -2,6 +2,7 @@ import type { HumanizerDataset } from '../api/generated/humanizerdataset.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { type AttemptState, attemptState, remainsOf } from '../workload/attempt-state.ts'
 import { readClaim, readWork } from '../workload/children.ts'
+import { withClaim } from '../workload/claim-state.ts'
 import { ownerOf } from '../workload/names.ts'
 import { missingConfigMaps } from './config-maps.ts'
 import { lastAttempt, type Observed } from './decide.ts'
@@ -26,7 +27,7 @@ export async function observe(
   const current = last && (!last.finishTime || last.reason === 'Completed') ? jobName : undefined
   const attempt: AttemptState =
     last && jobName
-      ? attemptState({ jobName, attempt: last.number, ownerUid: owner.uid }, jobs, pods, now)
+      ? withClaim(attemptState({ jobName, attempt: last.number, ownerUid: owner.uid }, jobs, pods, now), claim)
       : { kind: 'absent' }
   const open = last !== undefined && !last.finishTime
   return {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../run/world.ts'
-import { base, completes, failed, World } from './world.ts'
+import type { AttemptState } from '../workload/attempt-state.ts'
+import type { Ending } from '../workload/ending.ts'
+import { base, completes, failed, start, World } from './world.ts'
 
 test('a dataset is prepared once, whichever write the operator dies after', async () => {
   for (let dieAt = 0; dieAt < 12; dieAt++) {
@@ -47,4 +49,42 @@ test('a spec that failed, was taken back and comes again is tried again, never c
     assert.match(world.ready, /^True Prepared/)
   }
   assert.deepEqual(world.made, [1, 2, 3])
+})
+
+test('what a repository’s card says of its licence fits into status, however long', async () => {
+  const source = { name: 'prose', revision: 'c'.repeat(40), license: 'CC-BY-4.0 AND '.repeat(50), counts: undefined }
+  const world = new World((dataset, attempt) => {
+    const { kind, ending } = completes(dataset, attempt) as AttemptState & { kind: 'ended' }
+    const { result } = ending as Ending & { kind: 'completed' }
+    const preparation = { ...result.preparation!, sources: [source] }
+    return { kind, ending: { kind: 'completed', result: { ...result, preparation } } }
+  })
+  await world.settle()
+  assert.equal(world.object.status?.sources?.[0]?.license, source.license.slice(0, 128))
+})
+
+test('after its failures a dataset waits for a person, and another retryToken begins anew', async () => {
+  const world = new World(() => failed('Internal'))
+  await world.settle(100)
+  assert.deepEqual(world.made, [1, 2, 3, 4])
+  assert.equal(world.ready, 'False RetriesExhausted: 4 attempts failed, the last with Internal: words')
+  world.change({ retryToken: 'again' })
+  await world.settle(700)
+  assert.deepEqual([world.made.length, world.object.status?.failures], [8, 4])
+})
+
+test('a preparation that is no longer wanted is stopped, also where its rows are there already', async () => {
+  const other = { trainPercent: 95, seed: 7 }
+  const running: AttemptState = { kind: 'running', pod: { name: 'p', uid: 'u', ready: true, since: start } }
+  const world = new World((dataset, attempt) =>
+    dataset.spec.split.seed === other.seed ? running : completes(dataset, attempt),
+  )
+  await world.settle()
+  world.change({ split: other })
+  await world.settle()
+  assert.equal(world.ready, 'False Preparing: pod p prepares the dataset')
+  world.change({ split: base.spec.split })
+  await world.settle()
+  assert.match(world.ready, /^True Prepared/)
+  assert.deepEqual((await world.observe(world.object)).remains.jobs, [])
 })

@@ -8,6 +8,8 @@ import { progressAfter } from './progress.ts'
 const MAX_ATTEMPTS = 10
 const MESSAGE_CHARACTERS = 4096
 const SUMMARY_CHARACTERS = 2048
+/** What the CRD takes; a card may name many licences. */
+const LICENSE_CHARACTERS = 128
 
 /** The status after `decision`; written before it is carried out. */
 export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: Date): Status {
@@ -163,7 +165,7 @@ function published(
     sources: sources.map(({ name, revision, license, counts }) => ({
       name,
       revision,
-      license,
+      license: license.slice(0, LICENSE_CHARACTERS),
       ...(counts && { counts }),
     })),
     summary: summary.slice(0, SUMMARY_CHARACTERS),

@@ -17,7 +17,7 @@ export function pathOf(
   const parts = [group]
   if (namespace) parts.push('namespaces', namespace)
   parts.push(plural)
-  if (name) parts.push(name)
+  if (name) parts.push(encodeURIComponent(name)) // a name out of a spec leads nowhere else
   if (subresource) parts.push(subresource)
   return parts.join('/')
 }

@@ -106,6 +106,8 @@ const rollouts: ReadonlySet<string> = new Set([
   ReleaseReason.Stepping,
   ReleaseReason.PodsStarting,
   ReleaseReason.NoCapacity,
+  ReleaseReason.StorageNotShared,
+  ReleaseReason.ClaimNotFound,
 ])
 
 /** The drill is over when the spec wants something else than the adapter that it comes back to, or rejects one of the two. */

@@ -53,11 +53,15 @@ for (const { what, of, reads } of cases)
     assert.deepEqual(ofOurs(read), reads)
   })
 
-const pod = (container: object, conditions: object[] = []) => ({
+const pod = (container: object, conditions: object[] = [], others: object[] = []) => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name: 'writer-0', uid: 'u' },
-  status: { podIP: '10.0.0.1', conditions, containerStatuses: [{ restartCount: 3, ...container }] },
+  status: {
+    podIP: '10.0.0.1',
+    conditions,
+    containerStatuses: [...others, { name: 'humanizer', restartCount: 3, ...container }],
+  },
 })
 const running = { state: { running: {} } }
 const ended = (exitCode: number, message: string) => ({ lastState: { terminated: { exitCode, message } } })
@@ -88,6 +92,16 @@ const troubles = [
     says: 'pod writer-0: ErrImagePull: not found',
   },
   {
+    what: 'whose vLLM cannot be pulled says so, too',
+    of: pod(
+      running,
+      [],
+      [{ name: 'vllm', restartCount: 0, state: { waiting: { reason: 'ErrImagePull', message: 'no tag' } } }],
+    ),
+    kind: 'container',
+    says: 'pod writer-0: container vllm: ErrImagePull: no tag',
+  },
+  {
     what: 'without a node has the words of the scheduler',
     of: pod({}, [{ type: 'PodScheduled', status: 'False', message: '0/1 nodes' }]),
     kind: 'unschedulable',
@@ -104,6 +118,15 @@ for (const { what, of, kind, says } of troubles)
     const { pods } = await cluster([of]).look()
     assert.deepEqual(podTrouble(pods), kind && { kind, message: says })
   })
+
+test('restarts are those of the own container and of vLLM, not those of an agent beside them', async () => {
+  const others = [
+    { name: 'agent', restartCount: 10 },
+    { name: 'vllm', restartCount: 2 },
+  ]
+  const { pods } = await cluster([pod(running, [], others)]).look()
+  assert.equal(pods[0]?.restarts, 5)
+})
 
 test('a pod that was silent is not asked again', async () => {
   const { asked, look } = cluster([pod(running)])

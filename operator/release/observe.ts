@@ -4,17 +4,18 @@ import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import { type AttemptState, attemptState, type Job } from '../workload/attempt-state.ts'
 import type { ClaimState } from '../workload/claim.ts'
 import { attemptLabel, childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
-import type { Pod as JobPod } from '../workload/pod-state.ts'
+import { type Pod as JobPod, ownContainer } from '../workload/pod-state.ts'
 import type { Release } from './adapter.ts'
 import { ownWords } from './heard.ts'
 import { currentMerge } from './merging.ts'
 import type { Asked, Observed, ServingPod } from './observed.ts'
 import type { PodCaller } from './pod-caller.ts'
-import { type Pod, troubleOf } from './pod-trouble.ts'
+import { type ContainerStatus, type Pod, troubleOf } from './pod-trouble.ts'
 import { currentPush } from './pushing.ts'
 import { servingLabel } from './serving.ts'
 import { knownHere, type Sources } from './source.ts'
 import { expanded } from './stored.ts'
+import { vllmContainerName } from './vllm-pod.ts'
 
 const childKinds = [
   { apiVersion: 'apps/v1', kind: 'Deployment' },
@@ -80,7 +81,8 @@ async function observeSources(release: Release, cluster: Cluster, namespace: str
 
 async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: Asked, now: Date): Promise<ServingPod> {
   const { name, uid = '', labels, deletionTimestamp } = pod.metadata
-  const { phase, podIP, conditions = [], containerStatuses: [container] = [] } = pod.status ?? {}
+  const { phase, podIP, conditions = [], containerStatuses = [] } = pod.status ?? {}
+  const container = ownContainer(containerStatuses)
   const terminating = deletionTimestamp !== undefined || phase === 'Failed' || phase === 'Succeeded'
   const ip = !terminating && container?.state?.running ? podIP : undefined
   const ready = conditions.some(({ type, status }) => type === 'Ready' && status === 'True')
@@ -96,12 +98,18 @@ async function observePod(pod: Pod, release: Release, caller: PodCaller, asked: 
     ip,
     ready,
     terminating,
-    restarts: container?.restartCount ?? 0,
+    restarts: restartsOf(container, containerStatuses),
     trouble: ready ? undefined : troubleOf(pod),
     state,
     doubt,
   }
 }
+
+/** Ours and vLLM's, which an adapter may crash; those of a mesh or an agent say nothing of it. */
+const restartsOf = (own: ContainerStatus | undefined, all: readonly ContainerStatus[]): number =>
+  all
+    .filter((each) => each === own || each.name === vllmContainerName)
+    .reduce((sum, { restartCount }) => sum + restartCount, 0)
 
 interface Claim extends KubeObject {
   spec?: { accessModes?: string[] }

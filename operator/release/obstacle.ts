@@ -1,5 +1,6 @@
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
+import { volumeObstacle } from '../workload/pod-state.ts'
 import { type Adapter, nameOf } from './adapter.ts'
 import type { ServingPod } from './observed.ts'
 import { agrees, podsRefused, podTrouble, rolledOut } from './pods.ts'
@@ -63,7 +64,10 @@ function notStarted(deployment: KubeObject | undefined, pods: readonly ServingPo
   const refused = podsRefused(deployment)
   if (refused) return { reason: ReleaseReason.Forbidden, message: refused, seconds: 60 }
   const trouble = podTrouble(pods)
-  if (trouble) return { reason: reasonOf[trouble.kind], message: trouble.message, seconds: 5 }
+  if (trouble) {
+    const ofVolumes = trouble.kind === 'unschedulable' ? volumeObstacle(trouble.message) : undefined
+    return { reason: ofVolumes ?? reasonOf[trouble.kind], message: trouble.message, seconds: 5 }
+  }
   const name = deployment?.metadata.name ?? 'the Deployment'
   return {
     reason: ReleaseReason.PodsStarting,

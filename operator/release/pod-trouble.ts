@@ -1,8 +1,10 @@
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
 import type { KubeObject } from '../kube/cluster.ts'
+import { ownContainer } from '../workload/pod-state.ts'
 import type { ServingPod } from './observed.ts'
 
-interface ContainerStatus {
+export interface ContainerStatus {
+  readonly name?: string
   readonly restartCount: number
   readonly state?: {
     readonly running?: { readonly startedAt?: string }
@@ -30,13 +32,23 @@ export function troubleOf({ metadata, status }: Pod): ServingPod['trouble'] {
   const unscheduled = status?.conditions?.find((each) => each.type === 'PodScheduled' && each.status === 'False')
   if (unscheduled)
     return { kind: 'unschedulable', message: `pod ${metadata.name}: ${unscheduled.message ?? unscheduled.reason}` }
-  const container = status?.containerStatuses?.[0]
-  const { reason, message } = container?.state?.waiting ?? {}
-  const last = lastWords(container?.lastState?.terminated)
+  const own = ownContainer(status?.containerStatuses)
+  const others = status?.containerStatuses?.filter((each) => each !== own) ?? []
+  for (const container of own ? [own, ...others] : []) {
+    const trouble = containerTrouble(container)
+    const which = container === own ? '' : `container ${container.name}: `
+    if (trouble) return { ...trouble, message: `pod ${metadata.name}: ${which}${trouble.message}` }
+  }
+  return undefined
+}
+
+function containerTrouble({ state, lastState }: ContainerStatus): ServingPod['trouble'] {
+  const { reason, message } = state?.waiting ?? {}
+  const last = lastWords(lastState?.terminated)
   const stuck = reason !== undefined && !startsNormally.has(reason)
   if (!stuck && !last) return undefined
   const words = [stuck && reason, stuck && message, last?.message].filter(Boolean).join(': ')
-  return { kind: last?.reason === 'NotFound' ? 'artifact' : 'container', message: `pod ${metadata.name}: ${words}` }
+  return { kind: last?.reason === 'NotFound' ? 'artifact' : 'container', message: words }
 }
 
 /** What a container that ended in failure left behind: the trainer image writes a JobResult. */

@@ -135,3 +135,16 @@ test('text is cut by characters and says so', () => {
   assert.equal(cut('🚫🚫🚫', 3), '🚫🚫🚫')
   assert.equal(cut('🚫🚫🚫🚫', 3), '🚫🚫…')
 })
+
+const obstacles = [
+  ['ClaimNotFound', '0/1 nodes are available: persistentvolumeclaim "bases" not found.'],
+  ['StorageNotShared', "0/2 nodes are available: 2 node(s) didn't match pod affinity rules."],
+] as const
+for (const [reason, words] of obstacles)
+  test(`pods whose volumes no node can have are ${reason}, not NoCapacity`, async () => {
+    const world = new World()
+    world.full = true
+    world.schedulerSays = words
+    await world.settle()
+    assert.equal(world.ready(), `False/${reason}`)
+  })

@@ -48,6 +48,13 @@ const cases: {
     want: 'invalid CheckpointNotFound',
     says: /it has none/,
   },
+  {
+    a_source: 'a run that evaluated nothing has no best one',
+    source: of('prose', 'Best'),
+    runs: [run({ checkpoints: [{ step: 9, letter: 'a' }] })],
+    want: 'invalid CheckpointNotFound',
+    says: /no Best; it has checkpoint-9: none of them was evaluated; name one, or Latest$/,
+  },
   { a_source: 'a missing run can still come', source: of('verse', 'Best'), want: 'waiting RunNotFound' },
   {
     a_source: 'an unfinished run is waited for',

@@ -8,6 +8,8 @@ export type VllmSpec = NonNullable<AdapterReleaseSpec['serving']['vllm']>
 
 /** vLLM listens here for the other container of its pod alone. */
 export const vllmPort = 9444
+/** Name of its container. */
+export const vllmContainerName = 'vllm'
 
 export const vllmOf = ({ spec }: Release): VllmSpec | undefined =>
   spec.serving.engine === 'VLLM' ? spec.serving.vllm : undefined
@@ -56,7 +58,7 @@ export function withVllm(release: Release, template: PodTemplate, modelPath: str
   const { maxContextTokens } = release.spec.serving
   const readable = own.volumeMounts.filter(({ name }) => name === 'data' || name === 'model-source')
   const container = {
-    name: 'vllm',
+    name: vllmContainerName,
     image: vllm.image,
     command: ['vllm', 'serve', modelPath],
     args: [

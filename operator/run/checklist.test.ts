@@ -6,7 +6,13 @@ import { checklistOf, datasetItems, isReleaseOf } from './checklist.ts'
 import type { Status } from './decide.ts'
 import { digestOf, finished, nobody, run, World } from './world.ts'
 
-const dataset = (licenses: readonly (string | undefined)[], counts: object) => ({
+const dataset = (licenses: readonly (string | undefined)[], counts: object, more = 0) => ({
+  spec: {
+    sources: Array.from({ length: licenses.length + more }, (_, i) => ({
+      name: `s${i}`,
+      http: { url: 'http://files/a.csv', sha256: 'a'.repeat(64) },
+    })),
+  },
   status: {
     sources: licenses.map((license, i) => ({ name: `s${i}`, ...(license && { license }) })),
     counts,
@@ -19,7 +25,9 @@ test("a dataset's items are done only with every licence declared and text held 
   const items = (...given: Parameters<typeof dataset>) => done(datasetItems(dataset(...given)))
   assert.deepEqual(items(['MIT', 'CC0-1.0'], { train: 9, validation: 1 }), ['DataLicensesVerified', 'SplitCreated'])
   assert.deepEqual(items(['MIT', undefined], { train: 9, validation: 1 }), ['SplitCreated'])
-  assert.deepEqual(items([], { train: 9, validation: 0 }), [])
+  assert.deepEqual(items(['MIT'], { train: 9, validation: 0 }), ['DataLicensesVerified'])
+  assert.deepEqual(items(['MIT'], { train: 9, validation: 1 }, 1), ['SplitCreated'], 'one of two is not in status')
+  assert.deepEqual(items([], { train: 9, validation: 0 }, 1), [])
 })
 
 const complete: Status = {

@@ -14,15 +14,24 @@ export interface Others {
 const ofDatasets = ['DataLicensesVerified', 'SplitCreated', 'DedupReportReviewed'] as const
 
 /** What a run's dataset answers for, as it is when the run pins it: later changes of the dataset are of another digest. */
-export function datasetItems({ status }: Pick<HumanizerDataset, 'status'>): ChecklistItem[] {
-  const licenses = status?.sources?.map(({ name, license }) => ({ name, license }))
+export function datasetItems({
+  spec,
+  status,
+}: {
+  readonly spec: Pick<HumanizerDataset['spec'], 'sources'>
+  readonly status?: HumanizerDataset['status']
+}): ChecklistItem[] {
+  // A result that was too long for a termination message leaves sources out.
+  const licenses = spec.sources.map(({ name }) => {
+    const found = status?.sources?.find((source) => source.name === name)
+    return { name, license: found?.license, words: found ? found.license || 'undeclared' : 'not in status' }
+  })
   const { train = 0, validation = 0 } = status?.counts ?? {}
   return [
     checked(
       'DataLicensesVerified',
-      licenses !== undefined && licenses.length > 0 && licenses.every(({ license }) => Boolean(license)),
-      licenses?.map(({ name, license }) => `${name}: ${license || 'undeclared'}`).join(', ') ??
-        'the dataset names no sources',
+      licenses.every(({ license }) => Boolean(license)),
+      licenses.map(({ name, words }) => `${name}: ${words}`).join(', '),
     ),
     checked('SplitCreated', train > 0 && validation > 0, `${train} texts to train on, ${validation} held out`),
     open(

@@ -61,6 +61,6 @@ export function pinnedFrom({ spec, status }: HumanizerDataset): PinnedDataset {
     digest: status?.digest ?? '',
     location: status?.location ?? '',
     format: status?.format ?? spec.format,
-    checklist: datasetItems({ ...(status && { status }) }),
+    checklist: datasetItems({ spec, ...(status && { status }) }),
   }
 }

@@ -1,6 +1,12 @@
-/** A decimal as status holds it. A number that is not finite is absent. */
-export const figure = (value: number | undefined, digits: number): string | undefined =>
-  value !== undefined && Number.isFinite(value) ? value.toFixed(digits) : undefined
+/** What every decimal of the status has room for. */
+const FIGURE_CHARACTERS = 16
+
+/** A decimal as status holds it; with an exponent where it would be too long, as is the perplexity of a run that diverged. A number that is not finite is absent. */
+export function figure(value: number | undefined, digits: number): string | undefined {
+  if (value === undefined || !Number.isFinite(value)) return undefined
+  const text = value.toFixed(digits)
+  return text.length <= FIGURE_CHARACTERS ? text : value.toExponential(6)
+}
 
 /** Paths of all numbers in `value` that are not finite, such as "progress.trainLoss"; an entry of a list goes by its name. */
 export function notFinite(value: unknown, path = ''): string[] {

@@ -4,6 +4,7 @@ import type { QLoRARun } from '../api/generated/qlorarun.ts'
 import type { Cluster } from '../kube/cluster.ts'
 import { type AttemptState, attemptState, type RunningPod, remainsOf } from '../workload/attempt-state.ts'
 import { readClaim, readWork } from '../workload/children.ts'
+import { withClaim } from '../workload/claim-state.ts'
 import { ownerOf } from '../workload/names.ts'
 import { lastAttempt, type Observed, type Trainer } from './decide.ts'
 import { fetchJobName } from './fetch-job.ts'
@@ -31,7 +32,9 @@ export async function observe(cluster: Cluster, ask: AskTrainer, run: QLoRARun, 
     readWork(cluster, owner),
   ])
   const stateOf = (jobName: string | undefined, attempt: number): AttemptState =>
-    jobName ? attemptState({ jobName, attempt, ownerUid: owner.uid }, jobs, pods, now) : { kind: 'absent' }
+    jobName
+      ? withClaim(attemptState({ jobName, attempt, ownerUid: owner.uid }, jobs, pods, now), claim)
+      : { kind: 'absent' }
   const last = lastAttempt(run)
   const { fetch } = run.status ?? {}
   const trainName = last && trainJobName(owner.name, last.number)

@@ -116,6 +116,16 @@ test('a figure that is not finite is absent, and a condition names it until all 
   assert.deepEqual([finite(healed), healed.conditions?.length], [undefined, 3])
 })
 
+test('a figure of a run that diverged fits the field, and is still a decimal', () => {
+  const metrics = [metric('perplexity', Math.exp(45))]
+  const evaluation = { step: 10, loss: 45, labelTokens: 5, metrics } as unknown as Checkpoint['evaluation']
+  const checkpoints = [{ name: 'checkpoint-10', step: 10, digest: digestOf('a'), path: 'p', evaluation, best: true }]
+  const status = statusAfter(run({}, training), follow({ checkpoints }), start, nobody)
+  const [perplexity] = status.checkpoints?.[0]?.metrics ?? []
+  assert.equal(perplexity?.value, '3.493427e+19')
+  assert.equal(status.checkpoints?.[0]?.evalLoss, '45.000000')
+})
+
 test('a metric is in status with its interval; one that is not finite or that nobody here knows is not', () => {
   const metrics = [
     metric('improvement', 0.05, 0.04, 0.0601),

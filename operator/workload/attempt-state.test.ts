@@ -53,8 +53,38 @@ const say = (state: AttemptState): string => {
   return state.ending.kind === 'failed' ? `failed ${state.ending.reason}` : state.ending.kind
 }
 
+const agent = { name: 'agent', ready: true, state: { running: { startedAt: '2026-01-01T00:00:30Z' } } }
+const beside = (container: object): Pod['status'] => ({
+  containerStatuses: [agent, { name: 'humanizer', ...container }],
+})
+
 const cases: { an_attempt: string; job?: Job; pods?: Pod[]; is: string }[] = [
   { an_attempt: 'without Job or pod', is: 'absent' },
+  {
+    an_attempt: 'that has finished beside an agent that never ends',
+    job: job(),
+    pods: [
+      exited(
+        0,
+        '',
+        {},
+        { phase: 'Running', ...beside({ state: { terminated: { exitCode: 0, message: result('Completed') } } }) },
+      ),
+    ],
+    is: 'completed',
+  },
+  {
+    an_attempt: 'whose container waits for its image beside an agent that runs',
+    job: job(),
+    pods: [
+      pod({
+        phase: 'Pending',
+        conditions: [scheduled],
+        ...beside({ state: { waiting: { reason: 'ImagePullBackOff' } } }),
+      }),
+    ],
+    is: 'pending ImageUnavailable',
+  },
   { an_attempt: 'whose Job is gone and whose pod still runs', pods: [running], is: 'leaving' },
   {
     an_attempt: 'whose Job is being deleted',
@@ -90,6 +120,24 @@ const cases: { an_attempt: string; job?: Job; pods?: Pod[]; is: string }[] = [
       }),
     ],
     is: 'pending StorageNotShared',
+  },
+  {
+    an_attempt: 'that mounts a claim which is not there',
+    job: job(),
+    pods: [
+      pod({
+        phase: 'Pending',
+        conditions: [
+          {
+            type: 'PodScheduled',
+            status: 'False',
+            reason: 'Unschedulable',
+            message: '0/1 nodes are available: persistentvolumeclaim "shelf" not found. not found',
+          },
+        ],
+      }),
+    ],
+    is: 'pending ClaimNotFound',
   },
   {
     an_attempt: 'whose image cannot be pulled',

@@ -2,7 +2,7 @@ import { WorkloadReason } from '../api/workload-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { disruptionOf, type Ending, endingOf } from './ending.ts'
 import { attemptLabel } from './names.ts'
-import { type Pod, podState } from './pod-state.ts'
+import { ownContainer, type Pod, podState } from './pod-state.ts'
 
 /** batch/v1 Job, as far as it is read. */
 export interface Job extends KubeObject {
@@ -87,7 +87,7 @@ function judgeNewest(pod: Pod, ownerUid: string, attempt: number, now: Date): At
 }
 
 function runningPod(pod: Pod): RunningPod {
-  const container = pod.status?.containerStatuses?.[0]
+  const container = ownContainer(pod.status?.containerStatuses)
   return {
     name: pod.metadata.name,
     uid: pod.metadata.uid ?? '',

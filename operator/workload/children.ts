@@ -32,13 +32,13 @@ export async function readWork(cluster: Cluster, owner: Owner): Promise<{ jobs: 
 }
 
 export async function readClaim(cluster: Cluster, namespace: string, name: string): Promise<ClaimState | undefined> {
-  const claim = await cluster.get<KubeObject & { spec?: { accessModes?: string[] } }>({
+  const claim = await cluster.get<KubeObject & { spec?: { accessModes?: string[] }; status?: { phase?: string } }>({
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
     namespace,
     name,
   })
-  return claim && { name, accessModes: claim.spec?.accessModes ?? [] }
+  return claim && { name, accessModes: claim.spec?.accessModes ?? [], phase: claim.status?.phase }
 }
 
 export async function makeClaim(

@@ -1,4 +1,5 @@
 import { WorkloadReason } from '../api/workload-reasons.ts'
+import type { AttemptState } from './attempt-state.ts'
 import { type ClaimState, defaultClaimName, sharingOf } from './claim.ts'
 import type { ClaimUse } from './pod.ts'
 
@@ -42,3 +43,15 @@ export const artifactMissing = (name: string, lost: string): Wait => ({
   message: `spec.storage.claimName: PersistentVolumeClaim ${name} is gone, and with it ${lost}; goes on when that is back`,
   seconds: LOOK_AGAIN,
 })
+
+/**
+ * An attempt whose pod waits for a node, with what its claim may have to do with it: the scheduler only says that there is no volume, not
+ * that nobody can make one of this access mode.
+ */
+export function withClaim(state: AttemptState, claim: ClaimState | undefined): AttemptState {
+  if (state.kind !== 'pending' || state.reason !== WorkloadReason.Scheduling || claim?.phase !== 'Pending') return state
+  const { name, accessModes } = claim
+  const words = `PersistentVolumeClaim ${name} (${accessModes.join(', ')}) has no volume yet; its events say why (kubectl describe pvc ${name})`
+  const madeHere = name === defaultClaimName ? ', the values storage.* of the chart how the operator made it' : ''
+  return { ...state, message: `${state.message}; ${words}${madeHere}` }
+}

@@ -14,6 +14,8 @@ export interface StorageSettings {
 export interface ClaimState {
   readonly name: string
   readonly accessModes: readonly string[]
+  /** status.phase: Pending until there is a volume. */
+  readonly phase?: string | undefined
 }
 
 /** Name of the claim when `spec.storage.claimName` does not give one. */

@@ -1,5 +1,5 @@
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
-import type { Pod } from './pod-state.ts'
+import { ownContainer, type Pod } from './pod-state.ts'
 
 /**
  * How an attempt ended.
@@ -53,7 +53,7 @@ const SIGKILL_EXIT = 137
 /** Reads the end of a pod that has ended. A result of another owner or attempt is as good as none. */
 export function endingOf(pod: Pod, ownerUid: string, attempt: number): Ending {
   const { status = {} } = pod
-  const terminated = status.containerStatuses?.[0]?.state?.terminated
+  const terminated = ownContainer(status.containerStatuses)?.state?.terminated
   const result = resultIn(terminated?.message, ownerUid, attempt)
   if (result?.reason === 'Completed' && terminated?.exitCode === 0) return { kind: 'completed', result }
   const disruption = disruptionOf(pod)

@@ -1,7 +1,9 @@
 import { WorkloadReason } from '../api/workload-reasons.ts'
 import type { KubeObject, ObjectMeta } from '../kube/cluster.ts'
+import { containerName } from './pod.ts'
 
 interface ContainerStatus {
+  readonly name?: string
   readonly ready?: boolean
   readonly state?: {
     readonly waiting?: { readonly reason?: string; readonly message?: string }
@@ -47,13 +49,18 @@ type PodState =
   | { readonly kind: 'running' }
   | { readonly kind: 'ended' }
 
+/** Our own among the containers of a pod: a mesh or an agent may have put others beside it, under any name. */
+export const ownContainer = <Status extends { readonly name?: string }>(
+  statuses: readonly Status[] = [],
+): Status | undefined => statuses.find(({ name }) => name === containerName) ?? statuses[0]
+
 /** Seconds that volumes may take to be mounted before the status speaks of it. */
 const MOUNT_SECONDS = 15
 
-/** Where the one container of a pod is. */
+/** Where our container of a pod is. */
 export function podState(pod: Pod, now: Date): PodState {
   const { phase, conditions = [], containerStatuses } = pod.status ?? {}
-  const state = containerStatuses?.[0]?.state
+  const state = ownContainer(containerStatuses)?.state
   if (state?.terminated || phase === 'Failed' || phase === 'Succeeded') return { kind: 'ended' }
   if (state?.running) return { kind: 'running' }
   const scheduled = conditions.find(({ type }) => type === 'PodScheduled')
@@ -61,12 +68,16 @@ export function podState(pod: Pod, now: Date): PodState {
   return { kind: 'waiting', ...startup(pod, state?.waiting, scheduled, now) }
 }
 
-/** The scheduler's words for a volume that lies on one node, and for pods that must stay together on it. */
-const bound = /pod affinity rules|volume node affinity conflict/
+/** What keeps a pod's volumes from every node, by the scheduler's words; undefined when they speak of something else. */
+export function volumeObstacle(words: string): 'ClaimNotFound' | 'StorageNotShared' | undefined {
+  if (/persistentvolumeclaim "[^"]+" not found/.test(words)) return 'ClaimNotFound'
+  // A volume that lies on one node, and pods that must stay together on it.
+  return /pod affinity rules|volume node affinity conflict/.test(words) ? 'StorageNotShared' : undefined
+}
 
 function placement(pod: Pod, words: string | undefined): { reason: WorkloadReason; message: string } {
-  const reason = words && bound.test(words) ? WorkloadReason.StorageNotShared : WorkloadReason.Scheduling
-  return { reason, message: words ?? `pod ${pod.metadata.name} waits for a node` }
+  const message = words ?? `pod ${pod.metadata.name} waits for a node`
+  return { reason: volumeObstacle(message) ?? WorkloadReason.Scheduling, message }
 }
 
 function startup(

@@ -64,8 +64,8 @@ export interface PodTemplate {
 /** uid, gid and fsGroup of every pod; also the owner of all files on the claim. */
 const workloadUser = 65532
 
-/** Name of the one container of every pod. */
-const containerName = 'humanizer'
+/** Name of the container of every pod that the trainer image runs in; others may be put beside it. */
+export const containerName = 'humanizer'
 
 const fromPod = (name: string, fieldPath: string): object => ({ name, valueFrom: { fieldRef: { fieldPath } } })
 

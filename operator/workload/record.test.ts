@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Cluster, KubeObject } from '../kube/cluster.ts'
 import { type Condition, setCondition } from '../kube/conditions.ts'
+import { Invalid } from '../kube/errors.ts'
 import { record } from './record.ts'
 
 type Told = KubeObject & { status?: { conditions?: Condition[] } }
@@ -50,4 +51,24 @@ test('a tracking server that fails is told as a warning, and that it is well aga
   const ill = says(training, 'Tracked', 'False', 'TrackingFailed')
   assert.deepEqual(await eventsOf(training, ill), ['Warning TrackingFailed'])
   assert.deepEqual(await eventsOf(ill, well), ['Normal Tracked'])
+})
+
+test('a status that breaks the schema is said in its place, once, and thrown', async () => {
+  const written: Told['status'][] = []
+  const events: string[] = []
+  const cluster = {
+    writeStatus: async (object: Told, status: Told['status'] & { digest?: string }) => {
+      if (status?.digest) throw new Invalid(422, 'PUT …: status.digest: Too long: may not be more than 71 bytes')
+      written.push(status)
+      return { ...object, status }
+    },
+    event: async (_: KubeObject, type: string, reason: string) => void events.push(`${type} ${reason}`),
+  } as unknown as Cluster
+  const told = { conditions: says(training, 'Ready', 'True', 'Succeeded'), digest: 'x'.repeat(72) }
+  await assert.rejects(record<Told>(cluster, objectWith(training), told), Invalid)
+  const [ready, reconciling] = written[0]?.conditions ?? []
+  assert.deepEqual([ready?.status, ready?.reason, reconciling?.type], ['False', 'StatusInvalid', 'Reconciling'])
+  assert.match(ready?.message ?? '', /status\.digest: Too long/)
+  await assert.rejects(record<Told>(cluster, objectWith(written[0]?.conditions ?? []), told), Invalid)
+  assert.deepEqual(events, ['Normal StatusInvalid'])
 })

@@ -72,6 +72,16 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
   },
   {
     kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', configMap: { name: '../../other/configmaps/x', key: 'a.csv' } }] },
+    says: /sources\[0\]\.configMap\.name/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: { sources: [{ name: 'a', huggingFace: { repo: 'a/b', tokenSecretRef: { name: 'My Token' } } }] },
+    says: /huggingFace\.tokenSecretRef\.name/,
+  },
+  {
+    kind: 'HumanizerDataset',
     spec: { sources: [{ name: 'a', huggingFace: { repo: 'only-a-name' } }] },
     says: /huggingFace\.repo/,
   },
@@ -182,7 +192,7 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     spec: run({ training: { learningRateSchedule: 'Step' } }),
     says: /training\.learningRateSchedule/,
   },
-  { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1.5' } }), says: /training\.warmupRatio/ },
+  { kind: 'QLoRARun', spec: run({ training: { warmupRatio: '1' } }), says: /training\.warmupRatio/ },
   {
     kind: 'QLoRARun',
     spec: run({ training: { activationCheckpointing: 'Some' } }),

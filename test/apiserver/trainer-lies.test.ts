@@ -85,6 +85,11 @@ const lies: Record<string, Lie> = {
     release: /^CheckpointNotFound: .* has no Best; it has checkpoint-15$/,
     warns: /^checkpoint-30 is left out: its digest is "latest", expected a sha256$/,
   },
+  'a path that no status has room for': {
+    tells: best({ path: 'x/'.repeat(600) }),
+    run: /^StatusInvalid: .*status\.checkpoints\[1\]\.path: Too long/s,
+    release: /^RunNotFinished: /,
+  },
   'that no checkpoint is the best': {
     tells: best({ best: false }),
     run: succeeded,

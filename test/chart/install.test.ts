@@ -142,6 +142,12 @@ test('uninstalling keeps the CRDs and the objects of the users', async () => {
   assert.equal(items.filter(({ metadata }: Manifest) => /humanizer/.test(metadata.name)).length, 0)
 })
 
+test('reinstalling under the same name needs nothing, and finds the objects of the users', async () => {
+  await install('humanizer', namespace)
+  assert.notEqual((await get('/apis/humanizer.dev/v1alpha1/adapterreleases')).items.length, 0)
+  await onServer('uninstall', 'humanizer', '--namespace', namespace)
+})
+
 test('reinstalling under another name is refused until the CRDs are handed over, as the README says', async () => {
   await assert.rejects(install('other', 'elsewhere'), /invalid ownership metadata/)
   await install('other', 'elsewhere', '--take-ownership')

@@ -154,6 +154,7 @@ test('leader election is a right in the own namespace, on one Lease', () => {
   const [create, rest] = role.rules
   assert.deepEqual(create.verbs, ['create'])
   assert.deepEqual(rest.resourceNames, ['humanizer-operator'])
+  assert.equal(environment(container).LEASE_NAME, 'humanizer-operator')
 })
 
 test('with a list of namespaces there is no right anywhere else', async () => {
@@ -259,8 +260,11 @@ test('helm test is a hook that cleans up after itself and holds no token', () =>
   assert.match(spec.containers[0].command.at(-1), /http:\/\/humanizer\.system\.svc.*:8081\/readyz/s)
 })
 
-test('two releases share no name', async () => {
+test('two releases share no name and no Lease', async () => {
   const other = await render({ crds: { enabled: false } }, 'second')
+  const { LEASE_NAME: lease } = environment(only(other, 'Deployment').spec.template.spec.containers[0])
+  assert.notEqual(lease, environment(container).LEASE_NAME)
+  assert.deepEqual(only(other, 'Role').rules[1].resourceNames, [lease])
   const names = new Set(objects.map(({ kind, metadata }) => `${kind}/${metadata.name}`))
   for (const { kind, metadata } of other) assert.ok(!names.has(`${kind}/${metadata.name}`), `${kind}/${metadata.name}`)
 })

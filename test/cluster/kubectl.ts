@@ -2,6 +2,7 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { binDir, cacheDir } from '../cache.ts'
+import { spawnTied } from '../child.ts'
 
 /** A cluster to talk to. `context` undefined means the kubeconfig's current one. */
 export interface Cluster {
@@ -54,7 +55,7 @@ export function portForward(
   port: number,
 ): Promise<{ readonly port: number; close(): void }> {
   const args = ['-n', namespace, 'port-forward', target, `:${port}`]
-  const child: ChildProcess = spawn('kubectl', cluster.context ? ['--context', cluster.context, ...args] : args, {
+  const child: ChildProcess = spawnTied('kubectl', cluster.context ? ['--context', cluster.context, ...args] : args, {
     env: environment(cluster),
     stdio: ['ignore', 'pipe', 'pipe'],
   })

@@ -163,7 +163,7 @@ void products(const Backend& b, int threads) {
   }
   for (const int64_t rows : {1, 3, 8, 23}) {
     if (!b.few_rows_bf16) continue;
-    few_rows_in_bf16(b, threads, rows, 576, 64);   // whole registers of codes, and half of one
+    few_rows_in_bf16(b, threads, rows, 1088, 64);  // four chunks of codes and a run; scales of two groups side by side
     few_rows_in_bf16(b, threads, rows, 192, 256);  // a scale of more than one row
     few_rows_in_bf16(b, threads, rows, 100, 64);   // rows that are no whole number of blocks
   }

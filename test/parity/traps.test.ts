@@ -43,7 +43,6 @@ const traps = [
 
 /** Traps that no test here can fall into, and why. */
 const elsewhere: Readonly<Record<number, string>> = {
-  21: 'limits of vLLM (ranks, DoRA, modules_to_save): no release is served by vLLM, and no such adapter can be made',
   22: 'NF4 costs much quality below 1B parameters: a rule for whoever judges a run; baseline.json tells that cost as unquantizedLoss',
   25: 'claims of speed: test/bench/report.ts writes what was measured on what',
 }

@@ -181,7 +181,7 @@ const refused = [
   },
 ]
 for (const { what, rank, options, says } of refused)
-  test(`${what} refuses the switch in words, and the base serves on`, async () => {
+  test(`trap 21: ${what} refuses the switch in words, and the base serves on`, async () => {
     await vllm.stop()
     vllm = await VllmServer.start({ base, maxLoraRank: 16, ...options })
     await claim.want(1, undefined)

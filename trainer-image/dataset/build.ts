@@ -55,41 +55,32 @@ export async function buildDataset(
   const { located, sets } = await locateAll(settings, work, around)
   const stages = await openStages(work, await stagesKey(settings, [...located, ...sets], around.signal), around.log)
   const { collected, folders, evaluationSets } = await collectTexts(settings, located, sets, stages, work, around)
-  const opened = { threads: around.threads, memoryBytes: (settings.memoryBytes * DATABASE_SHARE) / 2 }
-  const texts = join(work.attempt, 'texts')
-  await mkdir(texts)
-  return usingDatabase(texts, opened, async (database) => {
-    const spool = await openSpool(database, folders)
-    const near = await stages.once('clusters', (folder) =>
-      findClusters(settings, collected.sourceOf.length, spool, { folder, spill: work.attempt }, around),
-    )
-    const deduplicated = await dropDuplicates(settings, collected, near)
-    if (!deduplicated.kept.includes(1))
-      throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(sumCounts(collected.counts))}`)
-    const output = join(work.attempt, 'output')
-    await mkdir(output)
-    const written = await usingDatabase(work.attempt, opened, (rows) =>
-      writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
-    )
-    await writeDescription(settings, output)
-    const seen = { ...written, evaluationSets }
-    const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
-    const { digest, location } = await publish(output, around.dataDir, around.owner)
-    around.log.info({ digest, location }, report.summary)
-    return {
-      digest,
-      location,
-      specHash: settings.specHash,
-      counts: report.counts,
-      sources: report.sources.map(({ name, revision, license, counts: of }) => ({
-        name,
-        revision,
-        license,
-        counts: of,
-      })),
-      summary: report.summary,
-    }
-  })
+  const spool = openSpool(folders)
+  const near = await stages.once('clusters', (folder) =>
+    findClusters(settings, collected.sourceOf.length, spool, { folder, spill: work.attempt }, around),
+  )
+  const deduplicated = await dropDuplicates(settings, collected, near)
+  if (!deduplicated.kept.includes(1))
+    throw new JobFailure('NothingFits', `no text is left to train on: ${sentenceOf(sumCounts(collected.counts))}`)
+  const output = join(work.attempt, 'output')
+  await mkdir(output)
+  const opened = { threads: around.threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
+  const written = await usingDatabase(work.attempt, opened, (rows) =>
+    writeExamples(settings, located, collected, deduplicated, rows, spool, output, around),
+  )
+  await writeDescription(settings, output)
+  const seen = { ...written, evaluationSets }
+  const report = await makeReport(settings, located, collected, deduplicated, seen, spool, output)
+  const { digest, location } = await publish(output, around.dataDir, around.owner)
+  around.log.info({ digest, location }, report.summary)
+  return {
+    digest,
+    location,
+    specHash: settings.specHash,
+    counts: report.counts,
+    sources: report.sources.map(({ name, revision, license, counts: of }) => ({ name, revision, license, counts: of })),
+    summary: report.summary,
+  }
 }
 
 /** The sources and the evaluation sets; only of the sources does the licence matter. */
@@ -139,8 +130,8 @@ async function locateAll(
   return { located: located.slice(0, sources.length), sets: located.slice(sources.length) }
 }
 
-/** What the other kinds of sample would come to is measured on about so many texts. */
-const COMPARED = 500
+/** What a copy of the input would score is measured on about so many examples of the dataset's own kind, and on so many texts of each other kind. */
+const COPIED = { own: 10_000, others: 500 }
 
 async function writeExamples(
   { split, format }: Settings,
@@ -177,8 +168,8 @@ async function writeExamples(
         const side = inValidation(clusterOf(ordinal)) ? 'validation' : 'train'
         ;(counts[index] as DataCounts)[side]++
         const pair = pairOf(format.sample, id, text, input, split.seed)
-        baselines.add(pair)
-        if (isDrawn(split.seed, id, COMPARED, all))
+        if (isDrawn(split.seed, id, COPIED.own, all)) baselines.add(pair)
+        if (isDrawn(split.seed, id, COPIED.others, all))
           for (const other of otherKinds(pair.kind, input)) baselines.add(pairOf(other, id, text, input, split.seed))
         ;(lengths[index] as number[])[binOf(codePoints(text))]! += 1
         sides[side].push({

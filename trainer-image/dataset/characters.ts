@@ -18,10 +18,12 @@ const MAY_HIDE = /[\ufe00-\ufe0f\udb40]/
 const JOINER = /[\u200c\u200d]/
 /** Of these nothing is ever changed. */
 const PLAIN = /^[\t\n -~]*$/
+/** Basic and Latin letters, hyphens, dashes and quotation marks: well-formed, and in NFC whatever they stand beside. */
+const COMPOSED = /^[\t\n -~\u00a0-\u00ac\u00ae-\u02ff\u2010-\u2027\u2030-\u203a\u20ac]*$/
 
 /** NFC, well-formed UTF-16, one kind of line break, no control, direction or zero-width characters that do not spell. */
 export function plainCharacters(text: string): string {
-  if (PLAIN.test(text)) return text
+  if (PLAIN.test(text) || COMPOSED.test(text)) return text
   const visible = text.toWellFormed().replace(LINE_BREAK, '\n').replace(INVISIBLE, '')
   const bare = JOINER.test(visible) ? visible.replace(STRAY_JOINER, '') : visible
   // Last, since what was taken out may have stood between a letter and its accent.

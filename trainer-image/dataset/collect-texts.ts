@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Surroundings } from './build.ts'
 import { collectFiles, type Files, requireSchemas } from './collect.ts'
@@ -9,7 +9,7 @@ import type { LocatedSource } from './locate.ts'
 import { readingOf } from './reading.ts'
 import type { Settings } from './settings.ts'
 import { restoreShard, writeShard } from './shard-file.ts'
-import { createSpool } from './spool.ts'
+import { writeSpool } from './spool.ts'
 import type { Stages } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
 
@@ -65,7 +65,6 @@ export async function collectTexts(
   const collecting = nothingCollected(located, rules)
   const reading = join(work.attempt, 'reading')
   await mkdir(reading)
-  // A database of its own: a file that is left before its end stays open for a while, and the spool must not.
   return usingDatabase(reading, opened, async (sources) => {
     const connection = await sources.connect()
     await requireSchemas(connection, located)
@@ -79,19 +78,10 @@ export async function collectTexts(
         evaluation ??= readEvaluationSets(connection, sets, settings, signal)
         const held = await evaluation
         await writeFile(join(folder, evaluationFile), JSON.stringify(held?.sets ?? []))
-        await usingDatabase(folder, opened, async (database) => {
-          const spool = await createSpool(database, before)
-          await collectFiles(
-            connection,
-            located,
-            shard,
-            { ...rules, evaluation: held?.texts },
-            collecting,
-            spool,
-            watch,
-          )
-        })
-        await rm(join(folder, 'spill'), { recursive: true, force: true })
+        const shardRules = { ...rules, evaluation: held?.texts }
+        await writeSpool(folder, (spool) =>
+          collectFiles(connection, located, shard, shardRules, collecting, spool, watch),
+        )
         await writeShard(folder, collecting, before)
       })
       if (!isNew) await restoreShard(sealed, collecting)

@@ -18,6 +18,7 @@ import { binOf } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
+import { isLeftOut } from './selection.ts'
 import type { SpooledText, SpoolWriter } from './spool.ts'
 
 /** How a row is named: by its source and its place there. */
@@ -109,12 +110,13 @@ export async function collectFiles(
       const selection = {
         human: source.human,
         rows: source.limit - before,
-        shown: { seed: rules.seed, wanted: EXAMPLES_PER_RULE, prefix: idOf(source, ''), before },
-        summed: { prefix: machine.prefix, machine: textAt, ...(inputAt >= 0 && { human: inputAt }) },
+        names: { seed: rules.seed, prefix: idOf(source, ''), before },
+        shown: EXAMPLES_PER_RULE,
+        drawn: machine.open,
       }
       for await (const rows of readRows(connection, file, wanted, onShare, selection)) {
         watch.signal.throwIfAborted()
-        const { value, sum, leftOut } = rows
+        const { value, leftOut } = rows
         for (const { values, count: others } of leftOut ?? []) {
           filter.see(values, others)
           count.notHuman += others
@@ -126,17 +128,17 @@ export async function collectFiles(
           const id = idOf(source, number)
           const values = source.human.map((_, column) => value(row, column))
           const author = filter.authorOf(values)
-          const isCounted = author === 'other' && leftOut !== undefined
+          const isCounted = isLeftOut(author) && leftOut !== undefined
           if (!isCounted) filter.see(values, 1)
           if (author === 'unknown') throw unknownValue(source, file.path, number, filter)
           if (author !== 'human') {
             if (!isCounted) count.notHuman++
             example('notHuman', id, () => value(row, textAt) ?? '')
-            if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '', sum?.(row, textAt))
+            if (author === 'machine') machine.offer(id, source.name, () => value(row, textAt) ?? '')
             continue
           }
           const paired = value(row, inputAt) ?? ''
-          if (paired !== '') machine.offer(id, source.name, () => paired, sum?.(row, inputAt))
+          if (paired !== '') machine.offer(id, source.name, () => paired)
           const cleaned = clean(value(row, textAt) ?? '', rules.cleaning)
           ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {

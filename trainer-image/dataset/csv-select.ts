@@ -1,8 +1,7 @@
-import { hash } from 'node:crypto'
 import { type CsvPiece, recordsOf } from './csv.ts'
 import type { Author } from './human.ts'
 import type { Rows } from './read.ts'
-import { type LeftOut, MOST_VALUES, type Selecting, type Selection, selecting } from './selection.ts'
+import { isLeftOut, type LeftOut, MOST_VALUES, type Selecting, type Selection, selecting } from './selection.ts'
 
 /** Some rows of a file, in a form that passes from thread to thread; the memory of the piece is the reader's. */
 export interface CsvRows {
@@ -13,8 +12,6 @@ export interface CsvRows {
   readonly places: readonly number[]
   /** Of each row its number in the file; undefined: the last one is `read`, and none is missing before it. */
   readonly numbers?: Uint32Array<ArrayBuffer>
-  /** Of each row the sum that is wanted of it, or nothing. */
-  readonly sums?: readonly string[]
   readonly read: number
   readonly leftOut?: readonly LeftOut[]
 }
@@ -43,7 +40,7 @@ export async function* selectRows(
   }
 }
 
-export function rowsOf({ piece, places, numbers, sums, read, leftOut }: CsvRows): Rows {
+export function rowsOf({ piece, places, numbers, read, leftOut }: CsvRows): Rows {
   const { count, field } = recordsOf(piece)
   return {
     count,
@@ -52,7 +49,6 @@ export function rowsOf({ piece, places, numbers, sums, read, leftOut }: CsvRows)
       const place = places[column] ?? -1
       return place < 0 ? undefined : field(row, place)
     },
-    ...(sums && { sum: (row: number) => sums[row] || undefined }),
     read,
     leftOut,
   }
@@ -88,23 +84,21 @@ class Selector {
     const { columns } = piece
     const count = Math.min(recordsOf(piece).count, this.#selection.rows - this.read)
     const chosen: number[] = []
-    const authors: Author[] = []
     const others: Kind[] = []
     for (let record = 0; record < count; record++) {
       const kind = this.#kindOf(piece, record)
-      if (kind.author === 'other') {
+      if (isLeftOut(kind.author)) {
         if (kind.count++ === 0) others.push(kind)
-        if (!this.#choice.isShown(this.read + record)) continue
+        if (!this.#choice.isDrawn(this.read + record, kind.author)) continue
       }
       chosen.push(record)
-      authors.push(kind.author)
     }
     const leftOut = others.map(({ values, count }) => ({ values, count }))
     for (const kind of others) kind.count = 0
     const numbers = Uint32Array.from(chosen, (record) => this.read + record)
     this.read += count
     const places = this.#places.map((_, column) => column)
-    return { columns, ...this.#copy(piece, chosen, authors), places, numbers, read: this.read, leftOut }
+    return { columns, piece: this.#copy(piece, chosen), places, numbers, read: this.read, leftOut }
   }
 
   #kindOf({ bytes, bounds, columns }: CsvPiece, record: number): Kind {
@@ -130,42 +124,31 @@ class Selector {
     return kind
   }
 
-  /** The wanted fields of the chosen records, without the doubling of their quotes, and their sums. */
-  #copy(piece: CsvPiece, chosen: readonly number[], authors: readonly Author[]): Pick<CsvRows, 'piece' | 'sums'> {
-    const { summed } = this.#selection
+  /** The wanted fields of the chosen records, without the doubling of their quotes. */
+  #copy(piece: CsvPiece, chosen: readonly number[]): CsvPiece {
     const from = Buffer.from(piece.bytes.buffer, piece.bytes.byteOffset, piece.bytes.byteLength)
-    const prefix = Buffer.from(summed.prefix)
     const boundsAt = (record: number, place: number): number => 2 * (record * piece.columns.length + place)
     let size = 0
     for (const record of chosen)
       for (const place of this.#places) {
         const at = boundsAt(record, place)
         const first = piece.bounds[at] as number
-        size += prefix.length + (piece.bounds[at + 1] as number) - (first < 0 ? ~first : first)
+        size += (piece.bounds[at + 1] as number) - (first < 0 ? ~first : first)
       }
     const bytes = Buffer.from(new ArrayBuffer(size))
     const bounds = new Int32Array(2 * chosen.length * this.#places.length)
-    const sums: string[] = []
     let filled = 0
     let held = 0
-    for (const [i, record] of chosen.entries()) {
-      let sum = ''
-      for (const [column, place] of this.#places.entries()) {
+    for (const record of chosen)
+      for (const place of this.#places) {
         const at = boundsAt(record, place)
         const [first, end] = [piece.bounds[at] as number, piece.bounds[at + 1] as number]
-        const isSummed = summed[authors[i] as Author] === column
-        const before = filled
-        if (isSummed) filled += prefix.copy(bytes, filled)
-        const begin = filled
+        bounds[held++] = filled
         if (first >= 0) filled += from.copy(bytes, filled, first, end)
         else filled += bytes.write(from.toString('latin1', ~first, end).replaceAll('""', '"'), filled, 'latin1')
-        bounds[held++] = begin
         bounds[held++] = filled
-        if (isSummed) sum = hash('md5', bytes.subarray(before, filled), 'hex')
       }
-      sums.push(sum)
-    }
-    return { piece: { columns: piece.columns.slice(0, this.#places.length), bytes, bounds }, sums }
+    return { columns: piece.columns.slice(0, this.#places.length), bytes, bounds }
   }
 }
 

@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { type DuckDBConnection, DuckDBInstance } from '@duckdb/node-api'
+import { type DuckDBConnection, DuckDBInstance, type DuckDBValue } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
 
 /** A string as an SQL literal. */
@@ -11,20 +11,18 @@ export const fileLiteral = (path: string): string => literal(path.replace(/[[*?]
 
 export interface Database {
   connect(): Promise<DuckDBConnection>
-  /** Makes the database of another folder, which was closed before, readable under a name. */
-  attach(folder: string, name: string): Promise<void>
   close(): void
 }
 
-/** The file of a database in its folder. */
-const fileName = 'rows.duckdb'
-
-/** A database in `folder` (which exists), that never loads an extension; what does not fit its memory goes to the same folder. Closing it leaves one file. */
+/**
+ * A database in memory that never loads an extension; temporary tables and what else does not fit go to files in `folder` (which exists), until
+ * it is closed.
+ */
 export async function openDatabase(
   folder: string,
   { threads, memoryBytes = 400e6 }: { threads: number; memoryBytes?: number },
 ): Promise<Database> {
-  const instance = await DuckDBInstance.create(join(folder, fileName), {
+  const instance = await DuckDBInstance.create(':memory:', {
     threads: String(threads),
     memory_limit: `${Math.round(memoryBytes / 1e6)}MB`,
     temp_directory: join(folder, 'spill'),
@@ -40,12 +38,7 @@ export async function openDatabase(
   }
   return {
     connect,
-    async attach(other, name) {
-      const connection = await connect()
-      await connection.run(`ATTACH ${literal(join(other, fileName))} AS ${identifier(name)} (READ_ONLY)`)
-    },
     close() {
-      // While one is open the file is not brought up to date.
       for (const connection of connections) connection.closeSync()
       instance.closeSync()
     },
@@ -78,9 +71,13 @@ export interface Chunk {
   value(row: number, column: number): string | undefined
 }
 
-/** The result of a query as it comes. */
-export async function* chunksOf(connection: DuckDBConnection, query: string): AsyncGenerator<Chunk> {
-  const result = await connection.stream(query)
+/** The result of a query as it comes; it takes the values where it has $1, $2 and so on. */
+export async function* chunksOf(
+  connection: DuckDBConnection,
+  query: string,
+  values: DuckDBValue[] = [],
+): AsyncGenerator<Chunk> {
+  const result = await connection.stream(query, values)
   for (;;) {
     const chunk = await result.fetchChunk()
     if (!chunk || chunk.rowCount === 0) return

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -116,6 +116,13 @@ for (const { repository, files, license, want } of known)
     assert.ok(located.cautions.length > 0)
   })
 
+test('a repository is known however its name is capitalised, or its machine-written rows would be kept', async () => {
+  const repository = 'silentOne0725/AI-Human-Text-Detection-v1'
+  const hub = await hubOf(repository, { 'train.csv': 'text,label\na,human\nb,ai\n' })
+  const located = await locate(inRepository(repository), downloadsOf(hub.endpoint), anyLicense)
+  assert.deepEqual(await humanTexts(located), ['a'])
+})
+
 test("a source's own fields win over what is known of its repository", async () => {
   const hub = await hubOf('liamdugan/raid', { 'train.csv': raid, 'extra.csv': raid.replaceAll('generation', 'body') })
   const keep = { policy: 'Matching', column: 'attack', values: ['paraphrase'] }
@@ -140,6 +147,24 @@ test('of an unknown repository every file of a known format is taken, in the ord
   const hub = await hubOf('owner/prose', files)
   const located = await locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense)
   assert.deepEqual(await humanTexts(located), ['c', 'z', 'b'])
+})
+
+test('a format that is given chooses the files of its ending; it is that of all where no ending tells it', async () => {
+  const files = { 'README.md': '# x', 'a.csv': 'text\na\n', 'b.jsonl': '{"text":"b"}\n', 'c.txt': 'text\nc\n' }
+  const texts = async (files: Record<string, string>, format: string, chosen: string[] = []) => {
+    const hub = await hubOf('owner/prose', files)
+    return humanTexts(
+      await locate(inRepository('owner/prose', { format }, chosen), downloadsOf(hub.endpoint), anyLicense),
+    )
+  }
+  assert.deepEqual(await texts(files, 'CSV'), ['a'])
+  assert.deepEqual(await texts(files, 'CSV', ['a*', 'c*']), ['a', 'c'])
+  assert.deepEqual(await texts({ 'part-0': 'text\na\n', 'part-1': 'text\nb\n' }, 'CSV'), ['a', 'b'])
+  const folder = freshFolder()
+  await mkdir(folder)
+  for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
+  const inFolder = sourceOf({ filePath: folder, mountPath: folder, format: 'JSONL' })
+  assert.deepEqual(await humanTexts(await locate(inFolder, downloadsOf(''), anyLicense)), ['b'])
 })
 
 test('the licence on the card counts where none was declared, and a contradiction is remarked', async () => {
@@ -217,8 +242,21 @@ test('a repository without a file that could be read names what it has', async (
   const hub = await hubOf('owner/prose', { 'README.md': '#', 'a.zip': 'x' })
   await assert.rejects(locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense), {
     reason: 'NotFound',
-    message: /README\.md, a\.zip/,
+    message: /^source here: sources\[\]\.huggingFace: owner\/prose@.*README\.md, a\.zip/,
   })
+})
+
+test('a closed repository names the source and what would open it', async () => {
+  const hub = await hubOf('owner/prose', { 'a.csv': 'text\na\n' })
+  for (const step of ['/revision/', '/resolve/']) {
+    hub.trouble = (request, response) =>
+      request.url!.includes(step) && Boolean(response.writeHead(403, { 'x-error-message': 'restricted' }).end())
+    await assert.rejects(locate(inRepository('owner/prose'), downloadsOf(hub.endpoint), anyLicense), {
+      reason: 'AccessDenied',
+      message:
+        /^source here: sources\[\]\.huggingFace: .*403: restricted; expected that owner\/prose .* tokenSecretRef/,
+    })
+  }
 })
 
 test('a file behind an address is checked against its sum and named by it', async () => {
@@ -233,7 +271,7 @@ test('a file behind an address is checked against its sum and named by it', asyn
   assert.equal(located.revision, `sha256:${sha256(text)}`)
   await assert.rejects(
     locate(sourceOf({ name: 'other', http: { url, sha256: '0'.repeat(64) } }), downloadsOf('', folder), anyLicense),
-    { reason: 'SourceInvalid' },
+    { reason: 'SourceInvalid', message: /^source other: sources\[\]\.http: .*expected 0000/ },
   )
   assert.deepEqual(await readdir(join(folder, 'here')), [sha256(url).slice(0, 16)])
 })

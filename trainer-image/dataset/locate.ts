@@ -7,7 +7,7 @@ import { writeFileAtomic } from '../storage/atomic.ts'
 import { sha256 } from '../storage/digest.ts'
 import type { SharedContent } from '../storage/shared-content.ts'
 import { formatOf, type TextFile } from './read.ts'
-import { type License, nameInUrl, type PlannedSource } from './source.ts'
+import { type Format, type License, nameInUrl, type PlannedSource } from './source.ts'
 
 /** A source whose bytes are on this machine. */
 export interface LocatedSource extends PlannedSource {
@@ -45,7 +45,7 @@ export async function locate(
   permit(source.license)
   if (http) {
     const file = join(downloads.folder, source.name, sha256(http.url).slice(0, 16), nameInUrl(source.name, http.url))
-    const done = await downloadHttp({
+    const download = downloadHttp({
       url: http.url,
       file,
       expected: { sha256: http.sha256 },
@@ -53,6 +53,7 @@ export async function locate(
       signal: downloads.signal,
       onProgress: downloads.onBytes,
     })
+    const done = await named(source, 'http', download)
     return {
       ...source,
       texts: [{ ...textFile(source, file), sha256: done.sha256 }],
@@ -80,7 +81,11 @@ async function locateInRepository(
   if (source.license.expression !== '') permit(source.license)
   const pin = join(downloads.folder, source.name, 'pin.json')
   const pinned = await readPin(pin, downloads.specHash, location)
-  const { commit, license: onCard } = await listHubFiles(pinned ? { ...repository, revision: pinned } : repository)
+  const { commit, license: onCard } = await named(
+    source,
+    'huggingFace',
+    listHubFiles(pinned ? { ...repository, revision: pinned } : repository),
+  )
   if (!pinned) {
     await mkdir(dirname(pin), { recursive: true })
     const { repository: name, revision } = location
@@ -90,12 +95,12 @@ async function locateInRepository(
     source.license.expression === '' && onCard ? { expression: onCard, evidence: 'repository card' } : source.license
   permit(license)
   const wanted = (files: readonly HubFile[]) =>
-    (source.files.length > 0 ? matching(source.files)(files) : files).filter(
-      ({ path }) => source.format !== undefined || formatOf(path) !== undefined,
-    )
+    source.files.length > 0 && source.format !== undefined
+      ? matching(source.files)(files)
+      : readable(source.format, matching(source.files.length > 0 ? source.files : ['*'])(files), ({ path }) => path)
   const held = new Map<string, number>()
   let total = 0
-  const done = await downloadHubFiles({
+  const download = downloadHubFiles({
     ...repository,
     revision: commit,
     directory: join(downloads.folder, source.name, commit),
@@ -113,6 +118,7 @@ async function locateInRepository(
       )
     },
   })
+  const done = await named(source, 'huggingFace', download)
   const differs = onCard && onCard.toLowerCase() !== license.expression.toLowerCase()
   return {
     ...source,
@@ -122,6 +128,13 @@ async function locateInRepository(
     remarks: differs ? [`the repository's card says license "${onCard}", used is "${license.expression}"`] : [],
   }
 }
+
+/** The failures of a download do not know whose it is. */
+const named = <T>({ name }: PlannedSource, field: 'http' | 'huggingFace', download: Promise<T>): Promise<T> =>
+  download.catch((error: unknown) => {
+    if (!(error instanceof JobFailure)) throw error
+    throw new JobFailure(error.reason, `source ${name}: sources[].${field}: ${error.message}`, { cause: error })
+  })
 
 /** The commit that an earlier attempt at the same spec found; a branch may have moved since. */
 async function readPin(
@@ -139,6 +152,18 @@ async function readPin(
   return same ? pin['commit'] : undefined
 }
 
+/**
+ * Of files that nobody chose those whose ending tells a known format, or the one that is given; where no ending tells that, it is what all of
+ * them hold.
+ */
+function readable<T>(format: Format | undefined, files: readonly T[], pathOf: (file: T) => string): readonly T[] {
+  const told = files.filter((file) => {
+    const own = formatOf(pathOf(file))
+    return format === undefined ? own !== undefined : own === format
+  })
+  return format !== undefined && told.length === 0 ? files : told
+}
+
 /** The files of a path in a mounted volume: itself, or what lies below it in the order of the names. */
 async function filesBelow(source: PlannedSource, root: string): Promise<TextFile[]> {
   const entry = await stat(root).catch((error: NodeJS.ErrnoException) => {
@@ -154,7 +179,7 @@ async function filesBelow(source: PlannedSource, root: string): Promise<TextFile
   if (folder !== inside && !isBelow(inside, folder))
     throw new JobFailure('SourceInvalid', `source ${source.name}: ${root} is a link that leads out of ${mount}`)
   if (!entry.isDirectory()) return [textFile(source, root)]
-  const found: string[] = []
+  const all: string[] = []
   const walk = async (at: string): Promise<void> => {
     // Names with a dot in front are bookkeeping: ConfigMap mounts keep their generations under "..data", git its objects.
     const names = (await readdir(at)).filter((name) => !name.startsWith('.'))
@@ -163,10 +188,11 @@ async function filesBelow(source: PlannedSource, root: string): Promise<TextFile
       if (!isBelow(folder, await realpath(path)))
         throw new JobFailure('SourceInvalid', `source ${source.name}: ${path} is a link that leads out of ${root}`)
       if ((await stat(path)).isDirectory()) await walk(path)
-      else if (source.format !== undefined || formatOf(path) !== undefined) found.push(path)
+      else all.push(path)
     }
   }
   await walk(root)
+  const found = readable(source.format, all, (path) => path)
   if (found.length === 0)
     throw new JobFailure(
       'NotFound',

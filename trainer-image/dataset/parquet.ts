@@ -1,39 +1,35 @@
-import type { DuckDBConnection } from '@duckdb/node-api'
-import { chunksOf, fileLiteral, identifier, literal } from './database.ts'
+import { DuckDBBitValue, type DuckDBConnection } from '@duckdb/node-api'
+import { type Chunk, chunksOf, fileLiteral, identifier, literal } from './database.ts'
 import type { Author } from './human.ts'
 import type { Rows } from './read.ts'
-import { type LeftOut, MOST_VALUES, type Selection, selecting } from './selection.ts'
+import { isLeftOut, type LeftOut, MOST_VALUES, type Selecting, type Selection, selecting } from './selection.ts'
 
 /** What DuckDB calls the number of a row in its file. It refuses files that have such a column themselves. */
 const ROW = 'file_row_number'
 
 /**
- * The selected rows of a parquet file; the others never leave the database. Two short passes over the deciding columns come first. Undefined when
- * nothing would be left out.
+ * The selected rows of a parquet file of so many rows; the texts of others are not even decoded. Two short passes over the deciding
+ * columns come first. Undefined when nothing would be left out.
  */
 export async function selectedRows(
   connection: DuckDBConnection,
-  path: string,
+  { path, total }: { readonly path: string; readonly total: number },
   wanted: readonly string[],
   selection: Selection,
 ): Promise<AsyncGenerator<Rows> | undefined> {
   const choice = selecting(selection)
   if (choice === undefined || (await hasColumn(connection, path, ROW))) return undefined
-  const { rows, summed } = selection
   const names = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
   const deciders = names.slice(0, selection.human.length)
-  const within = Number.isFinite(rows) ? ` WHERE ${ROW} < ${rows}` : ''
-  const from = `FROM (FROM read_parquet(${fileLiteral(path)}, file_row_number=true)${within})`
-  const kinds = await kindsOf(connection, deciders, from)
-  const leftOut = kinds?.filter(({ values }) => choice.authorOf(values) === 'other') ?? []
+  const file = `FROM read_parquet(${fileLiteral(path)}, file_row_number=true)`
+  const within = selection.rows < total ? `FROM (${file} WHERE ${ROW} < ${selection.rows})` : file
+  const kinds = await kindsOf(connection, deciders, within)
+  const leftOut = kinds?.filter(({ values }) => isLeftOut(choice.authorOf(values))) ?? []
   if (kinds === undefined || leftOut.length === 0) return undefined
-  const isBy = (isChosen: (author: Author) => boolean): string =>
-    condition(deciders, kinds, ({ values }) => isChosen(choice.authorOf(values)))
-  const isWanted = isBy((author) => author !== 'other')
-  let seen = 0
-  for await (const { count, item } of chunksOf(connection, `SELECT ${isWanted} ${from}`))
-    for (let row = 0; row < count; row++, seen++) if (item(row, 0) !== true) choice.isShown(seen)
-  const prefix = Array.from(new TextEncoder().encode(summed.prefix), (byte) => `chr(${byte})`).join(', ')
+  const isBy = (author: Author): string =>
+    condition(deciders, kinds, ({ values }) => choice.authorOf(values) === author)
+  const codes = `CASE ${authors.map((author, code) => `WHEN ${isBy(author)} THEN ${code}`).join(' ')} END`
+  const isHere = await rowsHere(chunksOf(connection, `SELECT CAST(${codes} AS UTINYINT) ${within}`), choice, total)
   const columns = [
     // Of an enumeration each text is made once.
     ...deciders.map((name, i) => {
@@ -41,21 +37,35 @@ export async function selectedRows(
       return values.length > 0 ? `CAST(${name} AS ENUM(${values.map(literal).join(', ')}))` : name
     }),
     ...names.slice(deciders.length),
-    ...(['machine', 'human'] as const).map((author) => {
-      const column = summed[author]
-      return column === undefined
-        ? 'NULL'
-        : `CASE WHEN ${isBy((each) => each === author)} THEN md5(concat(${prefix}, ${names[column]})) END`
-    }),
     `CAST(${ROW} AS DOUBLE)`,
   ]
-  const isHere = [isWanted, ...choice.shown().map((row) => `${ROW} = ${row}`)].join(' OR ')
-  return read(connection, `SELECT ${columns.join(', ')} ${from} WHERE ${isHere}`, {
-    columns: names.length,
-    leftOut,
-    rows: kinds.reduce((sum, { count }) => sum + count, 0),
-    summed: [summed.machine, summed.human],
-  })
+  const query = `SELECT ${columns.join(', ')} ${file} WHERE get_bit($1, CAST(${ROW} AS INTEGER)) = 1`
+  const rows = kinds.reduce((sum, { count }) => sum + count, 0)
+  return read(chunksOf(connection, query, [isHere]), { columns: names.length, leftOut, rows })
+}
+
+/** By the numbers that stand for them. */
+const authors: readonly Author[] = ['human', 'machine', 'other', 'unknown']
+
+/** Of each row of the file whether it is selected; the chunks have the numbers of their authors, in order. */
+async function rowsHere(chunks: AsyncIterable<Chunk>, choice: Selecting, total: number): Promise<DuckDBBitValue> {
+  // As DuckDB has them: the first byte tells how many bits of the second are not used, and those are set.
+  const unused = -total & 7
+  const bytes = new Uint8Array(1 + Math.ceil(total / 8))
+  bytes[0] = unused
+  const set = (bit: number): void => {
+    bytes[1 + (bit >> 3)]! |= 0x80 >> (bit & 7)
+  }
+  for (let bit = 0; bit < unused; bit++) set(bit)
+  let row = 0
+  for await (const { count, item } of chunks)
+    for (let i = 0; i < count; i++, row++) {
+      const author = authors[item(i, 0) as number] as Author
+      if (!isLeftOut(author)) set(unused + row)
+      else choice.isDrawn(row, author)
+    }
+  for (const drawn of choice.drawn()) set(unused + drawn)
+  return new DuckDBBitValue(bytes)
 }
 
 /** What the deciding columns hold, by their first rows; undefined when that is too much to list. */
@@ -105,30 +115,17 @@ function isIn(column: string, values: ReadonlySet<string | undefined>): string {
 }
 
 async function* read(
-  connection: DuckDBConnection,
-  query: string,
-  of: {
-    readonly columns: number
-    readonly rows: number
-    readonly leftOut: readonly LeftOut[]
-    readonly summed: readonly (number | undefined)[]
-  },
+  chunks: AsyncIterable<Chunk>,
+  of: { readonly columns: number; readonly rows: number; readonly leftOut: readonly LeftOut[] },
 ): AsyncGenerator<Rows> {
   const none = { count: 0, number: () => 0, value: () => undefined }
   let read = 0
   yield { ...none, read, leftOut: of.leftOut }
-  for await (const { count, item, value } of chunksOf(connection, query)) {
-    const number = (row: number): number => item(row, of.columns + of.summed.length) as number
+  for await (const { count, item, value } of chunks) {
+    const number = (row: number): number => item(row, of.columns) as number
     if (number(0) < read) throw new Error(`DuckDB gave row ${number(0)} after row ${read - 1}`)
     read = number(count - 1) + 1
-    yield {
-      count,
-      value,
-      number,
-      sum: (row, column) => value(row, of.columns + of.summed.indexOf(column)),
-      read,
-      leftOut: [],
-    }
+    yield { count, value, number, read, leftOut: [] }
   }
   yield { ...none, read: of.rows, leftOut: [] }
 }

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
@@ -236,6 +237,13 @@ const readable = [
     want: 1,
   },
   {
+    files: 'JSON that is one array of all rows',
+    name: 'a.json',
+    content: `\n ${JSON.stringify([{ text: someText }, { other: 1 }, { text: texts[1] }], null, 2)}`,
+    want: 2,
+  },
+  { files: 'such JSON, packed', name: 'a.json.gz', content: gzipSync(JSON.stringify([{ text: someText }])), want: 1 },
+  {
     files: 'a name with the characters of a glob',
     name: 'a[1]*?.jsonl',
     content: jsonl([{ text: someText }]),
@@ -363,6 +371,20 @@ const bad = [
     message: /no column "text"; it has body/,
   },
   {
+    source: 'a list where text is expected',
+    name: 'a.jsonl',
+    content: '{"text":["one","two"]}\n',
+    reason: 'SourceInvalid',
+    message: /a\.jsonl: column "text" is VARCHAR\[\]; expected text/,
+  },
+  {
+    source: 'a conversation where text is expected',
+    name: 'a.jsonl',
+    content: '{"text":{"role":"user","content":"one"}}\n',
+    reason: 'SourceInvalid',
+    message: /a\.jsonl: column "text" is STRUCT\(.*; expected text/,
+  },
+  {
     source: 'a truncated parquet',
     name: 'a.parquet',
     content: parquetMagic,
@@ -410,6 +432,13 @@ const bad = [
     content: '{"text":"x"}\n{"text":\n',
     reason: 'SourceInvalid',
     message: /a\.jsonl as JSONL: Invalid Input Error: Malformed JSON/,
+  },
+  {
+    source: 'an array that is cut',
+    name: 'a.json',
+    content: '[{"text":"x"},\n{"text":',
+    reason: 'SourceInvalid',
+    message: /a\.json as JSONL: Invalid Input Error: Malformed JSON/,
   },
   {
     source: 'an unknown ending',
@@ -461,7 +490,15 @@ const refused = [
     source: { filePath: fixture, license: '' },
     change: { licensePolicy: { requireDeclared: true, allowed: [] } },
     reason: 'SourceInvalid',
-    message: /source s0: license is undeclared/,
+    message:
+      /source s0: license is undeclared; expected a declared one: set .* or licensePolicy\.requireDeclared to false/,
+  },
+  {
+    what: 'an undeclared licence where some are allowed',
+    source: { filePath: fixture, license: '' },
+    change: { licensePolicy: { requireDeclared: false, allowed: ['MIT', 'CC0-1.0'] } },
+    reason: 'SourceInvalid',
+    message: /license is undeclared; expected one of MIT, CC0-1\.0: set sources\[\]\.license when you have checked it$/,
   },
   {
     what: 'a licence that is not allowed',

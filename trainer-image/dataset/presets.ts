@@ -18,7 +18,7 @@ export interface Preset {
 }
 
 /** Keyed by the repository's name on the Hugging Face Hub. */
-export const presets: Readonly<Record<string, Preset>> = {
+const presets: Readonly<Record<string, Preset>> = {
   // Columns id, adv_source_id, source_id, model, decoding, repetition_penalty, attack, domain, title, prompt, generation.
   // Each human text stands there twelve times, eleven of them rewritten by an attack (homoglyphs, misspellings, DIPPER
   // paraphrases, …): model == "human" alone keeps eleven corrupt rows of twelve, and MD5 does not see that they are copies.
@@ -84,4 +84,10 @@ export const presets: Readonly<Record<string, Preset>> = {
     license: 'CC-BY-SA-4.0',
     cautions: ['Share-alike licence, encyclopaedic register, remains of wiki markup.'],
   },
+}
+
+/** The Hub finds a repository however its name is capitalised; so do we, or its machine-written rows would pass for human. */
+export function presetOf(repository: string): Preset | undefined {
+  const name = Object.keys(presets).find((known) => known.toLowerCase() === repository.toLowerCase())
+  return name === undefined ? undefined : presets[name]
 }

@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** Uniform numbers in [0, 1), the same for the same seed and name on every machine (sfc32 keyed by SHA-256). */
 export function randomOf(seed: number, name: string): () => number {
-  const key = createHash('sha256').update(`${seed}\0${name}`).digest()
+  const key = hash('sha256', `${seed}\0${name}`, 'buffer')
   let a = key.readInt32LE(0)
   let b = key.readInt32LE(4)
   let c = key.readInt32LE(8)

@@ -15,13 +15,11 @@ export interface Rows {
   number(row: number): number
   /** Undefined where the row has none. */
   value(row: number, column: number): string | undefined
-  /** What the selection wants summed, in hex, where the reader has it at hand: it is cheaper than the text. */
-  sum?(row: number, column: number): string | undefined
   /** Rows of the file that are done with these. */
   readonly read: number
   /**
-   * All rows of other authors since the rows before these, of which only those that may be shown are here. Undefined where the reader
-   * leaves nothing out.
+   * All rows that no human wrote since the rows before these, of which only the drawn ones are here. Undefined where the reader leaves
+   * nothing out.
    */
   readonly leftOut?: readonly LeftOut[] | undefined
 }
@@ -67,7 +65,10 @@ export async function* readRows(
     const total = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
-    const selected = selection && total !== undefined && (await selectedRows(connection, file.path, wanted, selection))
+    const selected =
+      selection &&
+      total !== undefined &&
+      (await selectedRows(connection, { path: file.path, total }, wanted, selection))
     const columns = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
     let units = 0
     for await (const rows of selected || allRows(connection, `SELECT ${columns.join(', ')} FROM ${table}`)) {
@@ -109,13 +110,14 @@ async function tableOf(
 ): Promise<string> {
   const name = fileLiteral(path)
   if (format === 'JSONL') {
-    const options = `format='newline_delimited', maximum_object_size=${MAX_RECORD_BYTES}`
+    const records = (await isArray(path)) ? 'array' : 'newline_delimited'
+    const options = `format='${records}', maximum_object_size=${MAX_RECORD_BYTES}`
     const sniff = `read_json(${name}, ${options}, map_inference_threshold=-1, field_appearance_threshold=0)`
-    requireColumns(path, wanted, await describe(connection, sniff))
+    requireText(path, wanted, await describe(connection, sniff))
     return `read_json(${name}, ${options}, columns={${wanted.map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
   }
   if (format === 'Parquet') {
-    requireColumns(path, wanted, await describe(connection, `read_parquet(${name})`))
+    requireText(path, wanted, await describe(connection, `read_parquet(${name})`))
     return `read_parquet(${name})`
   }
   requireColumns(path, wanted, ['text'])
@@ -125,9 +127,32 @@ async function tableOf(
   return String.raw`(SELECT trim(regexp_replace(paragraph, '\s*\n\s*', ' ', 'g')) AS text FROM (${paragraphs}) WHERE regexp_matches(paragraph, '\S'))`
 }
 
-async function describe(connection: DuckDBConnection, table: string): Promise<string[]> {
+/** White space, and the parts of a byte order mark. */
+const blank: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 0xbf])
+
+/** What ends in .json is often one array of all records. */
+async function isArray(path: string): Promise<boolean> {
+  for await (const bytes of bytesOf(path)) {
+    const first = bytes.find((byte) => !blank.has(byte))
+    if (first !== undefined) return first === 0x5b
+  }
+  return false
+}
+
+/** Types by the names of the columns. */
+async function describe(connection: DuckDBConnection, table: string): Promise<ReadonlyMap<string, string>> {
   const reader = await connection.runAndReadAll(`DESCRIBE SELECT * FROM ${table}`)
-  return reader.getRows().map(([name]) => String(name))
+  return new Map(reader.getRows().map(([name, type]) => [String(name), String(type)]))
+}
+
+/** Lists, records and bytes would become a text that nobody wrote, such as "[Hello, …]" or "\\xE9". */
+function requireText(path: string, wanted: readonly string[], found: ReadonlyMap<string, string>): void {
+  requireColumns(path, wanted, [...found.keys()])
+  for (const column of wanted) {
+    const type = found.get(column) ?? ''
+    if (/\]$|^(STRUCT|MAP|BLOB)\b/.test(type))
+      throw new JobFailure('SourceInvalid', `${path}: column "${column}" is ${type.slice(0, 80)}; expected text`)
+  }
 }
 
 function requireColumns(path: string, wanted: readonly string[], found: readonly string[]): void {

@@ -1,8 +1,10 @@
 /** FNV-1a over the UTF-16 units of a name; spread evenly enough to draw by, and the same on every machine. */
-const rankOf = (seed: number, name: string): number => rankBehind(sumOf(seed, name))
+export const rankOf = (seed: number, name: string): number => rankBehind(sumOf(seed, name))
 
-function sumOf(seed: number, name: string): number {
-  let hash = 0x811c9dc5 ^ (seed | 0)
+const sumOf = (seed: number, name: string): number => sumBehind(0x811c9dc5 ^ (seed | 0), name)
+
+function sumBehind(sum: number, name: string): number {
+  let hash = sum
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193)
   return hash
 }
@@ -52,41 +54,65 @@ export class Drawn<T> {
   }
 }
 
-/** What Drawn draws of the names that are a prefix and a number each, without making the names. */
-export class DrawnRows {
+/** What has the lowest ranks of all that is offered; of equal ranks what came first. */
+export class Lowest<T> {
   readonly #wanted: number
-  readonly #prefix: number
-  readonly #drawn: { readonly rank: number; readonly number: number }[] = []
+  /** Up to twice as many as are wanted, so that they are sorted seldom. */
+  #held: { readonly rank: number; readonly item: T }[] = []
+  #limit: number
 
-  constructor(seed: number, wanted: number, prefix: string) {
+  /** From the rank `limit` on everything is out. */
+  constructor(wanted: number, limit = Number.POSITIVE_INFINITY) {
     this.#wanted = wanted
-    this.#prefix = sumOf(seed, prefix)
+    this.#limit = wanted > 0 ? limit : Number.NEGATIVE_INFINITY
   }
 
-  /** Whether it is drawn so far. */
-  offer(number: number): boolean {
-    const rank = this.#rankOf(number)
-    const drawn = this.#drawn
-    if (drawn.length === this.#wanted && rank >= (drawn.at(-1)?.rank ?? 0)) return false
-    drawn.push({ rank, number })
-    drawn.sort((a, b) => a.rank - b.rank)
-    drawn.length = Math.min(drawn.length, this.#wanted)
+  /** Whether it is among those held so far; `make` is called only then. */
+  offer(rank: number, make: () => T): boolean {
+    if (rank >= this.#limit) return false
+    this.#held.push({ rank, item: make() })
+    if (this.#held.length >= 2 * this.#wanted) this.#cut()
     return true
   }
 
-  get numbers(): readonly number[] {
-    return this.#drawn.map(({ number }) => number)
+  /** From this rank on everything is out. */
+  get limit(): number {
+    return this.#limit
   }
 
-  #rankOf(number: number): number {
-    let unit = 1
-    while (10 * unit <= number) unit *= 10
-    let hash = this.#prefix
-    for (let rest = number; unit >= 1; unit /= 10) {
-      const digit = Math.floor(rest / unit)
-      rest -= digit * unit
-      hash = Math.imul(hash ^ (48 + digit), 0x01000193)
+  /** In the order of their ranks. */
+  get held(): readonly { readonly rank: number; readonly item: T }[] {
+    if (this.#held.length >= this.#wanted) this.#cut()
+    else this.#held.sort((a, b) => a.rank - b.rank)
+    return this.#held
+  }
+
+  #cut(): void {
+    this.#held.sort((a, b) => a.rank - b.rank)
+    this.#held.length = this.#wanted
+    this.#limit = this.#held.at(-1)?.rank ?? this.#limit
+  }
+}
+
+/** The ranks of names that are a prefix and a number each, without making the names. */
+export class RowRanks {
+  readonly #prefix: number
+  /** What all numbers up to the last digit have in common, and its sum behind the prefix. */
+  #tens = 0
+  #sum: number
+
+  constructor(seed: number, prefix: string) {
+    this.#prefix = sumOf(seed, prefix)
+    this.#sum = this.#prefix
+  }
+
+  /** Cheapest for one number after the other. */
+  rankOf(number: number): number {
+    const tens = Math.floor(number / 10)
+    if (tens !== this.#tens) {
+      this.#tens = tens
+      this.#sum = tens === 0 ? this.#prefix : sumBehind(this.#prefix, String(tens))
     }
-    return rankBehind(hash)
+    return rankBehind(Math.imul(this.#sum ^ (48 + number - 10 * tens), 0x01000193))
   }
 }

@@ -7,7 +7,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { collect } from './collect.ts'
 import { parquetOf, type Row } from './preparing.ts'
-import { Drawn, DrawnRows } from './sampled.ts'
+import { Lowest, RowRanks, rankOf } from './sampled.ts'
 import { planSource } from './source.ts'
 import type { SpooledText } from './spool.ts'
 
@@ -115,12 +115,23 @@ for (const format of ['Parquet', 'CSV', 'JSONL'] as const)
     await assert.rejects(collected(format, rows, preset), /row 4322, in .* unknown value: .*"gpt9"/)
   })
 
-test('rows that are named by a number are drawn as by their names', () => {
-  const rows = new DrawnRows(7, 3, 'raid-')
-  const names = new Drawn<number>(7, 3)
-  for (let number = 1; number < 3000; number++) {
-    rows.offer(number)
-    names.offer('', `raid-${number}`, () => number)
-  }
-  assert.deepEqual(rows.numbers, names.get(''))
+test('rows that are named by a number have the ranks of their names', () => {
+  const ranks = new RowRanks(7, 'raid-')
+  for (let number = 1; number < 3000; number += number % 7 ? 1 : 5)
+    assert.equal(ranks.rankOf(number), rankOf(7, `raid-${number}`))
+})
+
+test('the lowest ranks are held, whatever the order, of equal ones the first', () => {
+  const ranks = Array.from({ length: 500 }, (_, i) => rankOf(3, `${i}`) % 100)
+  const wanted = ranks.map((rank, item) => ({ rank, item })).sort((a, b) => a.rank - b.rank)
+  const lowest = new Lowest<number>(40)
+  const below = new Lowest<number>(40, 5)
+  for (const [i, rank] of ranks.entries()) for (const each of [lowest, below]) each.offer(rank, () => i)
+  assert.deepEqual(lowest.held, wanted.slice(0, 40))
+  assert.equal(lowest.limit, wanted[39]!.rank)
+  assert.deepEqual(below.held, wanted.filter(({ rank }) => rank < 5).slice(0, 40))
+  assert.equal(
+    new Lowest(0).offer(0, () => assert.fail()),
+    false,
+  )
 })

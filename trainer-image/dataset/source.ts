@@ -1,7 +1,7 @@
 import type { LicensePolicy, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
 import { satisfies } from './license.ts'
-import { presets } from './presets.ts'
+import { presetOf } from './presets.ts'
 
 /** A row is kept when the column holds one of the values; numbers are compared as numbers, so "0" is also 0.0. */
 export interface Condition {
@@ -47,7 +47,7 @@ const formats: readonly Format[] = ['CSV', 'JSONL', 'Parquet', 'Text']
 
 /** Fills in what the source leaves open: from the repository's preset, else text column "text" and every row human. */
 export function planSource(source: Source): PlannedSource {
-  const preset = source.huggingFace && presets[source.huggingFace.repository]
+  const preset = source.huggingFace && presetOf(source.huggingFace.repository)
   const format = formats.find((known) => known === source.format)
   if (source.format !== '' && format === undefined)
     throw new JobFailure(
@@ -118,17 +118,19 @@ function humanRows({ name, keep }: Source, known: readonly Condition[]): readonl
 /** Throws SourceInvalid when the policy does not allow the licence. */
 export function requireLicense(name: string, license: License, policy: LicensePolicy | undefined): void {
   if (policy === undefined) return
+  const { requireDeclared, allowed } = policy
   if (license.expression === '') {
-    if (policy.requireDeclared || policy.allowed.length > 0)
+    const declare = 'set sources[].license when you have checked it'
+    if (requireDeclared || allowed.length > 0)
       throw new JobFailure(
         'SourceInvalid',
-        `source ${name}: license is undeclared; expected ${policy.allowed.length > 0 ? `one of ${policy.allowed.join(', ')}` : 'a declared one'}: set sources[].license when you have checked it, or licensePolicy.requireDeclared to false to use it without`,
+        `source ${name}: license is undeclared; expected ${allowed.length > 0 ? `one of ${allowed.join(', ')}: ${declare}` : `a declared one: ${declare}, or licensePolicy.requireDeclared to false to use it without`}`,
       )
     return
   }
-  if (policy.allowed.length > 0 && !satisfies(license.expression, policy.allowed))
+  if (allowed.length > 0 && !satisfies(license.expression, allowed))
     throw new JobFailure(
       'SourceInvalid',
-      `source ${name}: license "${license.expression}" (from ${license.evidence}) is not allowed; licensePolicy.allowed has ${policy.allowed.join(', ')}`,
+      `source ${name}: license "${license.expression}" (from ${license.evidence}) is not allowed; licensePolicy.allowed has ${allowed.join(', ')}`,
     )
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Split } from '#proto/humanizer/trainer/v1/preparation.ts'
 
 /**
@@ -15,4 +15,4 @@ export function validationOf(clusters: Iterable<string>, split: Split): (cluster
 }
 
 const rankOf = (seed: number, name: string): bigint =>
-  createHash('sha256').update(`split\0${seed}\0${name}`).digest().readBigUInt64BE()
+  hash('sha256', `split\0${seed}\0${name}`, 'buffer').readBigUInt64BE()

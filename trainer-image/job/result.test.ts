@@ -65,7 +65,7 @@ for (const { given, result, keeps } of cases)
   })
 
 test('a run that keeps as many checkpoints as it may tells every one, with step, digest and loss, whatever else it has to say', () => {
-  const most = 20 + 2 // spec.checkpoints.keep at its maximum, the best and the newest
+  const most = 20 + 1 // spec.checkpoints.keep at its maximum, and the best
   const evaluation = { ...checkpoint(1, false).evaluation, unquantizedLoss: 1.2345678901234567 }
   const result = JobResult.fromPartial({
     ownerUid,
@@ -114,6 +114,26 @@ test('a run that keeps as many checkpoints as it may tells every one, with step,
     told.run?.checkpoints.map(({ step, digest, best, evaluation }) => [step, digest, best, evaluation?.loss]),
     result.run?.checkpoints.map(({ step, digest, best }) => [step, digest, best, 1.234568]),
   )
+})
+
+test('a dataset of as many sources as there may be tells the licence of each', () => {
+  const counts = { read: 1_000_000, notHuman: 500_000, tooShort: 10_000, nearDuplicates: 20_000, train: 300_000 }
+  const sources = Array.from({ length: 32 }, (_, i) => ({
+    name: `source-of-human-text-number-${i}`,
+    revision: 'c'.repeat(40),
+    license: i % 2 ? 'CC-BY-SA-4.0' : '',
+    counts,
+  }))
+  const preparation = { digest: checkpoint(1, true).digest, location: 'datasets/d', sources, summary: 'w'.repeat(2000) }
+  const fitted = fitResult(JobResult.fromPartial({ ownerUid, attempt: 1, reason: 'Completed', preparation }))
+  assert.ok(size(fitted) <= terminationBytes, `${size(fitted)} bytes`)
+  assert.deepEqual(
+    fitted.preparation?.sources.map(({ name, license }) => [name, license]),
+    sources.map(({ name, license }) => [name, license]),
+  )
+  const few = { ...preparation, sources: sources.slice(0, 5) }
+  const whole = fitResult(JobResult.fromPartial({ ownerUid, preparation: few }))
+  assert.deepEqual(whole.preparation?.sources[4]?.counts?.read, counts.read)
 })
 
 test('a name or path that does not follow from owner and step is told', () => {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises'
 import { JobResult } from '#proto/humanizer/trainer/v1/job_result.ts'
+import type { SourceResult } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { type Checkpoint, EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 
 /** The kubelet keeps this many bytes of a termination message. */
@@ -32,6 +33,10 @@ const withPreparation = (
   result.preparation === undefined
     ? result
     : { ...result, preparation: { ...result.preparation, ...change(result.preparation) } }
+
+/** The report has all of them; names and licences stay longest, for the checklist of a run asks for every one. */
+const withSources = (result: JobResult, change: (source: SourceResult) => SourceResult): JobResult =>
+  withPreparation(result, ({ sources }) => ({ sources: sources.map(change) }))
 
 const withCheckpoints = (result: JobResult, change: (checkpoint: Checkpoint) => object): JobResult =>
   withRun(result, ({ checkpoints }) => ({
@@ -100,7 +105,8 @@ const shortenings: readonly Shortening[] = [
     withRun(result, (run) => ({ warnings: run.warnings.slice(0, 8).map((warning) => shorten(warning, 160)) })),
   (result) => withPreparation(result, (preparation) => ({ summary: shorten(preparation.summary, 400) })),
   (result) => ({ ...result, message: shorten(result.message, 1024) }),
-  (result) => withPreparation(result, (preparation) => ({ sources: preparation.sources.slice(0, 4) })),
+  (result) => withSources(result, (source) => ({ ...source, counts: undefined })),
+  (result) => withSources(result, (source) => ({ ...source, revision: '' })),
   (result) => withCheckpoints(result, (checkpoint) => (isRead(result.run!, checkpoint) ? {} : lossOnly(checkpoint))),
   (result) =>
     withRun(result, ({ diagnosis }) => ({

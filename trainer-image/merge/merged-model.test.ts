@@ -56,23 +56,29 @@ suite('a merged model', () => {
     }
   })
 
-  test('computes what the base with the adapter does, within the rounding of bfloat16', async () => {
-    merged = join(parent, hexOf((await writeMergedModel(base, adapter, parent)).digest))
-    const tokens = Int32Array.from({ length: 40 }, (_, i) => 3 + ((i * 37) % 590))
-    const labels = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? -100)
-    const offsets = Int32Array.of(0, 40)
-    const batch = { tokens, labels, documents: offsets, sequences: offsets, sequenceOrdinals: Int32Array.of(0) }
-    const [plain, whole] = [await loadPlain(base), await loadPlain(merged)]
-    const { config, tensors } = await readAdapter(adapter, plain.architecture)
-    const beside = await plain.evaluate(await plain.loadAdapter({ ...config, seed: 0 }, tensors), batch)
-    const without = await plain.evaluate(undefined, batch)
-    const inside = await whole.evaluate(undefined, batch)
-    plain.close()
-    whole.close()
-    const apart = (nll: Float64Array) => Math.abs(nll[0]! / beside.nll[0]! - 1)
-    assert.ok(apart(inside.nll) < 2e-3, `${inside.nll} and ${beside.nll}`)
-    assert.ok(apart(without.nll) > 1e-2, `${without.nll} and ${beside.nll}`)
-  })
+  const scales = [
+    { scaled: 'by alpha / rank', alpha: 8, rankStabilized: false },
+    { scaled: 'by alpha / √rank', alpha: 4, rankStabilized: true },
+  ]
+  for (const { scaled, ...scale } of scales)
+    test(`computes what the base with the adapter does, ${scaled}, within the rounding of bfloat16`, async () => {
+      await sealAdapter(base, adapter, { ...lora, ...scale })
+      merged = join(parent, hexOf((await writeMergedModel(base, adapter, parent)).digest))
+      const tokens = Int32Array.from({ length: 40 }, (_, i) => 3 + ((i * 37) % 590))
+      const labels = Int32Array.from(tokens, (_, i) => tokens[i + 1] ?? -100)
+      const offsets = Int32Array.of(0, 40)
+      const batch = { tokens, labels, documents: offsets, sequences: offsets, sequenceOrdinals: Int32Array.of(0) }
+      const [plain, whole] = [await loadPlain(base), await loadPlain(merged)]
+      const { config, tensors } = await readAdapter(adapter, plain.architecture)
+      const beside = await plain.evaluate(await plain.loadAdapter({ ...config, seed: 0 }, tensors), batch)
+      const without = await plain.evaluate(undefined, batch)
+      const inside = await whole.evaluate(undefined, batch)
+      plain.close()
+      whole.close()
+      const apart = (nll: Float64Array) => Math.abs(nll[0]! / beside.nll[0]! - 1)
+      assert.ok(apart(inside.nll) < 2e-3, `${inside.nll} and ${beside.nll}`)
+      assert.ok(apart(without.nll) > 1e-2, `${without.nll} and ${beside.nll}`)
+    })
 
   test('is refused for another base than the adapter’s, and nothing is left behind', async () => {
     await sealAdapter(base, adapter, lora, `sha256:${'0'.repeat(64)}`)

@@ -14,7 +14,7 @@ import { digestOf } from '../storage/digest.ts'
 import { acquireLock, FolderLocked, type LockTimes, type WriterLock } from '../storage/lock.ts'
 import { type Manifest, readManifest, SealBroken, seal, sumsOnly, verifySealed } from '../storage/sealed.ts'
 import { architectureOf } from './config.ts'
-import { downloadHttp } from './http-download.ts'
+import { downloadHttp, withoutQuery } from './http-download.ts'
 import { downloadHubFiles, type HubFile, listHubFiles, matching } from './hub.ts'
 import { sumModel } from './identity.ts'
 import { readJsonObject } from './json.ts'
@@ -124,7 +124,8 @@ async function fetchFromHttp({ url, sha256 }: HttpLocation, context: FetchContex
     if (head.toString('latin1', 0, 4) === 'GGUF')
       await rename(download, join(directory, name.endsWith('.gguf') ? name : 'model.gguf'))
     else if (isTar(head)) await extractTar(download, directory, signal)
-    else throw new JobFailure('SourceInvalid', `${url} is neither a GGUF file nor a .tar of a model folder`)
+    else
+      throw new JobFailure('SourceInvalid', `${withoutQuery(url)} is neither a GGUF file nor a .tar of a model folder`)
   })
 }
 

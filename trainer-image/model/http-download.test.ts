@@ -214,6 +214,42 @@ for (const want of failures)
     assert.equal(requests.length, want.requests)
   })
 
+/** With a base of 1 ms nobody waits for so long by himself. */
+const patience = [
+  { what: 'Retry-After in seconds', headers: () => ({ 'retry-after': '1' }), milliseconds: 1000 },
+  {
+    what: 'Retry-After as a date, which has no fractions',
+    headers: () => ({ 'retry-after': new Date(Date.now() + 2000).toUTCString() }),
+    milliseconds: 1000,
+  },
+  { what: "the Hub's RateLimit", headers: () => ({ ratelimit: '"resolvers";r=0;t=1' }), milliseconds: 1000 },
+]
+for (const { what, headers, milliseconds } of patience)
+  test(`a server that asks for patience by ${what} gets it`, async () => {
+    const times: number[] = []
+    const { done } = attempt((q, r, n) => {
+      times.push(performance.now())
+      return (n === 1 ? status(429, headers()) : whole)(q, r, n)
+    })
+    await done()
+    // A timer may ring a millisecond early.
+    assert.ok(times[1]! - times[0]! >= milliseconds - 5, `${times[1]! - times[0]!} ms`)
+  })
+
+test('the query of an address, which may be a signature, is in no message', async () => {
+  const signed = `${url}?X-Signature=secret`
+  for (const serve of [
+    status(403),
+    status(503),
+    (_: unknown, response: ServerResponse) => void response.end('other'),
+  ]) {
+    const { done } = attempt(serve, { url: signed, expected: { sha256 } })
+    await assert.rejects(done, (error: Error) => error.message.includes('/file') && !error.message.includes('secret'))
+  }
+  const { done } = attempt(whole, { url: 'http://127.0.0.1:1/file?X-Signature=secret' })
+  await assert.rejects(done, (error: Error) => error.message.includes('/file') && !error.message.includes('secret'))
+})
+
 test('wrong bytes are SourceInvalid, name both sums and are not kept', async () => {
   const { file, done } = attempt((_, response) => void response.end('other'), { expected: { sha256 } })
   await assert.rejects(done, { reason: 'SourceInvalid', message: new RegExp(`expected ${sha256}`) })

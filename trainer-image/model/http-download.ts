@@ -47,6 +47,7 @@ class Transient extends Error {
 
 const MAX_WAIT_MILLISECONDS = 30_000
 const MAX_RETRY_AFTER_MILLISECONDS = 60_000
+const IDLE_MILLISECONDS = 60_000
 
 /**
  * Downloads `url` to `file`. Idempotent: what an earlier call or process left in `<file>.part` is continued, and a `file` that already has the
@@ -77,7 +78,7 @@ export async function downloadHttp(download: HttpDownload): Promise<Downloaded> 
     await rm(part, { force: true })
     // What an earlier process left may be torn, or of other bytes: it says nothing about the server's.
     if (resumed) return downloadHttp(download)
-    throw new JobFailure('SourceInvalid', `${download.url}: ${wrong}`)
+    throw new JobFailure('SourceInvalid', `${withoutQuery(download.url)}: ${wrong}`)
   }
   await rename(part, download.file)
   await writeTag(part, undefined)
@@ -103,11 +104,13 @@ export async function getJson(
     request,
     async () => 0,
     async () => {
-      const response = await send(request, {}, request.signal)
+      const silence = AbortSignal.timeout(request.retry?.idleMilliseconds ?? IDLE_MILLISECONDS)
+      const response = await send(request, {}, AbortSignal.any([request.signal, silence]))
       try {
         return { body: (await response.json()) as unknown, headers: response.headers }
       } catch (error) {
-        throw new Transient(`${request.url}: the answer is not JSON: ${(error as Error).message}`, 0, { cause: error })
+        const problem = silence.aborted ? 'it did not end in time' : `it is not JSON: ${(error as Error).message}`
+        throw new Transient(`of the answer: ${problem}`, 0, { cause: error })
       }
     },
   )
@@ -129,7 +132,9 @@ async function retrying<T>(
       if (!(error instanceof Transient)) throw error
       failures = (await position()) > before ? 1 : failures + 1
       if (failures >= attempts)
-        throw new JobFailure('Unavailable', `${url}: ${error.message} (${attempts} tries)`, { cause: error })
+        throw new JobFailure('Unavailable', `${withoutQuery(url)}: ${error.message} (${attempts} tries)`, {
+          cause: error,
+        })
       const backoff = Math.min((retry?.baseMilliseconds ?? 1000) * 2 ** (failures - 1), MAX_WAIT_MILLISECONDS)
       await sleep(Math.max(Math.random() * backoff, error.afterMilliseconds), undefined, { signal })
     }
@@ -159,20 +164,32 @@ async function send(
 function statusFailure(url: string, { status, statusText, headers }: Response): Error {
   // The Hub says in this header which of repository, revision or file is missing or gated.
   const detail = headers.get('x-error-message') ?? statusText
-  // What follows a "?" may be a signature.
-  const message = `${url.replace(/\?.*/s, '')} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
+  const message = `${withoutQuery(url)} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
   if (status === 401 || status === 403) return new JobFailure('AccessDenied', message)
   if (status === 404 || status === 410) return new JobFailure('NotFound', message)
   if (status < 500 && ![408, 425, 429].includes(status)) return new JobFailure('SourceInvalid', message)
-  const seconds = Number(headers.get('retry-after') ?? 0)
-  return new Transient(`answered ${status}`, Math.min((seconds || 0) * 1000, MAX_RETRY_AFTER_MILLISECONDS))
+  return new Transient(`answered ${status}`, Math.min(millisecondsAskedFor(headers), MAX_RETRY_AFTER_MILLISECONDS))
+}
+
+/** What follows a "?" may be a signature, and messages are read by more people than specs. */
+export const withoutQuery = (url: string): string => url.replace(/\?.*/s, '')
+
+/** Retry-After in seconds or as a date (RFC 9110), else what is left of the window in the Hub's RateLimit, such as `"api";r=0;t=55`; 0: nothing asked. */
+function millisecondsAskedFor(headers: Headers): number {
+  const retry = headers.get('retry-after')
+  const date = Date.parse(retry ?? '') - Date.now()
+  const seconds = Number(retry ?? /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1] ?? 0)
+  return Math.max((Number.isNaN(seconds) ? date : seconds * 1000) || 0, 0)
 }
 
 /** Brings `part` from what it holds to the whole, or throws. */
 async function fetchInto(part: string, download: HttpDownload, sums: WrittenBytes): Promise<void> {
   const held = await sizeOf(part)
   const idle = new AbortController()
-  const timer = setTimeout(() => idle.abort(new Error('no data arrived')), download.retry?.idleMilliseconds ?? 60_000)
+  const timer = setTimeout(
+    () => idle.abort(new Error('no data arrived')),
+    download.retry?.idleMilliseconds ?? IDLE_MILLISECONDS,
+  )
   const signal = AbortSignal.any([download.signal, idle.signal])
   try {
     // Without "identity" a server may compress, and then neither lengths nor ranges mean bytes of the file.

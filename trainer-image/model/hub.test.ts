@@ -120,7 +120,8 @@ test('a wrong token is AccessDenied, and the right one works as soon as the Secr
   writeFileSync(tokenFile, 'old')
   await assert.rejects(listHubFiles(source()), {
     reason: 'AccessDenied',
-    message: /answered 401: Invalid username or password/,
+    message:
+      /answered 401: Invalid username or password\.; expected that the account of tokenSecretRef's token may read owner\/prose/,
   })
   writeFileSync(tokenFile, 'hf_secret')
   assert.equal((await listHubFiles(source())).commit, commit)
@@ -202,6 +203,43 @@ test('a large file that lies on another host is fetched there, without the token
     asked.map((request) => request.split(' ')[2]),
     [undefined, 'bytes=20000-'],
   )
+})
+
+const cards = [
+  { license: 'mit', is: 'mit' },
+  { license: ['mit', 'cc-by-4.0'], is: 'mit AND cc-by-4.0' },
+  { license: 'other', is: '' },
+  { license: 'unknown', is: '' },
+  { license: ['unknown'], is: '' },
+  { license: ['mit', 'Other'], is: '' },
+  { license: [], is: '' },
+  { license: { name: 'mit' }, is: '' },
+]
+for (const { license, is } of cards)
+  test(`a card with license ${JSON.stringify(license)} declares ${is || 'none'}`, async () => {
+    hub.trouble = (request, response) =>
+      request.url!.includes('/revision/') &&
+      Boolean(response.end(JSON.stringify({ sha: commit, cardData: { license } })))
+    assert.equal((await listHubFiles(source())).license, is)
+  })
+
+test('a hub that is silent, before its answer or within it, is given up and asked again', async () => {
+  for (const step of ['/revision/', '/tree/'])
+    for (const begins of [false, true]) {
+      let left = 1
+      hub.trouble = (request, response) => {
+        if (!request.url?.includes(step) || left-- <= 0) return false
+        if (begins) response.write('{"sha"')
+        return true
+      }
+      const retry = { attempts: 6, baseMilliseconds: 1, idleMilliseconds: 150 }
+      assert.equal((await listHubFiles(source({ retry }))).commit, commit)
+    }
+  hub.trouble = () => true
+  await assert.rejects(listHubFiles(source({ retry: { attempts: 1, idleMilliseconds: 50 } })), {
+    reason: 'Unavailable',
+    message: /\/revision\/main: .*time.*\(1 tries\)/,
+  })
 })
 
 test('a hub that is down is Unavailable', async () => {

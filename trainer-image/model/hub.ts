@@ -51,6 +51,10 @@ const repositoryUrl = ({ endpoint, kind, repository }: HubRepository, api: boole
 
 /** Resolves the revision to a commit and lists its files. */
 export async function listHubFiles(source: HubRepository): Promise<HubListing> {
+  return allowed(source, list(source))
+}
+
+async function list(source: HubRepository): Promise<HubListing> {
   const { kind, repository, revision } = source
   if (!/^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/.test(repository))
     throw new JobFailure('ConfigurationInvalid', `repository "${repository}"; expected "owner/name"`)
@@ -95,11 +99,15 @@ async function hubClient(
   return { api, client: { hubUrl, fetch: get } }
 }
 
-/** The licence that a repository's card declares as an SPDX expression; empty when it declares none. */
+/**
+ * The licence that a repository's card declares as an SPDX expression; empty when it declares none, or names one that it does not tell: all
+ * of a list must be known.
+ */
 function licenseOf(cardData: unknown): string {
   const { license } = (cardData ?? {}) as { license?: unknown }
-  if (Array.isArray(license)) return license.join(' AND ')
-  return typeof license === 'string' && license !== 'unknown' && license !== 'other' ? license : ''
+  const named = Array.isArray(license) ? license : [license]
+  const isTold = (name: unknown) => typeof name === 'string' && !['', 'unknown', 'other'].includes(name.toLowerCase())
+  return named.every(isTold) ? named.join(' AND ') : ''
 }
 
 /**
@@ -125,7 +133,7 @@ export async function downloadHubFiles(
   const files = []
   for (const { path, sha256, gitBlob, bytes } of selected) {
     const file = join(source.directory, path)
-    const done = await downloadHttp({
+    const work = downloadHttp({
       url: `${repositoryUrl(source, false)}/resolve/${commit}/${path.split('/').map(encodeURIComponent).join('/')}`,
       file,
       expected: sha256 ? { sha256 } : { gitBlob, bytes },
@@ -135,9 +143,24 @@ export async function downloadHubFiles(
       ...(source.retry && { retry: source.retry }),
       onProgress: (held, total) => source.onProgress?.(path, held, total ?? bytes),
     })
-    files.push({ ...done, path, file })
+    files.push({ ...(await allowed(source, work)), path, file })
   }
   return { commit, files }
+}
+
+/** Says what would open a closed door. Without a token the Hub answers 401 also where there is no such repository. */
+async function allowed<T>({ repository, tokenFile }: HubRepository, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!(error instanceof JobFailure) || error.reason !== 'AccessDenied') throw error
+    const expected =
+      tokenFile === ''
+        ? `that ${repository} exists and is public, or a tokenSecretRef whose account may read it`
+        : `that the account of tokenSecretRef's token may read ${repository}`
+    const message = `${error.message}; expected ${expected} (the terms of a gated one are accepted on its page)`
+    throw new JobFailure('AccessDenied', message, { cause: error })
+  }
 }
 
 /** Chooses files by the Hub's own patterns: "*" and "?" also match "/", as in huggingface_hub's allow_patterns. */

@@ -11,19 +11,26 @@ import type { OpenedModel } from './open.ts'
 export async function sumModel(
   { files }: Pick<OpenedModel, 'files'>,
   signal?: AbortSignal,
+  beat?: () => void,
 ): Promise<{ readonly digest: string; readonly bytes: number }> {
   const sums: Record<string, string> = {}
   let bytes = 0
   for (const { name, path } of files) {
-    sums[name] = await sha256File(path, signal)
+    sums[name] = await sha256File(path, signal, beat)
+    beat?.()
     bytes += (await stat(path)).size
   }
   return { digest: digestOf(sums), bytes }
 }
 
-/** Throws SourceInvalid unless the opened files are those of `expected`. `path` is how the message names them. */
-export async function requireModel(opened: Pick<OpenedModel, 'files'>, expected: string, path: string): Promise<void> {
-  const { digest } = await sumModel(opened)
+/** Throws SourceInvalid unless the opened files are those of `expected`. `path` is how the message names them; `beat` shows that it goes on. */
+export async function requireModel(
+  opened: Pick<OpenedModel, 'files'>,
+  expected: string,
+  path: string,
+  beat?: () => void,
+): Promise<void> {
+  const { digest } = await sumModel(opened, undefined, beat)
   if (digest === expected) return
   throw new JobFailure(
     'SourceInvalid',

@@ -140,7 +140,7 @@ const refusals: { an_adapter: string; breaks: (path: string) => void; says: RegE
   },
 ]
 for (const { an_adapter, breaks, says } of refusals)
-  test(`an adapter ${an_adapter} is refused`, async () => {
+  test(`trap 21: an adapter ${an_adapter} is refused`, async () => {
     const path = folder()
     await writeAdapter(path, { config, tensors: tensorsOf(config) })
     breaks(path)

@@ -209,12 +209,11 @@ void bf16_lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const 
   {
 #pragma omp for schedule(static) nowait
     for (int64_t p = 0; p < w.rank; p += kBf16Cols) {
-      pack_transposed(a_panels + p * in_pairs, dense(w.a + p * in, smaller(kBf16Cols, w.rank - p), in), in_pairs);
+      pack_transposed(a_panels + p * in_pairs, w.a + p * in, smaller(kBf16Cols, w.rank - p), in);
     }
 #pragma omp for schedule(static)
     for (int64_t p = 0; p < out; p += kBf16Cols) {
-      pack_transposed(b_panels + p * rank_pairs, dense(w.b + p * w.rank, smaller(kBf16Cols, out - p), w.rank),
-                      rank_pairs);
+      pack_transposed(b_panels + p * rank_pairs, w.b + p * w.rank, smaller(kBf16Cols, out - p), w.rank);
     }
     Pair *x_rows = of_threads + omp_get_thread_num() * of_thread, *h_rows = x_rows + kBf16Rows * stride;
     const Range own = own_rows(x.rows, kBf16Rows);

@@ -18,11 +18,15 @@ inline constexpr int64_t kBf16Rows = 14, kBf16Cols = 32;  // of y in the registe
 // Rows of W that one thread decodes at a time: whole panels, and a whole number of NF4 blocks.
 static inline int64_t bf16_rows_decoded(const HeldMatrix& w) { return std::lcm(nf4_step(w), kBf16Cols); }
 
+// Pairs from one row of x to the next: an odd number of cache lines, since the rows of a tile are read side by side and
+// would fall into the same few sets of the nearest cache.
+static inline int64_t bf16_row_pairs(int64_t cols) { return ((cols + 31) / 32 | 1) * 16; }
+
 // Floats of scratch for either product of x with `rows` rows: each thread's decoded rows, x and W as pairs of bf16.
 static inline int64_t bf16_scratch(int threads, int64_t rows, const HeldMatrix& w) {
   const int64_t out = (w.rows + 31) / 32 * 32, in = (w.cols + 31) / 32 * 32;
   return 16 + threads * ((bf16_rows_decoded(w) * w.cols + 15) / 16 * 16) + out * in / 2 +
-         (rows + kBf16Rows) * (out > in ? out : in) / 2;
+         (rows + kBf16Rows) * bf16_row_pairs(out > in ? out : in);
 }
 
 // transpose: kNT or kNN. scratch: bf16_scratch floats.

@@ -13,12 +13,20 @@ static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // The first of the two in the low half.
 using Pair = uint32_t;
+using Bf16 = uint16_t;
 
 static inline __mmask16 first(int64_t count) {
   return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1);
 }
 
-// Pairs of 32 neighbouring floats, zeros from count on.
+static inline __mmask32 first_of_32(int64_t count) {
+  return static_cast<__mmask32>(count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1);
+}
+
+// Pairs of 32 neighbouring values, zeros from count on.
+static inline __m512i pairs_of(const Bf16* from, int64_t count) {
+  return _mm512_maskz_loadu_epi16(first_of_32(count), from);
+}
 static inline __m512i pairs_of(const float* from, int64_t count) {
   const __m512 low = _mm512_maskz_loadu_ps(first(count), from);
   const __m512 high = _mm512_maskz_loadu_ps(first(count - 16), from + 16);
@@ -31,6 +39,11 @@ static inline __m512i pairs_of_two(const float* even, __mmask16 of_even, const f
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
                                          5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(order, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+}
+static inline __m512i pairs_of_two(const Bf16* even, __mmask16 of_even, const Bf16* odd, __mmask16 of_odd) {
+  const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(of_even, even));
+  const __m512i high = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(of_odd, odd));
+  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
 }
 
 static inline void transpose(__m512i x[16]) {
@@ -56,13 +69,15 @@ static inline void transpose(__m512i x[16]) {
   }
 }
 
-// Panel of W^T (in, out): 32 rows of W become its columns.
-static inline void pack_transposed(Pair* panel, ConstRows w, int64_t pairs) {
+// Panel of W^T (in, out): `count` rows of W (.., cols), at most 32, become its columns. f32 or bf16.
+template <class Value>
+static inline void pack_transposed(Pair* panel, const Value* w, int64_t count, int64_t cols) {
+  const int64_t pairs = (cols + 1) / 2;
   for (int64_t half = 0; half < kBf16Cols; half += 16) {
     for (int64_t k = 0; k < pairs; k += 16) {
       __m512i rows[16];
       for (int64_t r = 0; r < 16; ++r) {
-        rows[r] = half + r < w.rows ? pairs_of(w.row(half + r) + 2 * k, w.cols - 2 * k) : _mm512_setzero_si512();
+        rows[r] = half + r < count ? pairs_of(w + (half + r) * cols + 2 * k, cols - 2 * k) : _mm512_setzero_si512();
       }
       transpose(rows);
       for (int64_t j = 0; j < smaller(16, pairs - k); ++j) {
@@ -72,8 +87,9 @@ static inline void pack_transposed(Pair* panel, ConstRows w, int64_t pairs) {
   }
 }
 
-// One row of every panel of W (out, in): two rows of W, the second null beyond the last.
-static inline void pack_two(Pair* panels, int64_t panel, const float* even, const float* odd, int64_t cols) {
+// One row of every panel of W (out, in): two rows of W, the second null beyond the last. f32 or bf16.
+template <class Value>
+static inline void pack_two(Pair* panels, int64_t panel, const Value* even, const Value* odd, int64_t cols) {
   for (int64_t c = 0; c < cols; c += kBf16Cols, panels += panel) {
     for (int64_t at = c; at < c + kBf16Cols; at += 16) {
       const __mmask16 mask = first(cols - at);

@@ -35,9 +35,10 @@ static inline int64_t nf4_step(const HeldMatrix& w) {
   return w.nf4.codes ? w.nf4.block / std::gcd(w.nf4.block, w.cols) : 1;
 }
 
-// Rows of W in a tile: at least 8192 values, and a whole number of NF4 blocks.
+// Rows of W in a tile: some 8192 values, a whole number of NF4 blocks, and of eights, which few_rows_bf16 writes at
+// once.
 static inline int64_t few_rows_tile(const HeldMatrix& w) {
-  const int64_t step = nf4_step(w);
+  const int64_t step = std::lcm(nf4_step(w), int64_t{8});
   return (8192 / w.cols / step + 1) * step;
 }
 

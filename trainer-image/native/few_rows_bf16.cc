@@ -1,5 +1,7 @@
 // Four codes stand in 16 bits. A look-up in a register of 32 bf16 reads the lowest bits of each 16: shifted by 0, 4, 8
-// and 12 they give the second, first, fourth and third value of every four, so x is laid out in that order once.
+// and 12 they give the second, first, fourth and third value of every four, so x is laid out in that order once. A
+// register has 32 codes of each of four runs, a quarter for each, so that one multiplication scales the sums of all
+// four.
 #include "few_rows_bf16.h"
 
 #include <immintrin.h>
@@ -15,9 +17,11 @@ namespace {
 
 using Bf16 = uint16_t;
 
-constexpr int64_t kAhead = 2048;  // bytes of W that are fetched before they are needed
-constexpr int64_t kRun = 64;      // values of one scale, 32 bytes of codes
-constexpr int64_t kChunk = 2 * kRun;
+// Bytes of W that are fetched before they are needed. In the order in which they lie, whatever rows are read side by
+// side: otherwise memory gives half as many.
+constexpr int64_t kAheadCodes = 2048, kAheadValues = 4096;
+constexpr int64_t kRun = 64;  // values of one scale, 32 bytes of codes
+constexpr int64_t kChunk = 4 * kRun;
 
 __m512bh bits(__m512i x) { return reinterpret_cast<__m512bh>(x); }
 __m256bh bits(__m256i x) { return reinterpret_cast<__m256bh>(x); }
@@ -41,10 +45,17 @@ struct Inputs {
   Bf16* values;
   int64_t rows, cols;
   Bf16* at(int64_t row, int64_t column) const { return values + (column / kChunk * rows + row) * kChunk; }
+  // Of the columns that nf4_sums has before the first chunk: behind all chunks.
+  Bf16* before(int64_t row, int64_t column) const {
+    return at(0, cols - cols % kChunk) + (column / kRun * rows + row) * kRun;
+  }
 };
 
-// For nf4_sums: of each chunk, or of 64 columns that are left, the second of every four, the first, the fourth, the
-// third.
+// Runs of a row that stand before its whole chunks.
+int64_t first_runs(int64_t cols) { return cols % kChunk / kRun; }
+
+// For nf4_sums. The runs before the chunks, each of 64 values: the second of every four, the first, the fourth, the
+// third. Then chunks of four runs: of the first halves of all four the second of every four, and so on.
 void lay_out_for_codes(const Inputs& to, ConstRows x) {
   alignas(64) Bf16 places[2][32];
   for (int i = 0; i < 16; ++i) {
@@ -53,16 +64,28 @@ void lay_out_for_codes(const Inputs& to, ConstRows x) {
       places[half][16 + i] = static_cast<Bf16>(4 * i + 2 * half);
     }
   }
+  const int64_t first = first_runs(x.cols) * kRun;
 #pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; c += kRun) {
       const __m512i low = bf16_of(x.row(r) + c), high = bf16_of(x.row(r) + c + 32);
-      const int64_t step = c / kChunk * kChunk + kChunk <= x.cols ? 32 : 16;
-      Bf16* at = to.at(r, c) + c % kChunk / 4;
-      for (int64_t half = 0; half < 2; ++half) {
-        const __m512i both = _mm512_permutex2var_epi16(low, load_bits(places[half]), high);
-        store_half(at + 2 * half * step, _mm512_castsi512_si256(both));
-        store_half(at + (2 * half + 1) * step, _mm512_extracti64x4_epi64(both, 1));
+      __m512i quarters[2];  // of 16 values each: the second of every four, the first; the fourth, the third
+      for (int half = 0; half < 2; ++half) {
+        quarters[half] = _mm512_permutex2var_epi16(low, load_bits(places[half]), high);
+      }
+      if (c < first) {
+        Bf16* at = to.before(r, c);
+        for (int half = 0; half < 2; ++half) _mm512_storeu_si512(at + 32 * half, quarters[half]);
+        continue;
+      }
+      // Eight values of a quarter belong to the first half of the run, which is eight values of a register.
+      Bf16* at = to.at(r, c - first) + (c - first) % kChunk / kRun * 8;
+      for (int half = 0; half < 2; ++half) {
+        for (int part = 0; part < 4; ++part) {
+          const __m512i of = _mm512_maskz_compress_epi64(static_cast<__mmask8>(3 << 2 * part), quarters[half]);
+          const int64_t shift = 2 * half + part / 2, of_run = part % 2;
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(at + (4 * of_run + shift) * 32), _mm512_castsi512_si128(of));
+        }
       }
     }
   }
@@ -84,7 +107,7 @@ void lay_out_in_order(const Inputs& to, ConstRows x) {
   }
 }
 
-void prefetch(const void* at) { _mm_prefetch(static_cast<const char*>(at) + kAhead, _MM_HINT_T0); }
+void fetch(const void* at) { _mm_prefetch(static_cast<const char*>(at), _MM_HINT_T0); }
 
 // Sums of the lanes of a and b side by side: those of 16, 8 and 4 lanes in the order of _mm512_reduce_add_ps.
 __m512 fold_halves(__m512 a, __m512 b) {
@@ -125,42 +148,47 @@ template <int kX>
 __attribute__((noinline)) void nf4_sums(float sums[kX], const uint8_t* codes, const float* scale, __m512i table,
                                         const Inputs& x, int64_t row) {
   __m512 sum[kX];
+  __m256 before[kX];
 #pragma GCC unroll 8
-  for (int r = 0; r < kX; ++r) sum[r] = _mm512_setzero_ps();
-  const Bf16* in = x.at(row, 0);
-  int64_t c = 0;
-  for (; c + kChunk <= x.cols; c += kChunk, codes += kChunk / 2, scale += 2, in += x.rows * kChunk) {
-    prefetch(codes);
-    const __m512i four = _mm512_loadu_si512(codes);
-    const __m512 scales = _mm512_mask_broadcastss_ps(_mm512_set1_ps(scale[0]), 0xff00, _mm_load_ss(scale + 1));
-    const __m512bh w0 = bits(_mm512_permutexvar_epi16(four, table));
-    const __m512bh w1 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 4), table));
-    const __m512bh w2 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 8), table));
-    const __m512bh w3 = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(four, 12), table));
-#pragma GCC unroll 8
-    for (int r = 0; r < kX; ++r) {
-      __m512 part = _mm512_dpbf16_ps(_mm512_setzero_ps(), w0, bits(load_bits(in + r * kChunk)));
-      part = _mm512_dpbf16_ps(part, w1, bits(load_bits(in + r * kChunk + 32)));
-      part = _mm512_dpbf16_ps(part, w2, bits(load_bits(in + r * kChunk + 64)));
-      part = _mm512_dpbf16_ps(part, w3, bits(load_bits(in + r * kChunk + 96)));
-      sum[r] = _mm512_fmadd_ps(part, scales, sum[r]);
-    }
-  }
-  if (c < x.cols) {
+  for (int r = 0; r < kX; ++r) before[r] = _mm256_setzero_ps();
+  const int64_t first = first_runs(x.cols);
+  const Bf16* in = x.before(row, 0);
+  for (int64_t run = 0; run < first; ++run, codes += kRun / 2, ++scale, in += x.rows * kRun) {
     const __m256i four = load_half(codes), half_table = _mm512_castsi512_si256(table);
-    const __m512 scales = _mm512_set1_ps(scale[0]);
-    const __m256bh w0 = bits(_mm256_permutexvar_epi16(four, half_table));
-    const __m256bh w1 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 4), half_table));
-    const __m256bh w2 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 8), half_table));
-    const __m256bh w3 = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 12), half_table));
+    __m256 part[kX];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const __m256bh w = bits(_mm256_permutexvar_epi16(_mm256_srli_epi16(four, 4 * k), half_table));
 #pragma GCC unroll 8
-    for (int r = 0; r < kX; ++r) {
-      __m256 part = _mm256_dpbf16_ps(_mm256_setzero_ps(), w0, bits(load_half(in + r * kChunk)));
-      part = _mm256_dpbf16_ps(part, w1, bits(load_half(in + r * kChunk + 16)));
-      part = _mm256_dpbf16_ps(part, w2, bits(load_half(in + r * kChunk + 32)));
-      part = _mm256_dpbf16_ps(part, w3, bits(load_half(in + r * kChunk + 48)));
-      sum[r] = _mm512_fmadd_ps(_mm512_zextps256_ps512(part), scales, sum[r]);
+      for (int r = 0; r < kX; ++r) {
+        part[r] = _mm256_dpbf16_ps(k == 0 ? _mm256_setzero_ps() : part[r], w, bits(load_half(in + r * kRun + 16 * k)));
+      }
     }
+#pragma GCC unroll 8
+    for (int r = 0; r < kX; ++r) before[r] = _mm256_fmadd_ps(part[r], _mm256_broadcast_ss(scale), before[r]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < kX; ++r) sum[r] = _mm512_zextps256_ps512(before[r]);
+  const __m512i quarters = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  in = x.at(row, 0);
+  for (int64_t c = first * kRun; c < x.cols; c += kChunk, codes += kChunk / 2, scale += 4, in += x.rows * kChunk) {
+    fetch(codes + kAheadCodes);
+    fetch(codes + kAheadCodes + 64);
+    const __m512i two = _mm512_loadu_si512(codes), next = _mm512_loadu_si512(codes + 64);
+    const __m512i halves[2] = {_mm512_shuffle_i32x4(two, next, 0x88), _mm512_shuffle_i32x4(two, next, 0xdd)};
+    __m512 part[kX];
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; ++k) {
+      const __m512bh w = bits(_mm512_permutexvar_epi16(_mm512_srli_epi16(halves[k / 4], 4 * (k % 4)), table));
+#pragma GCC unroll 8
+      for (int r = 0; r < kX; ++r) {
+        part[r] =
+            _mm512_dpbf16_ps(k == 0 ? _mm512_setzero_ps() : part[r], w, bits(load_bits(in + r * kChunk + 32 * k)));
+      }
+    }
+    const __m512 scales = _mm512_permutexvar_ps(quarters, _mm512_castps128_ps512(_mm_loadu_ps(scale)));
+#pragma GCC unroll 8
+    for (int r = 0; r < kX; ++r) sum[r] = _mm512_fmadd_ps(part[r], scales, sum[r]);
   }
   add_lanes<kX>(sums, sum);
 }
@@ -181,7 +209,7 @@ __attribute__((noinline)) void bf16_sums(float sums[kX * kW], const Bf16* w, con
     __m512bh values[kW];
 #pragma GCC unroll 2
     for (int n = 0; n < kW; ++n) {
-      prefetch(w + n * x.cols + c);
+      fetch(reinterpret_cast<const char*>(w) + 2 * kW * c + 64 * n + kAheadValues);
       values[n] = bits(_mm512_maskz_loadu_epi16(mask, w + n * x.cols + c));
     }
 #pragma GCC unroll 8
@@ -230,6 +258,7 @@ struct Product {
 
   template <int kX>
   void put(const float* sums, int64_t row, int64_t column, int64_t count) const {
+    if (kX == 8 && count == 8) return put_eight(sums, row, column);
     const auto mask = static_cast<__mmask8>((1 << count) - 1);
     const __m256i places = _mm256_mullo_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(kX));
     for (int r = 0; r < kX; ++r) {
@@ -238,6 +267,30 @@ struct Product {
       const __m256 before = beta == 0 ? _mm256_setzero_ps() : _mm256_maskz_loadu_ps(mask, out);
       _mm256_mask_storeu_ps(out, mask, _mm256_add_ps(here, before));
     }
+  }
+
+  // The same of eight by eight, in a third of the time of eight gathers.
+  void put_eight(const float* sums, int64_t row, int64_t column) const {
+    __m256 x[8], t[8];
+    for (int i = 0; i < 8; ++i) x[i] = _mm256_load_ps(sums + 8 * i);
+    for (int i = 0; i < 8; i += 2) {
+      t[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+      t[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4) {  // x[i + j] has column j of rows i..i+3 in its low half, 4 + j in the other
+      x[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+      x[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+      x[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+      x[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+    for (int j = 0; j < 4; ++j) {
+      add_to(y.row(row + j) + column, _mm256_permute2f128_ps(x[j], x[4 + j], 0x20));
+      add_to(y.row(row + 4 + j) + column, _mm256_permute2f128_ps(x[j], x[4 + j], 0x31));
+    }
+  }
+
+  void add_to(float* out, __m256 sums) const {
+    _mm256_storeu_ps(out, _mm256_add_ps(sums, beta == 0 ? _mm256_setzero_ps() : _mm256_loadu_ps(out)));
   }
 
   // All rows of x with these of W, which lie in the nearest cache after the first eight.

@@ -13,7 +13,7 @@
 namespace humanizer {
 
 // Floats of scratch beside those of few_rows_matmul: x in two orders.
-static inline int64_t few_rows_bf16_scratch(int64_t rows, int64_t in) { return 16 + rows * ((in + 127) / 128 * 128); }
+static inline int64_t few_rows_bf16_scratch(int64_t rows, int64_t in) { return 16 + rows * ((in + 255) / 256 * 256); }
 
 // scratch: what few_rows_matmul takes for the largest part, and few_rows_bf16_scratch.
 using FewRowsBf16 = void(Rows y, ConstRows x, const HeldMatrix* parts, int64_t count, float beta, float* scratch);

@@ -33,7 +33,15 @@ Largest largest_after(const float* row, int64_t count, Largest before) {
   }
   return best;
 }
-constexpr Largest kFirst{INFINITY, -1};
+
+// The first of all.
+Largest largest(const float* row, int64_t count) {
+  float value = -INFINITY;
+#pragma omp simd reduction(max : value)
+  for (int64_t c = 0; c < count; ++c) value = row[c] > value ? row[c] : value;
+  const float* at = std::find(row, row + count, value);
+  return at == row + count ? Largest{-INFINITY, -1} : Largest{value, at - row};
+}
 
 uint64_t weigh(float* weights, const float* row, int64_t count, float maximum, float inverse_temperature) {
 #pragma omp simd
@@ -90,7 +98,7 @@ int64_t draw(const float* weights, int64_t count, uint64_t total, const TokenCho
 void sample_row(SampledToken& out, const float* row, float* weights, int64_t count, const TokenChoice& choice,
                 const Penalty* penalties) {
   if (choice.alternatives >= 0) {
-    Largest next = largest_after(row, count, kFirst);
+    Largest next = largest(row, count);
     out.maximum = next.index < 0 ? NAN : next.value;
     out.total = weigh(weights, row, count, out.maximum, 1);
     for (int32_t i = 0; i < choice.alternatives; ++i) {
@@ -106,7 +114,7 @@ void sample_row(SampledToken& out, const float* row, float* weights, int64_t cou
       weights[penalties[p].token] -= penalties[p].amount;
     from = weights;
   }
-  const Largest best = largest_after(from, count, kFirst);
+  const Largest best = largest(from, count);
   int64_t id = std::max<int64_t>(best.index, 0);
   if (choice.inverse_temperature > 0) {
     const uint64_t total = weigh(weights, from, count, best.value, choice.inverse_temperature);

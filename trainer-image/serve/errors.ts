@@ -17,20 +17,20 @@ export class ApiError extends Error {
   /** Name of the field at fault. */
   readonly param: string | null
   readonly code: string | null
-  /** Seconds after which trying again makes sense; sent as Retry-After. */
-  readonly retryAfter: number | undefined
+  /** Sent with it. */
+  readonly headers: Readonly<Record<string, string>>
 
   constructor(
     status: number,
     message: string,
-    about: { type?: string; param?: string; code?: string; retryAfter?: number } = {},
+    about: { type?: string; param?: string; code?: string; headers?: Readonly<Record<string, string>> } = {},
   ) {
     super(message)
     this.status = status
     this.type = about.type ?? 'invalid_request_error'
     this.param = about.param ?? null
     this.code = about.code ?? null
-    this.retryAfter = about.retryAfter
+    this.headers = about.headers ?? {}
   }
 
   body(): ErrorBody {
@@ -38,9 +38,9 @@ export class ApiError extends Error {
   }
 }
 
-/** 400: a field is wrong; the message names it, its value and what was expected. */
+/** 400: a field, or without a name the body itself, is wrong; the message names it, its value and what was expected. */
 export function invalid(param: string, message: string, code = 'invalid_value'): ApiError {
-  return new ApiError(400, message, { param, code })
+  return new ApiError(400, message, { ...(param !== '' && { param }), code })
 }
 
 export function modelNotFound(model: string): ApiError {
@@ -56,16 +56,19 @@ export function contextLengthExceeded(param: string, limit: number, prompt: numb
   )
 }
 
+/** Trying again makes sense after a second. */
+const trySoon = { 'retry-after': '1' }
+
 export function queueFull(message: string): ApiError {
   return new ApiError(429, `The server is busy: ${message}.`, {
     type: 'rate_limit_error',
     code: 'rate_limit_exceeded',
-    retryAfter: 1,
+    headers: trySoon,
   })
 }
 
 export function notReady(message: string): ApiError {
-  return new ApiError(503, message, { type: 'service_unavailable_error', code: 'not_ready', retryAfter: 1 })
+  return new ApiError(503, message, { type: 'service_unavailable_error', code: 'not_ready', headers: trySoon })
 }
 
 /** The message of a bug stays in the log; the client learns only that there was one. */

@@ -48,9 +48,12 @@ export function createHttpServer(
     if (draining.aborted) response.setHeader('connection', 'close')
     const gone = new AbortController()
     let route = 'unknown'
+    /** Of an answer that failed after its status line was sent. */
+    let failure: number | undefined
     response.once('close', () => {
       if (!response.writableFinished) gone.abort(new Error('the client left'))
-      observe(route, response.writableFinished ? response.statusCode : CLIENT_CLOSED_REQUEST, seconds(began))
+      const status = failure ?? response.statusCode
+      observe(route, response.writableFinished ? status : CLIENT_CLOSED_REQUEST, seconds(began))
     })
     answer().catch((error) => fail(error))
 
@@ -65,10 +68,11 @@ export function createHttpServer(
       if (!(error instanceof ApiError)) log.error({ err: error, route }, 'a request failed')
       const known = error instanceof ApiError ? error : internal()
       if (response.headersSent) {
+        failure = known.status
         response.end(`data: ${JSON.stringify(known.body())}\n\n`)
         return
       }
-      if (known.retryAfter !== undefined) response.setHeader('retry-after', known.retryAfter)
+      for (const [name, value] of Object.entries(known.headers)) response.setHeader(name, value)
       sendJson(response, known.status, known.body())
     }
   })
@@ -101,7 +105,8 @@ function findRoute(routes: readonly Route[], method: string, path: string): { ro
     throw new ApiError(404, `Unknown request URL: ${method} ${path}.`, { code: 'unknown_url' })
   }
   const allowed = matching.map(({ route }) => route.method).join(', ')
-  throw new ApiError(405, `${method} is not allowed on ${path}; expected ${allowed}.`, { code: 'method_not_allowed' })
+  const message = `${method} is not allowed on ${path}; expected ${allowed}.`
+  throw new ApiError(405, message, { code: 'method_not_allowed', headers: { allow: allowed } })
 }
 
 const pathOf = (request: IncomingMessage): string => (request.url ?? '/').split('?', 1)[0]!

@@ -7,8 +7,8 @@ const messages = [{ role: 'user', content: 'hi' }]
 const chat = (fields: object) => () => parseChat({ model: 'm', messages, ...fields })
 const completion = (fields: object) => () => parseCompletion({ model: 'm', prompt: 'p', ...fields })
 
-const refused: { a_request: string; parse: () => unknown; param: string; code: string }[] = [
-  { a_request: 'that is no object', parse: () => parseChat([1]), param: '', code: 'invalid_value' },
+const refused: { a_request: string; parse: () => unknown; param: string | null; code: string }[] = [
+  { a_request: 'that is no object', parse: () => parseChat([1]), param: null, code: 'invalid_value' },
   {
     a_request: 'without a model',
     parse: () => parseChat({ messages }),

@@ -131,7 +131,7 @@ export async function startServer(
     readonly host?: string
   },
 ): Promise<RunningServer> {
-  const { trust, services, host = '0.0.0.0' } = options
+  const { trust, services, host } = options
   if (trust === undefined || trust.publicKey === '')
     throw new JobFailure('ConfigurationInvalid', 'trust.publicKey is empty; expected the SPKI PEM of an Ed25519 key')
   let authorize: Authorize
@@ -146,9 +146,14 @@ export async function startServer(
   const credentials = ServerCredentials.createSsl(null, [{ cert_chain: certificatePem, private_key: privateKeyPem }])
   const server = new Server({ interceptors: [requireToken(authorize)] })
   for (const { definition, implementation } of services) server.addService(definition, implementation)
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(`${host}:${trust.port}`, credentials, (error, bound) => (error ? reject(error) : resolve(bound))),
-  )
+  const bind = (address: string) =>
+    new Promise<number>((resolve, reject) =>
+      server.bindAsync(`${address}:${trust.port}`, credentials, (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      ),
+    )
+  // A pod has an address of either family; a node without IPv6 refuses its wildcard.
+  const port = host === undefined ? await bind('[::]').catch(() => bind('0.0.0.0')) : await bind(host)
   return {
     port,
     close: (graceMilliseconds = 500) =>

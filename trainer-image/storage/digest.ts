@@ -21,11 +21,18 @@ export function canonicalJson(value: unknown): string {
 /** Lower-case hex. */
 export const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest('hex')
 
-/** Lower-case hex over the bytes of a file, read in pieces. */
-export async function sha256File(path: string, signal?: AbortSignal): Promise<string> {
+const PIECE = 1 << 20
+const PIECES_PER_BEAT = 16
+
+/** Lower-case hex over the bytes of a file, read in pieces. `beat` shows every 16 MiB that the reading goes on. */
+export async function sha256File(path: string, signal?: AbortSignal, beat?: () => void): Promise<string> {
   const hash = createHash('sha256')
-  const pieces = createReadStream(path, { highWaterMark: 1 << 20, ...(signal && { signal }) })
-  for await (const piece of pieces) hash.update(piece)
+  const pieces = createReadStream(path, { highWaterMark: PIECE, ...(signal && { signal }) })
+  let read = 0
+  for await (const piece of pieces) {
+    hash.update(piece)
+    if (++read % PIECES_PER_BEAT === 0) beat?.()
+  }
   return hash.digest('hex')
 }
 

@@ -6,7 +6,15 @@ import { requireForm } from '../model/bnb-4bit.ts'
 import { backendOf } from '../model/compute-dtype.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { type ComputePath, deviceMemory, loadModel, type Model } from '../native/index.ts'
-import { fitsUnquantized, type Measured, measure, measureUnquantized, readBaseline, writeBaseline } from './baseline.ts'
+import {
+  fitsUnquantized,
+  type Measured,
+  measure,
+  measureUnquantized,
+  type Room,
+  readBaseline,
+  writeBaseline,
+} from './baseline.ts'
 import { findCheckpoints, type SealedCheckpoint } from './checkpoint.ts'
 import { Checkpoints } from './checkpoints.ts'
 import { measureOutputs, withMetrics } from './conclude.ts'
@@ -54,7 +62,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
   const settled = await settleRun(asked, runDirectory)
   const { config, environment } = settled
   const dataset = await openDataset(join(dataDir, config.datasetPath), config.datasetDigest)
-  const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate))
+  const opened = await leavingOn(signal, openBase(config, dataDir, dataset.format.chatTemplate, beat))
   requireForm(config.model.name, opened.quantization, quantizationOf(config))
   const adapterConfig = adapterConfigOf(config, opened.architecture)
   const { templateDate, stored } = settled
@@ -191,7 +199,13 @@ async function unquantizedLossOf(
   // A base that was saved in 4 bits is nowhere in 16.
   if (config.quantization.type !== 'NF4' || opened.quantization !== undefined) return undefined
   const { beat } = live
-  if (fitsUnquantized(opened)) return leavingOn(signal, measureUnquantized(opened, environment, sets, { signal, beat }))
-  context.log.info('the unquantised base does not fit the memory limit; its loss is not measured')
-  return undefined
+  const device = deviceOf(environment.instructionPath)
+  const room: Room = device
+    ? { freeBytes: device.freeBytes, bytesPerWeight: device.activationBytes }
+    : { freeBytes: availableMemory(), bytesPerWeight: 4 }
+  const loss = fitsUnquantized(opened, room)
+    ? await leavingOn(signal, measureUnquantized(opened, environment, sets, { signal, beat }))
+    : undefined
+  if (loss === undefined) context.log.info({ ...room }, 'the unquantised base does not fit; its loss is not measured')
+  return loss
 }

@@ -4,10 +4,10 @@ import { EvaluationResult } from '#proto/humanizer/trainer/v1/run.ts'
 import { evaluateLoss } from '../evaluate/evaluate.ts'
 import { type DocumentLoss, estimateLoss, pairedImprovement, perplexityOf } from '../evaluate/loss.ts'
 import { metricOf } from '../evaluate/metrics.ts'
+import { failureOf } from '../job/failure.ts'
 import type { OpenedModel } from '../model/open.ts'
 import { type Adapter, loadModel, type Model } from '../native/index.ts'
 import { writeFileAtomic } from '../storage/atomic.ts'
-import { availableMemory } from './memory.ts'
 import type { EvaluationSets } from './plan.ts'
 import type { Environment } from './run-config.ts'
 import type { Work } from './work.ts'
@@ -74,27 +74,44 @@ export const writeBaseline = (runDirectory: string, { result, own, human }: Meas
     `${JSON.stringify({ ...(EvaluationResult.toJSON(result) as object), texts: { own, human } }, null, 2)}\n`,
   )
 
-/** Bytes of all weights as float32 with room for activations. */
-const bytesUnquantized = ({ tensors }: OpenedModel): number =>
-  1.25 * 4 * tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0)
+/** Where the unquantised base would be held: on the GPU that computes, or beside everything else in the processor's memory. */
+export interface Room {
+  readonly freeBytes: number
+  readonly bytesPerWeight: 2 | 4
+}
 
-/** True when the base fits unquantised beside all that is held now. */
-export const fitsUnquantized = (opened: OpenedModel, available: number = availableMemory()): boolean =>
-  bytesUnquantized(opened) < available
+/** True when the base fits unquantised, with a quarter for activations. */
+export const fitsUnquantized = (
+  { tensors }: Pick<OpenedModel, 'tensors'>,
+  { freeBytes, bytesPerWeight }: Room,
+): boolean =>
+  1.25 *
+    bytesPerWeight *
+    tensors.reduce((sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1), 0) <
+  freeBytes
 
-/** What quantisation alone costs: the loss of the same subset on the base as it was stored. Loaded, measured, closed. */
+/**
+ * What quantisation alone costs: the loss of the same subset on the base as it was stored. Loaded, measured, closed. Undefined when the memory
+ * is not enough after all: a run does not fail for a figure that it can do without.
+ */
 export async function measureUnquantized(
-  opened: OpenedModel,
+  opened: Pick<OpenedModel, 'architecture' | 'tensors'>,
   { threads, instructionPath }: Pick<Environment, 'threads' | 'instructionPath'>,
   { own }: EvaluationSets,
   work: Work,
+  load = loadModel,
 ): Promise<number | undefined> {
   const quantization = { type: 'None', blockSize: 64, doubleQuantization: false } as const
   const options = { quantization, threads, instructionPath, onProgress: work.beat }
-  const model = await loadModel(opened.architecture, opened.tensors, options)
   try {
-    return estimateLoss(await evaluateLoss(model, undefined, own, work), own.seed).loss
-  } finally {
-    model.close()
+    const model = await load(opened.architecture, opened.tensors, options)
+    try {
+      return estimateLoss(await evaluateLoss(model, undefined, own, work), own.seed).loss
+    } finally {
+      model.close()
+    }
+  } catch (error) {
+    if (failureOf(error).reason === 'DeviceOutOfMemory') return undefined
+    throw error
   }
 }

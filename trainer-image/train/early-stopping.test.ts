@@ -21,6 +21,23 @@ const cases = [
     best: 3,
     stopsAt: 3,
   },
+  {
+    a_run: 'takes a gain of just minImprovement for none',
+    losses: [2, 1.5, 1, 0.5],
+    patience: 3,
+    min: 0.5,
+    best: 4,
+    stopsAt: 4,
+  },
+  {
+    a_run: 'with patience 1 stops at the first evaluation that is no better',
+    losses: [2, 1, 1.5, 0],
+    patience: 1,
+    min: 0,
+    best: 2,
+    stopsAt: 3,
+  },
+  { a_run: 'begins with all its patience', losses: [Number.NaN, 3], patience: 2, min: 0, best: 2, stopsAt: undefined },
   { a_run: 'counts an equal loss as no improvement', losses: [2, 2, 2], patience: 2, min: 0, best: 1, stopsAt: 3 },
   {
     a_run: 'counts a loss that is not finite as no improvement',
@@ -47,7 +64,7 @@ for (const { a_run, losses, patience, min, best, stopsAt } of cases)
   })
 
 test('the baseline is never the best, whatever its loss', () => {
-  const { standing, newBest } = judge(newStanding, 0, 0.1, { patience: 1, minImprovement: 0 })
-  assert.equal(newBest, false)
+  const { standing, newBest, stop } = judge(newStanding, 0, 0.1, { patience: 1, minImprovement: 0 })
+  assert.deepEqual([newBest, stop], [false, false])
   assert.equal(judge(standing, 5, 3, { patience: 1, minImprovement: 0 }).newBest, true)
 })

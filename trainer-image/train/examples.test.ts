@@ -103,12 +103,24 @@ for (const kind of ['Identity', 'Denoise'] as const)
       assert.ok(example.tokens.length <= 160)
       assert.equal(example.id, 'r0')
       assert.equal(example.tokens.at(-1), tokenizer.idOf('<|im_end|>'))
+      const answer = example.tokens.length - example.promptTokens
+      assert.equal(example.labelTokens > answer, kind === 'Identity', 'with Identity the text of the prompt is learnt')
+      assert.ok(example.labelTokens >= answer)
     }
     const targets = examples.map(({ tokens }) =>
       tokenizer.decode(tokens, false).split('assistant\n')[1]!.replace('<|im_end|>', ''),
     )
     assert.equal(targets.join(' '), sentences)
   })
+
+test('a text that just fits stays whole', async () => {
+  const rows = () => rowsOf({ kind: 'Denoise', target: 'The cat sat down. Then it went away.' })
+  const length = (await makeExamples(rows(), codec, format, 500, 42, work)).examples[0]!.tokens.length
+  const [whole, parted] = [length, length - 1].map((fits) => makeExamples(rows(), codec, format, fits, 42, work))
+  assert.deepEqual([(await whole!).examples.length, (await whole!).chunked], [1, 0])
+  assert.deepEqual([(await parted!).examples.length, (await parted!).chunked], [2, 1])
+  assert.equal((await makeExamples(rowsOf(), codec, format, 500, 42, work)).droppedShare, 0)
+})
 
 test('a sentence that fits nowhere is dropped and counted, by the characters it takes with it', async () => {
   const target = `Short one. Long ${'word '.repeat(200)}end. Short two.`

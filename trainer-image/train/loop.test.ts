@@ -84,6 +84,12 @@ const cases: { a_run: string; world: World; change: Partial<LoopOptions>; want: 
     want: 'c3 c10 f10',
   },
   {
+    a_run: 'may evaluate and seal at every step, and stop at the first that is no better',
+    world: { losses: [5, 6] },
+    change: { checkpointEvery: 1, evaluateEvery: 1, patience: 1 },
+    want: 'e1 c1 e2 c2 f2',
+  },
+  {
     a_run: 'that resumes makes up for the evaluation that a stop cut off',
     world: { losses: [5, 6, 7] },
     change: { from: { step: 8, standing: newStanding, evaluated: false } },
@@ -94,6 +100,15 @@ const cases: { a_run: string; world: World; change: Partial<LoopOptions>; want: 
     world: { losses: [5] },
     change: { from: { step: 10, standing: newStanding, evaluated: true } },
     want: 'f10',
+  },
+  {
+    a_run: 'that resumes after a patience of one has ended is finished at once',
+    world: { losses: [5] },
+    change: {
+      patience: 1,
+      from: { step: 6, standing: { best: { step: 2, loss: 1 }, withoutImprovement: 1 }, evaluated: true },
+    },
+    want: 'f6',
   },
   {
     a_run: 'that resumes after its patience ended is finished at once',
@@ -115,8 +130,13 @@ for (const { a_run, world, change, want } of cases)
 test('trap 1: a step is divided by its own label tokens, the partial one too', async () => {
   const { operations, updates } = arithmetic({})
   const losses: number[] = []
+  const tokens: number[] = []
   for await (const fact of trainLoop(operations, options(), new AbortController().signal))
-    if (fact.kind === 'step') losses.push(fact.loss)
+    if (fact.kind === 'step') {
+      losses.push(fact.loss)
+      tokens.push(fact.tokens)
+    }
+  assert.deepEqual(tokens.slice(3, 6), [40, 10, 40])
   assert.deepEqual(updates.slice(3, 6), [
     { step: 4, labelTokens: 20 },
     { step: 5, labelTokens: 5 },

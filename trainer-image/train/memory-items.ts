@@ -177,8 +177,8 @@ function bf16Floats(
 ): number {
   const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, input)
   const decoded = ((step * 32) / divisor(step, 32)) * input
-  const [rows, columns] = [up(out, 32), up(input, 32)]
-  return 16 + threads * up(decoded, 16) + (rows * columns + (tokens + 14) * Math.max(rows, columns)) / 2
+  const pairs = 16 * (Math.ceil(Math.max(out, input) / 32) | 1) // of one row of x
+  return 16 + threads * up(decoded, 16) + (up(out, 32) * up(input, 32)) / 2 + (tokens + 14) * pairs
 }
 
 /** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */

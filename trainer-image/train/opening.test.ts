@@ -35,6 +35,12 @@ test('the base that is named opens, on the claim and on a volume of the user', a
   assert.equal((await open(folder)).architecture.family, 'llama')
 })
 
+test('whoever watches sees that the bytes of the base are read', async () => {
+  let beats = 0
+  await openBase({ model: { path: 'models/tiny', digest } } as CheckedConfig, dataDir, undefined, () => void beats++)
+  assert.ok(beats >= 4, `${beats} beats for as many files`)
+})
+
 test('a base without a chat template is SourceInvalid unless the dataset brings one', async () => {
   const path = join(folder, 'tokenizer_config.json')
   const { chat_template: _, ...rest } = JSON.parse(readFileSync(path, 'utf8'))

@@ -52,15 +52,16 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
   return { config, environment, templateDate: stored?.templateDate ?? templateDate, stored }
 }
 
-/** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes: it must be the one that is named. */
+/** Opens the base where the fetch Job sealed it or the user put it, and reads its bytes, minutes of a large one: it must be the one that is named. */
 export async function openBase(
   { model }: CheckedConfig,
   dataDir: string,
   chatTemplate?: string | undefined,
+  beat?: () => void,
 ): Promise<OpenedModel> {
   const path = isAbsolute(model.path) ? model.path : join(dataDir, model.path)
   const opened = requireTemplate(path, await openModel(path, chatTemplate))
-  await requireModel(opened, model.digest, path)
+  await requireModel(opened, model.digest, path, beat)
   return opened
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { randomOf } from '../dataset/random.ts'
-import { packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
+import { packBins, packingEfficiency, StepOrder, shuffled, singleBins } from './packing.ts'
 
 const random = randomOf(1, 'lengths')
 const lengths = Array.from({ length: 500 }, () => 1 + Math.floor(random() * 256))
@@ -17,6 +17,22 @@ test('every example is in exactly one bin and no bin overflows', () => {
 
 test('best-fit-decreasing fills the room nearly', () => {
   assert.ok(packingEfficiency(packBins(lengths, 256, 42), lengths, 256) > 0.97)
+})
+
+test('the efficiency is the share of the room that holds tokens', () => {
+  assert.equal(packingEfficiency([[0, 1], [2]], [5, 4, 3], 10), 12 / 20)
+  assert.equal(packingEfficiency([], [], 10), 0)
+})
+
+test('every order is as likely as another', () => {
+  const counts = new Map<string, number>()
+  for (let seed = 0; seed < 1200; seed++) {
+    const order = shuffled(['a', 'b', 'c'], seed, 'order').join('')
+    counts.set(order, (counts.get(order) ?? 0) + 1)
+  }
+  assert.equal(counts.size, 6)
+  // Of 1,200 draws each of six comes 200 times; the seeds are fixed, five standard deviations are 65.
+  for (const [order, count] of counts) assert.ok(Math.abs(count - 200) < 65, `${order} ${count} times`)
 })
 
 test('an example goes into the fullest bin that still holds it', () => {

@@ -19,6 +19,7 @@ import type { Lengths } from './memory-items.ts'
 import { type Bin, packBins, packingEfficiency, StepOrder, singleBins } from './packing.ts'
 import { type Schedule, schedule } from './schedule.ts'
 import { type Tokenized, type TokenizedKey, tokenizedOnce, tokenizerDigest } from './tokenized.ts'
+import { untrainedTokens } from './untrained.ts'
 import type { Work } from './work.ts'
 
 /** All that a run will do, fixed before its first step by (dataset, configuration, seed). */
@@ -154,7 +155,10 @@ export async function planRun(
       labelTokens: examples.reduce((sum, each) => sum + each.labelTokens, 0),
       packingEfficiency: packingEfficiency(bins, lengths, capacity),
     },
-    warnings: warningsOf(train, capacity, dataset.format.sample, own !== undefined),
+    warnings: [
+      ...warningsOf(train, capacity, dataset.format.sample, own !== undefined),
+      ...(await untrainedTokens(examples, opened)),
+    ],
   }
 }
 

@@ -22,7 +22,7 @@ const directory = join(claim, 'datasets', hexOf(digest))
 const usual = { maxSequenceLength: 200, packing: true, seed: 42 }
 
 /** Plans a run and answers with its batches, and with what the log said of each part. */
-async function plan(change: Partial<typeof usual> = {}) {
+async function plan(change: Partial<typeof usual> = {}, base = opened, templateDate = '26 Jul 2024') {
   const said: { msg: string; part: string; cached?: boolean; err?: { message: string } }[] = []
   const log: Logger = pino({}, { write: (line) => void said.push(JSON.parse(line)) })
   const training = {
@@ -38,8 +38,8 @@ async function plan(change: Partial<typeof usual> = {}) {
   const { batches, schedule, evaluation, data } = await planRun(
     config,
     await openDataset(directory, digest),
-    opened,
-    { templateDate: '26 Jul 2024', backend: 'CPU' },
+    base,
+    { templateDate, backend: 'CPU' },
     work,
   )
   const steps = Array.from({ length: schedule.totalSteps }, (_, step) => [...batches(step + 1)])
@@ -70,6 +70,23 @@ for (const change of [{ maxSequenceLength: 180 }, { seed: 43 }, { packing: false
     const { cached } = await plan(change)
     assert.equal(cached.train, false)
   })
+
+test('the tokens of another tokenizer, of other ends of a turn and of another day are not taken', async () => {
+  const spaced = join(claim, 'tokenizer.json')
+  const files = opened.files.map((file) => (file.name === 'tokenizer.json' ? { ...file, path: spaced } : file))
+  writeFileSync(spaced, `${readFileSync(opened.files.find(({ name }) => name === 'tokenizer.json')!.path, 'utf8')}\n`)
+  const { generation } = opened
+  const endOfTurnIds = [...generation.endOfTurnIds, 5]
+  const others = [
+    { ...opened, files },
+    { ...opened, generation: { ...generation, endOfTurnIds } },
+  ]
+  for (const base of others) {
+    assert.equal((await plan({}, base)).cached.train, false)
+    assert.equal((await plan({}, base)).cached.train, true)
+  }
+  assert.equal((await plan({}, opened, '27 Jul 2024')).cached.train, false)
+})
 
 test('a damaged shard is made again', async () => {
   const { plan: want } = await plan()

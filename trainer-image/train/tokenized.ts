@@ -34,12 +34,18 @@ export interface Tokenized extends Examples {
   readonly bins: readonly Bin[]
 }
 
-/** What turns text into tokens, by its bytes: the tokenizer's files, or the one file that holds all of a model. */
-export async function tokenizerDigest({ files }: Pick<OpenedModel, 'files'>): Promise<string> {
+/**
+ * What turns text into tokens: the tokenizer's files, or the one file that holds all of a model, by their bytes, and what ends a turn, which
+ * config.json may say, too.
+ */
+export async function tokenizerDigest({
+  files,
+  generation: { endOfTurnIds },
+}: Pick<OpenedModel, 'files' | 'generation'>): Promise<string> {
   const own = files.filter(({ name }) => /^(tokenizer|chat_template|generation_config)|\.gguf$/.test(name))
   const sums: Record<string, string> = {}
   for (const { name, path } of own) sums[name] = await sha256File(path)
-  return digestOf(sums)
+  return digestOf({ sums, endOfTurnIds })
 }
 
 /** What an earlier run left under the key, or what `make` gives. `problem` hears why the one was not used or the other not kept. */

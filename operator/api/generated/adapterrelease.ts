@@ -1733,7 +1733,7 @@ export interface AdapterReleaseStatus {
      */
     uid: string
     /**
-     * Restarts of its container.
+     * Restarts of its container, and of vLLM's.
      */
     restarts?: number
     /**

@@ -91,7 +91,7 @@ export interface HumanizerDatasetSpec {
       key: string
     }
     /**
-     * Format of the files. Absent means by their ending.
+     * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it. JSONL may also be one array of all records.
      */
     format?: 'CSV' | 'JSONL' | 'Parquet' | 'Text'
     /**
@@ -260,7 +260,7 @@ export interface HumanizerDatasetSpec {
         key: string
       }
       /**
-       * Format of the files. Absent means by their ending.
+       * Format of the files. Absent means by their ending. Of a folder or a repository without files it chooses those of its ending, or all where none has it. JSONL may also be one array of all records.
        */
       format?: 'CSV' | 'JSONL' | 'Parquet' | 'Text'
       /**
@@ -345,11 +345,11 @@ export interface HumanizerDatasetSpec {
    */
   licensePolicy: {
     /**
-     * Refuse sources without a licence. false takes them, and the report warns.
+     * Refuse sources without a licence. false takes them, unless allowed names some, and the report warns.
      */
     requireDeclared: boolean
     /**
-     * Licences that may be used, as the sources declare them. Empty means any.
+     * Licences that may be used, as the sources declare them; of a source without one nothing is. Empty means any.
      */
     allowed: string[]
   }

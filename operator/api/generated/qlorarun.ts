@@ -150,7 +150,7 @@ export interface QLoRARunSpec {
      */
     learningRateSchedule: 'Cosine' | 'Linear' | 'Constant'
     /**
-     * Share of the steps in which the rate rises from 0.
+     * Share of the steps in which the rate rises from 0; below 1.
      */
     warmupRatio: string
     /**
@@ -220,7 +220,7 @@ export interface QLoRARunSpec {
      */
     everySteps: number
     /**
-     * Checkpoints kept beside the best and the newest.
+     * Newest checkpoints that are kept; the best is kept beside them.
      */
     keep: number
   }
