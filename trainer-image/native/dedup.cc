@@ -1,6 +1,7 @@
 #include "dedup.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <mutex>
 #include <numeric>
@@ -190,11 +191,17 @@ class NearDuplicates::View final : public Corpus {
   bool comparable(uint32_t a, uint32_t b) const override { return scale_ == kLong || few_words(a) || few_words(b); }
 
   // The sets of a bucket that will be looked at.
-  void will_read(std::span<const uint32_t> texts, const uint32_t* known) const {
-    const bool is_known =
-        std::all_of(texts.begin(), texts.end(), [&](uint32_t t) { return known[t] == known[texts[0]]; });
-    if (is_known || texts.size() > kSmallBucket) return;
-    for (const uint32_t text : texts) {
+  void will_read(std::span<const uint32_t> texts, const uint32_t* known, double threshold,
+                 const Refused& refused) const {
+    if (texts.size() > kSmallBucket) return;
+    uint64_t wanted = 0;  // a bit for each text
+    static_assert(kSmallBucket <= 64);
+    for (size_t j = 1; j < texts.size(); j++)
+      for (size_t i = 0; i < j; i++)
+        if (is_compared(texts[i], texts[j], known, *this, threshold, refused))
+          wanted |= uint64_t{1} << i | uint64_t{1} << j;
+    for (; wanted != 0; wanted &= wanted - 1) {
+      const uint32_t text = texts[std::countr_zero(wanted)];
       const Batch& batch = all_.batch_of(text);
       const auto [begin, end] = bounds(batch, text, scale_);
       batch.sets.will_read(begin * ShingleSet::kBytes, (end - begin) * ShingleSet::kBytes);
@@ -247,7 +254,7 @@ void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, 
     proposals.sort();
     for (size_t found = ahead.size(); found == ahead.size();) {
       for (found = 0; found < ahead.size() && proposals.next(ahead[found]); found++)
-        if (file_) view.will_read(ahead[found], known);
+        if (file_) view.will_read(ahead[found], known, threshold_, refused);
       for (size_t i = 0; i < found; i++) {
         std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
         if (ahead[i].size() > kSmallBucket) turn.lock();
