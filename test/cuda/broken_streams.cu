@@ -41,16 +41,61 @@ std::string through_tiles(Missing missing) {
   });
 }
 
+// The layers' inputs of llama_passes.cc under kOffload: they are made in two places in turn, wait in the host's memory
+// and come back while the next but one is used. `missing`: what does not wait. An input is copied once it is made, its
+// place made anew once it is copied, filled again once its last reader is done, and read once it is filled.
+enum class Early { kNothing, kOffload, kNext, kFetch, kRead };
+std::string through_host(Early early) {
+  return same_bits([&] {
+    constexpr int kLayers = 6;
+    const Stream work, copies;
+    const Event asked, never, copied[2];
+    const Device<float> places(128), sums(std::vector<float>(64, 1.0f));
+    const Pinned<float> host(64 * (kLayers - 2));
+    const auto copy = [&](int layer, cudaMemcpyKind kind, bool at_once) {
+      float *place = places.data() + 64 * (layer % 2), *waiting = host.data() + 64 * layer;
+      expect(cudaEventRecord(at_once ? never : asked, work));
+      if (!at_once) expect(cudaStreamWaitEvent(copies, asked));
+      const bool leaves = kind == cudaMemcpyDeviceToHost;
+      expect(cudaMemcpyAsync(leaves ? waiting : place, leaves ? place : waiting, 64 * sizeof(float), kind, copies));
+      expect(cudaEventRecord(copied[layer % 2], copies));
+    };
+    for (int layer = 0; layer < kLayers; ++layer) {
+      if (layer >= 2 && early != Early::kNext) expect(cudaStreamWaitEvent(work, copied[layer % 2]));
+      launch(fill, 1, 64, 0, work, places.data() + 64 * (layer % 2), static_cast<float>(3 * layer));
+      if (layer + 2 < kLayers) copy(layer, cudaMemcpyDeviceToHost, early == Early::kOffload);
+    }
+    for (int layer = kLayers - 1; layer >= 0; --layer) {
+      if (layer + 2 < kLayers && early != Early::kRead) expect(cudaStreamWaitEvent(work, copied[layer % 2]));
+      launch(read, 1, 64, 0, work, sums.data(), places.data() + 64 * (layer % 2));
+      if (layer >= 2) copy(layer - 2, cudaMemcpyHostToDevice, early == Early::kFetch);
+    }
+    expect(cudaDeviceSynchronize());
+    return sums.values();
+  });
+}
+
 }  // namespace
 
 void broken_streams() {
   holds("two tiles give the same bits in any order of their streams", through_tiles(Missing::kNothing));
-  const auto exposed = [](const char* name, Missing missing) {
-    holds(name, through_tiles(missing).empty() ? "eight orders gave the same bits" : "");
+  const auto exposed = [](const char* name, auto missing) {
+    std::string problem;
+    if constexpr (std::is_same_v<decltype(missing), Early>) {
+      problem = through_host(missing);
+    } else {
+      problem = through_tiles(missing);
+    }
+    holds(name, problem.empty() ? "eight orders gave the same bits" : "");
   };
   exposed("a tile filled before its memory is free is exposed", Missing::kOpened);
   exposed("a tile read before it is filled is exposed", Missing::kDecoded);
   exposed("a tile filled again before it is read is exposed", Missing::kRead);
+  holds("inputs that wait on the host come back in any order of the streams", through_host(Early::kNothing));
+  exposed("an input copied before it is made is exposed", Early::kOffload);
+  exposed("an input overwritten before it is copied is exposed", Early::kNext);
+  exposed("an input fetched while its place is read is exposed", Early::kFetch);
+  exposed("an input read before it has come back is exposed", Early::kRead);
 }
 
 }  // namespace humanizer::cuda

@@ -12,6 +12,7 @@ suite('the emulated device', () =>
       'a missing barrier',
       'an int that overflows',
       'a tile read before it is filled',
+      'an input read before it has come back',
       'the host reads device memory',
     ],
   }))
@@ -47,6 +48,8 @@ suite('training, evaluation and generation on the device', () =>
       'a step that cannot be kept runs as it comes',
       '36 MiB go to the device and back',
       'a tile that is filled again while it is read is exposed',
+      'inputs that wait on the host give the same bits',
+      'does not wait for its input',
       'a step that allocates is refused',
       'a step that waits is noticed',
       'a driver that is too old',

@@ -3,6 +3,9 @@
  * expect to reach of them. Nothing in it is measured.
  */
 import { writeFileSync } from 'node:fs'
+import { expectedTensors, linearModules } from '../../trainer-image/model/llama.ts'
+import { type MemoryNeeds, memoryItems, offloadedBytes, totalOf } from '../../trainer-image/train/memory-items.ts'
+import { nameOf, type Setting, settings, llama3B as shape3B } from '../gpu/benchmark.ts'
 import { computeParameters, type Kind, llama3B, type Step, stepWork, type Work } from './step-work.ts'
 
 interface Card {
@@ -54,12 +57,17 @@ const table = (header: readonly string[], rows: readonly (readonly string[])[]):
 const thousands = (value: number): string => Math.round(value).toLocaleString('en')
 const milliseconds = (seconds: number): string => (seconds * 1e3).toFixed(1)
 
+const offloading = settings.find(({ activationCheckpointing: policy }) => policy === 'Offload')!
+
 const base: Step = { tokens: 4096, document: 1024, rank: 32, recompute: 'None' }
 const steps: readonly { readonly name: string; readonly step: Step }[] = [
   { name: '4 × 1024, no recomputation', step: base },
   { name: '4 × 1024, full recomputation', step: { ...base, recompute: 'Full' } },
   { name: '4 × 2048, no recomputation', step: { ...base, tokens: 8192, document: 2048 } },
-  { name: '2 × 4096, full recomputation', step: { ...base, tokens: 8192, document: 4096, recompute: 'Full' } },
+  {
+    name: '2 × 4096, full recomputation, offloaded or not',
+    step: { ...base, tokens: 8192, document: 4096, recompute: 'Full' },
+  },
 ]
 
 function operations(step: Step): string {
@@ -102,6 +110,58 @@ function throughput(): string {
   )
 }
 
+/** Of 3B as the plan of a run on a GPU has it, at a setting of full sequences whose every token has a label. */
+function needsOf({ sequences, length, optimizer }: Setting): MemoryNeeds {
+  return {
+    architecture: shape3B,
+    tensors: [...expectedTensors(shape3B)].map(([name, shape]) => ({
+      name,
+      shape,
+      bytes: 2 * shape.reduce((values, size) => values * size, 1),
+    })),
+    quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
+    lora: { rank: 32, targetModules: linearModules(shape3B), optimizer },
+    threads: 1,
+    bf16Products: false,
+    lengths: {
+      longestSequence: length,
+      longestDocument: length,
+      shortestDocument: length,
+      mostDocuments: 1,
+      mostLabels: length,
+    },
+    microBatchSize: sequences,
+    maxSequenceLength: length,
+    heldByNode: 0,
+    activationBytes: 2,
+  }
+}
+
+const mebibytes = (bytes: number): string => thousands(bytes / 2 ** 20)
+
+function memory(): string {
+  return table(
+    ['step', 'base', 'adapter, gradients', 'moments', 'activations', 'head', 'scratch', 'all', 'goal', "the host's"],
+    settings.map((setting) => {
+      const items = memoryItems(needsOf(setting), setting.activationCheckpointing)
+      const { baseWeights, adapter, gradients, optimizer, activations, logits, scratch } = items
+      const figures = [baseWeights, adapter + gradients, optimizer, activations, logits, scratch]
+      return [
+        nameOf(setting),
+        ...[...figures, stepMemory(setting)].map(mebibytes),
+        setting.goal?.gib === undefined ? '' : mebibytes(setting.goal.gib * 2 ** 30),
+        mebibytes(offloadedBytes(needsOf(setting), setting.activationCheckpointing)),
+      ]
+    }),
+  )
+}
+
+/** Planned bytes of a step; not what texts that are written between two steps take. */
+export function stepMemory(setting: Setting): number {
+  const items = memoryItems(needsOf(setting), setting.activationCheckpointing)
+  return totalOf(items) - items.generation
+}
+
 export const page = (): string => `# GPU performance: the roofline
 
 Written by \`node test/cuda/roofline.ts\`. **Nothing on this page was measured**: no GPU was at hand. Operations and bytes are
@@ -121,6 +181,18 @@ ${throughput()}
 
 4N counts forward and the gradient of the inputs once, N = ${(computeParameters(llama3B) / 1e9).toFixed(3)} billion weights with the head; neither recomputation nor LoRA nor attention
 counts as useful.
+
+## Memory
+
+MiB of the device, **computed**: the plan that a run makes before it begins (\`trainer-image/train/memory-items.ts\`), which the emulated device holds
+against what the engine takes. With the 32 MiB in which cuBLASLt works; without the driver's context, and without the keys and values of texts that are
+written between two steps.
+
+${memory()}
+
+Head is what the logits and the rows of the last norm take beyond the scratch of the layers, over which they lie. Under Offload the layers' inputs, but two,
+wait in the host's memory: at 2 × 4096 ${mebibytes(offloadedBytes(needsOf(offloading), 'Offload'))} MiB a pass each way, ${milliseconds(offloadedBytes(needsOf(offloading), 'Offload') / 50e9)} ms at the 50 GB/s that we expect of PCIe 5 and ${milliseconds(offloadedBytes(needsOf(offloading), 'Offload') / 25e9)} at the
+25 of PCIe 4, beside forward and backward, of which each is several times as long. The table above takes Offload's time for Full's.
 
 ## The peers
 
@@ -142,9 +214,9 @@ counts as useful.
 - Every weight is dequantised into memory and read back by the product, in each direction. That happens on a stream of its own, beside what runs
   before the product ([ADR 16](adr/0016-steps-as-graphs-and-tiles.md)): what a product bound by the tensor cores leaves of the memory's bandwidth. The
   table adds the time up as if it did not overlap.
+- Full recomputation makes all layers but the last again, without the product of down, and the logits, a block at a time.
 - Not counted: launches (asked for ahead of the device; one for a step that runs again as a CUDA graph), the embedding, copies, bias.
-- Whether a step fits the card is not asked here: without recomputation a token keeps about 2.5 MB in bf16, so that 4 × 2048 wants some
-  23 GB with the weights, which the RTX 4090 has not free.
+- Whether a step fits the card is not asked here: without recomputation 4 × 2048 takes what the RTX 4090 has not free.
 `
 
 if (import.meta.main) writeFileSync(new URL('../../docs/gpu-performance.md', import.meta.url), page())

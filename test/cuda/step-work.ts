@@ -15,7 +15,10 @@ export interface Step {
   /** Tokens of each packed document: what attention grows with. */
   readonly document: number
   readonly rank: number
-  /** Full runs each layer forward again before its backward pass. */
+  /**
+   * Full runs each layer but the last forward again before its backward pass, all but the product of down, whose output nobody reads, and makes
+   * the logits again.
+   */
   readonly recompute: 'None' | 'Full'
 }
 
@@ -77,8 +80,10 @@ export const loraParameters = (m: Model, rank: number): number =>
 /** One micro-batch with its optimizer step. */
 export function stepWork(m: Model, s: Step): readonly Work[] {
   const T = s.tokens
-  const forwards = s.recompute === 'Full' ? 2 : 1
+  const again = s.recompute === 'Full' ? (m.layers - 1) / m.layers : 0
+  const forwards = 1 + again
   const each = linears(m)
+  const down = m.intermediate * m.hidden
   const weights = sum(each.map((l) => l.in * l.out))
   const activations = sum(each.map((l) => T * (l.in + l.out) * BF16))
   const heads = T * m.queries * BF16
@@ -98,10 +103,17 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
   const adapter = loraParameters(m, s.rank)
   const head = m.hidden * m.vocabulary
   const logits = T * m.vocabulary
-  return [
-    layer('linear layers, forward', 'products', forwards, 2 * T * weights, weights * BF16 + activations),
+  const all = [
+    layer('linear layers, forward', 'products', 1, 2 * T * weights, weights * BF16 + activations),
+    layer(
+      'linear layers, made again',
+      'products',
+      again,
+      2 * T * (weights - down),
+      (weights - down) * BF16 + activations - T * (m.intermediate + m.hidden) * BF16,
+    ),
     layer('linear layers, gradient of the input', 'products', 1, 2 * T * weights, weights * BF16 + activations),
-    layer('NF4 dequantisation', 'memory', forwards + 1, 0, weights * (NF4 + BF16)),
+    layer('NF4 dequantisation', 'memory', 1, 0, (2 * weights + again * (weights - down)) * (NF4 + BF16)),
     layer('attention forward', 'attention', forwards, 2 * T * s.document * m.queries, 2 * (heads + keys)),
     // Seven products where five would do: dK and dV are one kernel, dQ another, so that no sum needs an atomic.
     layer('attention backward', 'attention', 1, 7 * T * s.document * m.queries, 8 * heads + 6 * keys),
@@ -114,13 +126,20 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
     layer('SwiGLU backward', 'memory', 1, 0, 5 * T * m.intermediate * BF16),
     {
       name: "head's products, logits and their gradient",
-      kind: 'products',
-      flops: 4 * T * head,
-      bytes: 2 * head * BF16 + logits * (F32 + BF16),
+      kind: 'products' as const,
+      flops: (again > 0 ? 6 : 4) * T * head,
+      bytes: (again > 0 ? 3 : 2) * head * BF16 + logits * ((again > 0 ? 2 : 1) * F32 + BF16),
       integers: 0,
     },
-    { name: 'cross-entropy', kind: 'memory', flops: 0, bytes: logits * (2 * F32 + BF16), integers: 0 },
+    { name: 'cross-entropy', kind: 'memory' as const, flops: 0, bytes: logits * (2 * F32 + BF16), integers: 0 },
     // Norm, gradient twice, parameter twice, two moments of a byte twice.
-    { name: '8-bit AdamW and the norm', kind: 'memory', flops: 0, bytes: adapter * (5 * F32 + 4), integers: 0 },
+    {
+      name: '8-bit AdamW and the norm',
+      kind: 'memory',
+      flops: 0,
+      bytes: adapter * (5 * F32 + 4),
+      integers: 0,
+    } as const,
   ]
+  return all.filter(({ flops, bytes, integers }) => flops + bytes + integers > 0)
 }

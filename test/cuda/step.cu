@@ -205,9 +205,11 @@ void refusals() {
 // What a step takes of the device, for memory-plan.test.ts, which knows the sizes: one sequence of 96 tokens.
 void memory() {
   Training t{&cuda_backend(), families(16)[0].architecture};
+  t.architecture.layers = 4;
   for (const auto& [policy, checkpointing] : {std::pair{"None", Checkpointing::kNone},
                                               {"Selective", Checkpointing::kSelective},
-                                              {"Full", Checkpointing::kFull}}) {
+                                              {"Full", Checkpointing::kFull},
+                                              {"Offload", Checkpointing::kOffload}}) {
     for (const Backend* backend : {&cuda_backend(), &cuda_f32_backend()}) {
       t.backend = backend;
       t.checkpointing = checkpointing;
@@ -230,8 +232,9 @@ int main(int count, char** names) {
       {"f32", families_in_f32}, {"bf16", families_in_bf16},  {"policies", policies},
       {"orders", orders},       {"8bit", moments_in_8_bits}, {"adapter", saved_adapter},
       {"passes", passes},       {"non-finite", non_finite},  {"captured", captured},
-      {"kept", kept},           {"blocks", large_blocks},    {"broken", broken_steps},
-      {"refusals", refusals},   {"tokens", tokens},          {"memory", memory}};
+      {"kept", kept},           {"offloaded", offloaded},    {"blocks", large_blocks},
+      {"broken", broken_steps}, {"refusals", refusals},      {"tokens", tokens},
+      {"memory", memory}};
   for (const auto& [name, run] : parts) {
     bool asked = count == 1 && name != "memory";
     for (int i = 1; i < count; ++i) asked = asked || name == names[i];

@@ -15,6 +15,7 @@ std::string same(const Record& a, const Record& b);
 // step_streams.cu
 void captured();
 void kept();
+void offloaded();
 void large_blocks();
 void broken_steps();
 

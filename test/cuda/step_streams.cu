@@ -35,6 +35,9 @@ void captured() {
 
 namespace {
 
+// Layers whose inputs go to the host, all but two.
+constexpr int64_t kDeep = 5;
+
 // Steps of two shapes in turn, of other tokens, ordinals and learning rates each.
 Record alternate(const Training& t, int64_t turn) {
   capture_steps(turn);
@@ -52,6 +55,20 @@ Record alternate(const Training& t, int64_t turn) {
   }
   record.parameters.push_back(model.download(model.adapter().parameters()));
   capture_steps(2);
+  return record;
+}
+
+// The losses and gradients of a step in a pass for each sequence, whose layouts differ.
+Record of_passes(const Backend& backend, uint64_t seed, Checkpointing checkpointing = Checkpointing::kSelective,
+                 int64_t layers = 2) {
+  emulated_cuda::set_seed(seed);
+  Training t{&backend, families(8)[2].architecture, checkpointing};
+  t.architecture.layers = layers;
+  Model model(t);
+  Record record;
+  for (int step = 1; step <= 2; ++step) record.losses.push_back(model.accumulate(model.batch(3), step).nll);
+  record.gradients.push_back(model.download(model.adapter().gradients()));
+  emulated_cuda::set_seed(0);
   return record;
 }
 
@@ -100,6 +117,33 @@ void kept() {
   refused("cudaGraphLaunch", cudaSuccess, cudaErrorMemoryAllocation);
 }
 
+void offloaded() {
+  Training t{&cuda_backend(), families(8)[1].architecture, Checkpointing::kFull, 2};
+  t.architecture.layers = kDeep;
+  const Record on_device = train(t);
+  t.checkpointing = Checkpointing::kOffload;
+  std::string problem;
+  for (const uint64_t seed : {1, 3}) {
+    emulated_cuda::set_seed(seed);
+    problem += same(train(t), on_device);
+  }
+  emulated_cuda::set_seed(0);
+  report("layers' inputs that wait on the host give the same bits in any order", problem);
+  Backend in_passes = cuda_backend();
+  in_passes.group_tokens = 1;
+  const Record expected = of_passes(in_passes, 0, Checkpointing::kFull, kDeep);
+  problem = same(of_passes(in_passes, 3, Checkpointing::kOffload, kDeep), expected);
+  report("and in passes that follow each other through the same memory of the host", problem);
+  t.steps = 4;
+  const Record plain = alternate(t, 0);
+  const KeptSteps before = kept_steps();
+  const Record replayed = alternate(t, 2);
+  report("and in steps that run as graphs", same(replayed, plain) + since(before, 2, 0));
+  bool once = true;
+  for (size_t step = 1; step < replayed.waits.size(); ++step) once = once && replayed.waits[step] == 1;
+  report("a step whose inputs go to the host waits once", once ? "" : "it waits more often");
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
 // Blocks larger than the pinned memory
 
@@ -140,35 +184,57 @@ void wait_within(Rows x, const int32_t* positions, const float* table, int64_t h
   cuda_f32_backend().synchronize();
 }
 
-// The losses and gradients of a step in a pass for each sequence, whose layouts differ.
-Record of_passes(const Backend& backend, uint64_t seed) {
-  emulated_cuda::set_seed(seed);
-  Model model({&backend, families(8)[2].architecture, Checkpointing::kSelective});
-  Record record;
-  for (int step = 1; step <= 2; ++step) record.losses.push_back(model.accumulate(model.batch(3), step).nll);
-  record.gradients.push_back(model.download(model.adapter().gradients()));
-  emulated_cuda::set_seed(0);
-  return record;
+// Reports whether one of eight orders gives other bits than `expected`.
+void exposed(const char* name, const Backend& backend, const Record& expected,
+             Checkpointing checkpointing = Checkpointing::kSelective, int64_t layers = 2) {
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    if (!same(of_passes(backend, seed, checkpointing, layers), expected).empty()) return report(name, "");
+  }
+  report(name, "eight orders gave the right bits");
+}
+
+// Of each slot, whether its last copy brought something back.
+bool fetching[2];
+
+void broken_offload() {
+  Backend right = cuda_f32_backend();
+  right.group_tokens = 1;
+  const Record expected = of_passes(right, 0, Checkpointing::kOffload, kDeep);
+  Backend marked = right;
+  marked.offload = [](int slot, void* host, const void* from, size_t bytes) {
+    fetching[slot] = false;
+    cuda_f32_backend().offload(slot, host, from, bytes);
+  };
+  marked.fetch = [](int slot, void* to, const void* host, size_t bytes) {
+    fetching[slot] = true;
+    cuda_f32_backend().fetch(slot, to, host, bytes);
+  };
+  Backend unfetched = marked, unsent = marked;
+  unfetched.copied = [](int slot) {
+    if (!fetching[slot]) cuda_f32_backend().copied(slot);
+  };
+  unsent.copied = [](int slot) {
+    if (fetching[slot]) cuda_f32_backend().copied(slot);
+  };
+  exposed("a layer that does not wait for its input's way back is exposed", unfetched, expected,
+          Checkpointing::kOffload, kDeep);
+  exposed("an input overwritten before the host has it is exposed", unsent, expected, Checkpointing::kOffload, kDeep);
 }
 
 void broken_tiles() {
   Backend right = cuda_f32_backend();
   right.group_tokens = 1;
   const Record expected = of_passes(right, 0);
-  const auto exposed = [&](const char* name, const Backend& backend) {
-    for (uint64_t seed = 0; seed < 8; ++seed) {
-      if (!same(of_passes(backend, seed), expected).empty()) return report(name, "");
-    }
-    report(name, "eight orders gave the right bits");
-  };
   std::string problem;
   for (uint64_t seed = 1; seed < 4; ++seed) problem += same(of_passes(right, seed), expected);
   report("matrices decoded beside the products give the same bits in any order", problem);
-  Backend reread = right, unopened = right;
+  Backend reread = right, unopened = right, undecoded = right;
   reread.tile_read = [](int) {};
-  exposed("a tile that is filled again while it is read is exposed", reread);
+  exposed("a tile that is filled again while it is read is exposed", reread, expected);
+  undecoded.tile_decoded = [](int) {};
+  exposed("a product that reads a tile before it is decoded is exposed", undecoded, expected);
   unopened.open_tiles = [] {};
-  exposed("a tile that is filled before its memory is free is exposed", unopened);
+  exposed("a tile that is filled before its memory is free is exposed", unopened, expected);
 }
 
 }  // namespace
@@ -196,6 +262,7 @@ void broken_steps() {
   const Record record = train(t);
   report("a step that waits is noticed", record.waits[0] > 1 ? "" : "it seems to wait once");
   broken_tiles();
+  broken_offload();
 }
 
 }  // namespace humanizer::cuda

@@ -58,9 +58,10 @@ export const settings: readonly Setting[] = [
   { ...of(4, 1024), activationCheckpointing: 'Full', goal: { gib: 4 } },
   { ...of(4, 2048), activationCheckpointing: 'None', goal: { tokensPerSecond: 25_000 } },
   { ...of(4, 2048), activationCheckpointing: 'Full' },
-  { ...of(2, 4096), activationCheckpointing: 'Full', goal: { tokensPerSecond: 14_400, gib: 4.6 } },
+  { ...of(2, 4096), activationCheckpointing: 'Full' },
+  { ...of(2, 4096), activationCheckpointing: 'Offload', goal: { tokensPerSecond: 14_400, gib: 4.6 } },
   { ...of(4, 1024), activationCheckpointing: 'None', optimizer: 'AdamW8bit' },
-  { ...of(2, 4096), activationCheckpointing: 'Full', optimizer: 'AdamW8bit' },
+  { ...of(2, 4096), activationCheckpointing: 'Offload', optimizer: 'AdamW8bit' },
 ]
 
 function of(sequences: number, length: number): Pick<Setting, 'sequences' | 'length' | 'optimizer'> {

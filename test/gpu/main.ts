@@ -49,7 +49,8 @@ const report = await reportOf({
   peers: {
     python: process.env['PYTHON'] ?? 'python3',
     settings: settings.filter(
-      ({ optimizer, activationCheckpointing }) => optimizer === 'AdamW' && activationCheckpointing !== 'Selective',
+      ({ optimizer, activationCheckpointing }) =>
+        optimizer === 'AdamW' && (activationCheckpointing === 'None' || activationCheckpointing === 'Full'),
     ),
     steps: 10,
     device: 'cuda',

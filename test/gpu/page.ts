@@ -8,7 +8,7 @@ const gib = (bytes: number | null): string => (bytes === null ? 'not told' : (by
 
 const paragraphs = (lines: readonly string[]): string => lines.map((line) => `${line}\n\n`).join('')
 
-const recomputed = { None: 'nothing', Selective: 'norms, SwiGLU', Full: 'all' } as const
+const recomputed = { None: 'nothing', Selective: 'norms, SwiGLU', Full: 'all', Offload: 'all, offloaded' } as const
 
 function rowCells(row: Row, peak: number | null): string[] {
   const { goal } = row

@@ -96,6 +96,11 @@ suite('trap 16: activation checkpointing and a frozen base', () => {
     assert.deepEqual((await train('Full', given)).outcome, (await train('None', given)).outcome)
   })
 
+  test('trap 16: on a CPU Offload is Full', async () => {
+    const given = { architecture: oddArchitecture, config: lora, batch: long }
+    assert.deepEqual(await train('Offload', given), await train('Full', given))
+  })
+
   for (const policy of policies)
     test(`trap 16: with ${policy} every B has a gradient at the first step, and every A at the second`, async () => {
       const { tensors, dispose } = randomWeights(oddArchitecture)

@@ -191,7 +191,7 @@ suite('arguments', () => {
   test('a policy of activation checkpointing that is none', () =>
     withWeights((tensors) => {
       const activationCheckpointing = 'Auto' as 'None'
-      const message = /activationCheckpointing is 'Auto', expected None, Selective or Full/
+      const message = /activationCheckpointing is 'Auto', expected None, Selective, Full or Offload/
       return fails(
         loadModel(oddArchitecture, tensors, { ...options, activationCheckpointing }),
         'INVALID_ARGUMENT',

@@ -13,6 +13,7 @@
 #include "adamw.h"
 #include "adamw8bit.h"
 #include "attend.h"
+#include "bf16_attention.h"
 #include "bf16_lora.h"
 #include "bf16_matmul.h"
 #include "cross_entropy.h"
@@ -46,6 +47,7 @@ struct Backend {
   int64_t activation_bytes = sizeof(float);  // of one value: 4, or 2 where activations and their gradients are bf16
   int64_t group_tokens = 1024;               // packed tokens of a pass: what a training step goes through at a time
   int64_t logits_bytes = int64_t{64} << 20;  // of the logits that exist at once, in f32
+  bool logits_again = false;  // under Checkpointing::kFull a block of them exists at once, which is made twice
   const Memory& memory = kHostMemory;
 
   void (*open_stream)(int threads);  // for the calling thread, which then calls the operations below
@@ -62,7 +64,16 @@ struct Backend {
   int tiles = 1;
   void (*open_tiles)() = nullptr;  // what was asked for till now had other uses for their memory
   void (*decode_tile)(int tile, const std::function<void()>& decode) = nullptr;
-  void (*tile_read)(int tile) = nullptr;  // by the operation that was asked for last
+  void (*tile_decoded)(int tile) = nullptr;  // what is asked for then waits for it
+  void (*tile_read)(int tile) = nullptr;     // by the operation that was asked for last
+
+  // Activations that wait in the host's memory (Checkpointing::kOffload). Where memory is the host's own these are
+  // null.
+  const Memory* host_memory = nullptr;  // that copies beside the operations can use
+  // After what was asked for till now, beside what comes then; of each slot, 0 or 1, one at a time.
+  void (*offload)(int slot, void* host, const void* from, size_t bytes) = nullptr;
+  void (*fetch)(int slot, void* to, const void* host, size_t bytes) = nullptr;
+  void (*copied)(int slot) = nullptr;  // what comes then waits for the slot's last copy
 
   DecodeOp* decode;
   Nf4QuantizeOp* nf4_quantize;
@@ -102,7 +113,9 @@ struct Backend {
   // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.
   Bf16Matmul* bf16_matmul = nullptr;
   FewRowsBf16* few_rows_bf16 = nullptr;
-  LoraForward* bf16_lora_forward = nullptr;  // all passes but generation's then go by these
+  AttentionForward* bf16_attention_forward = nullptr;  // all passes but generation's then go by these
+  AttentionBackward* bf16_attention_backward = nullptr;
+  LoraForward* bf16_lora_forward = nullptr;
   LoraBackward* bf16_lora_backward = nullptr;
   DistributionScan* distribution_scan;
   SampleTokens* sample_tokens;

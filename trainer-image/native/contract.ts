@@ -5,7 +5,7 @@ import type { Architecture } from './base-model.ts'
  * None: all that is read. Selective: not the outputs of norms and SwiGLU, which cost little. Full: each layer's input; the layers run
  * forward twice.
  */
-export type ActivationCheckpointing = 'None' | 'Selective' | 'Full'
+export type ActivationCheckpointing = 'None' | 'Selective' | 'Full' | 'Offload'
 
 export interface LoraConfig {
   readonly rank: number

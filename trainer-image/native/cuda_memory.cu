@@ -43,6 +43,25 @@ void download(void* host, const void* from, size_t bytes) { stream().download(ho
 
 const Memory kDeviceMemory = {allocate, release, zero, copy, upload, download};
 
+const Memory kPinnedMemory = {
+    .allocate = [](size_t bytes, bool zeroed) -> void* {
+      void* block = nullptr;
+      if (const cudaError_t status = cudaMallocHost(&block, bytes); status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        throw Error(Code::kOutOfMemory, "cannot pin " + std::to_string(bytes) + " bytes of the host's memory");
+      } else {
+        expect(status, "cudaMallocHost");
+      }
+      if (zeroed) kHostMemory.zero(block, bytes);
+      return block;
+    },
+    .release = [](void* block, size_t) { cudaFreeHost(block); },
+    .zero = kHostMemory.zero,
+    .copy = kHostMemory.copy,
+    .upload = kHostMemory.upload,
+    .download = kHostMemory.download,
+};
+
 // Throws what stands in the way of using the first device.
 void open_device() {
   int devices = 0;

@@ -6,6 +6,7 @@
 namespace humanizer::cuda {
 
 extern const Memory kDeviceMemory;
+extern const Memory kPinnedMemory;  // the host's, which copies reach while the host goes on
 
 // Throws what stands in the way of using the first device.
 void open_device();

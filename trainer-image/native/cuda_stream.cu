@@ -41,10 +41,11 @@ DeviceStream& stream() {
 }
 
 DeviceStream::DeviceStream() {
-  for (cudaStream_t* made : {&stream_, &beside_}) {
+  for (cudaStream_t* made : {&stream_, &beside_, &copies_}) {
     expect(cudaStreamCreateWithFlags(made, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   }
-  for (cudaEvent_t* made : {&opened_, &decoded_[0], &decoded_[1], &read_[0], &read_[1], &half_[0], &half_[1]}) {
+  for (cudaEvent_t* made : {&opened_, &decoded_[0], &decoded_[1], &read_[0], &read_[1], &half_[0], &half_[1], &asked_,
+                            &copied_[0], &copied_[1]}) {
     expect(cudaEventCreateWithFlags(made, cudaEventDisableTiming), "cudaEventCreateWithFlags");
   }
   expect(cudaMallocHost(&staging_, kStaging), "cudaMallocHost");
@@ -53,12 +54,13 @@ DeviceStream::DeviceStream() {
 }
 
 DeviceStream::~DeviceStream() {
-  for (const cudaStream_t made : {beside_, stream_}) cudaStreamSynchronize(made);
+  for (const cudaStream_t made : {copies_, beside_, stream_}) cudaStreamSynchronize(made);
   cudaFree(small_);
   cudaFreeHost(staging_);
-  for (const cudaEvent_t made : {opened_, decoded_[0], decoded_[1], read_[0], read_[1], half_[0], half_[1]})
+  for (const cudaEvent_t made :
+       {opened_, decoded_[0], decoded_[1], read_[0], read_[1], half_[0], half_[1], asked_, copied_[0], copied_[1]})
     cudaEventDestroy(made);
-  for (const cudaStream_t made : {beside_, stream_}) cudaStreamDestroy(made);
+  for (const cudaStream_t made : {copies_, beside_, stream_}) cudaStreamDestroy(made);
 }
 
 Products& DeviceStream::products() {
@@ -98,9 +100,11 @@ void DeviceStream::abandon() {
     if (cudaStreamEndCapture(stream_, &graph) == cudaSuccess) cudaGraphDestroy(graph);
     cudaGetLastError();
     staged_ = 0;
+    std::ranges::fill(copying_, false);  // none was begun
   }
   turn_ = StepGraphs::Turn::kPlain;
   graphs_.end();
+  for (const int slot : {0, 1}) copied(slot);  // before what comes now takes their memory
 }
 
 void DeviceStream::wait() {
@@ -247,12 +251,28 @@ void DeviceStream::decode_tile(int tile, const std::function<void()>& decode) {
   }
   current_ = stream_;
   record(decoded_[tile], beside_);
-  wait_for(decoded_[tile], stream_);
 }
+
+void DeviceStream::tile_decoded(int tile) { wait_for(decoded_[tile], stream_); }
 
 void DeviceStream::tile_read(int tile) {
   record(read_[tile], stream_);
   was_read_[tile] = true;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Activations on their way
+
+void DeviceStream::copy_beside(int slot, void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+  record(asked_, stream_);
+  wait_for(asked_, copies_);
+  expect(cudaMemcpyAsync(to, from, bytes, kind, copies_), "cudaMemcpyAsync");
+  record(copied_[slot], copies_);
+  copying_[slot] = true;
+}
+
+void DeviceStream::copied(int slot) {
+  if (std::exchange(copying_[slot], false)) wait_for(copied_[slot], stream_);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // What one thread has of the device: a stream for its operations, one beside it for the frozen matrices that are
-// decoded ahead, pinned memory of a fixed size that carries the host's bytes, and the steps that it keeps as graphs.
+// decoded ahead, one for activations on their way to the host and back, pinned memory of a fixed size that carries the
+// host's bytes, and the steps that it keeps as graphs.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -47,7 +48,12 @@ class DeviceStream {
   // Backend::open_tiles and its neighbours.
   void open_tiles();
   void decode_tile(int tile, const std::function<void()>& decode);
+  void tile_decoded(int tile);
   void tile_read(int tile);
+
+  // Backend::offload, fetch and copied.
+  void copy_beside(int slot, void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
+  void copied(int slot);
 
   StepGraphs& graphs() { return graphs_; }
 
@@ -60,8 +66,10 @@ class DeviceStream {
   [[noreturn]] void give_up(const char* call, cudaError_t status);
   void finished();
 
-  cudaStream_t stream_ = nullptr, beside_ = nullptr, current_ = nullptr;
+  cudaStream_t stream_ = nullptr, beside_ = nullptr, copies_ = nullptr, current_ = nullptr;
   cudaEvent_t opened_ = nullptr, decoded_[kTiles] = {}, read_[kTiles] = {}, half_[2] = {};
+  cudaEvent_t asked_ = nullptr, copied_[2] = {};
+  bool copying_[2] = {};        // of each slot; nothing has waited for it
   bool opened_unseen_ = false;  // by `beside_`, which joins a capture only where a tile is decoded
   bool was_read_[kTiles] = {};  // since the tiles were opened
   char* staging_ = nullptr;

@@ -17,28 +17,33 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
 }
 
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
-               const int32_t* labels, RowSoftmax* softmax, float* scratch) {
+               const int32_t* labels, RowSoftmax* softmax, float* scratch, LogitsKept kept) {
   // Parts of one size: a short last part would decode all of W for a few rows.
   const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
   const int64_t part = (hidden.rows + parts - 1) / parts, vocabulary = w.rows();
-  float *gradient = scratch + part * vocabulary, *block = gradient + part * kVocabularyBlock;
+  const bool all = kept == LogitsKept::kAll;
+  float *gradient = scratch + part * logits_held(kept, vocabulary), *block = gradient + part * kVocabularyBlock;
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const int64_t rows = std::min(part, hidden.rows - r);
     const ConstRows here = slice(hidden, r, rows);
-    const Rows logits = dense(scratch, rows, vocabulary);
+    const auto place = [&](int64_t v, int64_t size) {
+      return all ? columns(dense(scratch, rows, vocabulary), v, size) : dense(scratch, rows, size);
+    };
+    const auto product = [&](const Rows& z, int64_t v) {
+      w.multiply(backend, z, here, v, z.cols, Transpose::kNT, 0, block);
+    };
     for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
-      const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
-      // Without a gradient the block's logits are done with at once: the next take their place.
-      const Rows z = dhidden.data ? columns(logits, v, size) : dense(scratch, rows, size);
-      w.multiply(backend, z, here, v, size, Transpose::kNT, 0, block);
+      const Rows z = place(v, std::min(kVocabularyBlock, vocabulary - v));
+      product(z, v);
       backend.cross_entropy_scan(softmax, z, labels + r, v);
     }
     backend.cross_entropy_loss(nll + r, softmax, rows);
     if (!dhidden.data) continue;
     for (int64_t v = 0; v < vocabulary; v += kVocabularyBlock) {
       const int64_t size = std::min(kVocabularyBlock, vocabulary - v);
-      const Rows dz = dense(gradient, rows, size, backend.activation_bytes);
-      backend.cross_entropy_gradient(dz, columns(logits, v, size), softmax, labels + r, v);
+      const Rows dz = dense(gradient, rows, size, backend.activation_bytes), z = place(v, size);
+      if (!all) product(z, v);
+      backend.cross_entropy_gradient(dz, z, softmax, labels + r, v);
       w.multiply(backend, slice(dhidden, r, rows), dz, v, size, Transpose::kNN, v == 0 ? 0.0f : 1.0f, block);
     }
   }
@@ -49,7 +54,7 @@ void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, 
   const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
   const int64_t part = (hidden.rows + parts - 1) / parts;
   std::vector<RowDistribution> scanned(static_cast<size_t>(part));
-  float* block = scratch + part * (w.rows() + kVocabularyBlock);
+  float* block = scratch + part * (logits_held(LogitsKept::kBlock, w.rows()) + kVocabularyBlock);
   for (int64_t r = 0; r < hidden.rows; r += part) {
     const ConstRows here = slice(hidden, r, std::min(part, hidden.rows - r));
     for (int64_t v = 0; v < w.rows(); v += kVocabularyBlock) {

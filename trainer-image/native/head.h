@@ -20,10 +20,19 @@ inline int64_t head_block_scratch(const Backend& backend, int threads, int64_t r
   return w.product_scratch(backend, threads, rows, kVocabularyBlock);
 }
 
+// Of a part's logits: all till their gradient has been made, or a block, and its gradient makes it again, by the
+// product that made it first.
+enum class LogitsKept { kAll, kBlock };
+
+// Of a row, at once.
+inline int64_t logits_held(LogitsKept kept, int64_t vocabulary) {
+  return kept == LogitsKept::kAll || vocabulary < kVocabularyBlock ? vocabulary : kVocabularyBlock;
+}
+
 // Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
-inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
+inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w, LogitsKept kept) {
   const int64_t most = head_rows(backend, w.rows()), part = rows < most ? rows : most;
-  return part * (w.rows() + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
+  return part * (logits_held(kept, w.rows()) + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
 }
 
 // scratch: head_block_scratch floats, and no less than the few_rows_scratch of w.
@@ -31,13 +40,13 @@ inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t ro
 void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const Weight& w, float* scratch);
 
 // Fused linear cross-entropy over labelled rows only: nll (R); dhidden (R, C) = d sum(nll) / d hidden in f32, unless
-// its data is null. Logits are f32 too, whatever the activations are. softmax: for R rows, or head_rows when that is
-// less.
+// its data is null: then a block of logits is kept. They are f32 too, whatever the activations are. softmax: for R
+// rows, or head_rows when that is less.
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
-               const int32_t* labels, RowSoftmax* softmax, float* scratch);
+               const int32_t* labels, RowSoftmax* softmax, float* scratch, LogitsKept kept);
 
 // What head_loss's nll is measured against: of each labelled row log p(label), and mean and variance of log p(v) over
-// the row's own p. rows and scratch as head_loss's; out is the host's.
+// the row's own p. rows and scratch as head_loss's, a block of logits being kept; out is the host's.
 struct Likelihood {
   double log_probability, mean, variance;
 };

@@ -15,6 +15,7 @@ Llama::Llama(const Backend& backend, std::shared_ptr<Account> account, const Arc
       checkpointing_(checkpointing),
       cancelled_(cancelled),
       arena_(*account_),
+      host_account_(backend.host_memory ? *backend.host_memory : kHostMemory),
       frequencies_(rope_frequencies(a_.head_size, a_.rope_theta, a_.rope_scaling)) {
   backend_.open_stream(threads_);
   weights_ = load_weights(backend_, *account_, a_, sources, quantization, [&](double fraction) {
@@ -55,6 +56,7 @@ void Llama::with_frozen(size_t layer, Module first, const Workspace& w, const Pr
   if (backend_.tiles == 1) return product(frozen(layer, first, memory));
   ConstRows matrix{};
   backend_.decode_tile(tile, [&] { matrix = frozen(layer, first, memory); });
+  backend_.tile_decoded(tile);
   product(matrix);
   backend_.tile_read(tile);
 }
@@ -151,7 +153,6 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
   const Rows middle = activations(s.middle, rows, a_.hidden), mlp_input = activations(s.mlp_input, rows, a_.hidden);
   const Rows gate_up = activations(s.gate_up, rows, 2 * ffn), activation = activations(s.activation, rows, ffn);
   const Rows out = activations(next, rows, next ? a_.hidden : 0);
-  const auto stream_bytes = static_cast<size_t>(rows * a_.hidden * backend_.activation_bytes);
 
   backend_.rmsnorm_forward(attention_input, s.rstd_attention, activations(s.x, rows, a_.hidden),
                            weights.attention_norm.as(), a_.norm_epsilon);
@@ -159,7 +160,7 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
   if (weights.qkv_bias.bytes() > 0) backend_.add_bias(qkv, weights.qkv_bias.as());
   adapt(qkv, attention_input, layer, kQ, pass, s, w);
   attend(layer, pass, s, w);
-  if (middle.data != s.x) backend_.memory.copy(middle.data, s.x, stream_bytes);
+  if (middle.data != s.x) backend_.memory.copy(middle.data, s.x, stream_bytes(pass));
   linear(middle, attention, layer, kO, 1, pass, w);
   if (weights.o_bias.bytes() > 0) backend_.add_bias(middle, weights.o_bias.as());
   adapt(middle, attention, layer, kO, pass, s, w);
@@ -169,7 +170,7 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
   adapt(gate_up, mlp_input, layer, kGate, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
   if (next) {
-    if (out.data != middle.data) backend_.memory.copy(out.data, middle.data, stream_bytes);
+    if (out.data != middle.data) backend_.memory.copy(out.data, middle.data, stream_bytes(pass));
     linear(out, activation, layer, kDown, 1, pass, w);
   }
   adapt(out, activation, layer, kDown, pass, s, w);  // without next: no column of the output, but h
@@ -229,7 +230,7 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   if (checkpointing_ == Checkpointing::kSelective) backend_.swiglu_forward(activation, gate_up);
   // What the last layer left when it ran forward is still there.
   const bool last = layer + 1 == weights_.layers.size();
-  if (checkpointing_ == Checkpointing::kFull && !last) forward_layer(layer, pass, s, w, nullptr);
+  if (full() && !last) forward_layer(layer, pass, s, w, nullptr);
   if (below_down) linear_backward(dactivation, dx, layer, kDown, w);
   adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
   if (!below_down) return;

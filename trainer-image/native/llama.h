@@ -30,8 +30,9 @@ struct Batch {
 // them, by the operations that made them first: loss and gradients are the same bits.
 //   kNone       all that backward reads: beside those of kSelective the outputs of both norms and of SwiGLU
 //   kSelective  x, q|k|v, attention, x between the halves, gate|up, LoRA's h and three scalars a head or less
-//   kFull       x, the layer's input: backward runs the layer forward again
-enum class Checkpointing { kNone, kSelective, kFull };
+//   kFull       x, the layer's input, but for the first's: backward runs the layer forward again
+//   kOffload    as kFull; the inputs of all layers but the last two wait in the host's memory where that is another
+enum class Checkpointing { kNone, kSelective, kFull, kOffload };
 
 struct Loss {
   double nll;
@@ -118,10 +119,10 @@ class Llama {
   // said.
   struct Workspace {
     std::vector<Saved> layers;  // one for each layer in training (kFull: alike but for x), else one that all use
-    float *x, *normed, *activation, *lora, *attention;
+    float *x, *embedded, *normed, *activation, *lora, *attention;
     std::array<float*, 2> tiles;  // of frozen matrices, by tile_of; the first is scratch of every product
     float *head_x, *head_normed, *head_rstd, *head_scratch, *dhead /* f32 */, *dhead_narrow;
-    float *dx, *dnormed, *dqkv, *dactivation;  // training only
+    float *dx, *dnormed, *dqkv, *dactivation;  // training only; llama_plan.cc says which share their memory
     RowSoftmax* softmax;
     RowDistribution* distributions;  // scoring only
     double* nll;
@@ -154,15 +155,36 @@ class Llama {
 
   // llama_passes.cc: one pass over the whole model
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
-  Workspace plan(Arena& arena, const Pass& pass) const;
   void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
   Workspace lay_out(const Pass& pass);
   void prepare_positions(int64_t count);
   static size_t input_bytes(const Pass& pass);
   void upload(const Pass& pass, const Workspace& w) const;
+  void embed(float* x, const Pass& pass, const Workspace& w) const;
+  void offload_input(size_t layer, const Pass& pass, const Workspace& w) const;
+  void fetch_input(size_t layer, const Pass& pass, const Workspace& w) const;
+  size_t stream_bytes(const Pass& pass) const {  // of one layer's input
+    return static_cast<size_t>(pass.rows * a_.hidden * backend_.activation_bytes);
+  }
   void forward(const Pass& pass, const Workspace& w) const;
   void gather_head(const Pass& pass, const Workspace& w) const;
-  void backward(const Pass& pass, Adapter& adapter, const Workspace& w) const;
+  void backward(const Pass& pass, Adapter& adapter, const Workspace& w, double* loss, int32_t* flags) const;
+
+  // llama_plan.cc: its memory
+  Workspace plan(Arena& arena, const Pass& pass) const;
+  void plan_layers(Arena& arena, const Pass& pass, Workspace& w) const;
+  void plan_products(Arena& arena, const Pass& pass, Workspace& w) const;
+  void plan_head(Arena& arena, const Pass& pass, Workspace& w) const;
+  void plan_input(Arena& arena, const Pass& pass, Workspace& w) const;
+  float* take(Arena& arena, int64_t count) const;  // activations
+  static int64_t rank_of(const Pass& pass);
+  LogitsKept logits_kept() const;
+  bool full() const { return checkpointing_ == Checkpointing::kFull || checkpointing_ == Checkpointing::kOffload; }
+  // The layer's input goes to the host when it is made, and comes back while the next layer but one runs backward.
+  bool offloaded(const Pass& pass, size_t layer) const {
+    return pass.training && checkpointing_ == Checkpointing::kOffload && backend_.offload &&
+           layer + 2 < weights_.layers.size();
+  }
 
   // llama.cc: one layer
   void forward_layer(size_t layer, const Pass& pass, const Saved& s, const Workspace& w, float* x) const;
@@ -203,6 +225,8 @@ class Llama {
   LlamaWeights weights_;
   Arena arena_;
   Buffer outcome_;  // what a call leaves for the host: losses and flags
+  Account host_account_;
+  Buffer inputs_;  // kOffload: those of a pass, by layer
   std::vector<float> frequencies_;
   Buffer rope_;
   int64_t rope_positions_ = 0;

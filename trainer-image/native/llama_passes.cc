@@ -8,8 +8,8 @@ namespace humanizer {
 
 namespace {
 
-// Floats that `count` values of `width` bytes take.
-int64_t floats_of(int64_t count, int64_t width) { return (count * width + 3) / 4; }
+// Two layers' inputs are on the device at a time.
+int slot_of(size_t layer) { return static_cast<int>(layer % 2); }
 
 }  // namespace
 
@@ -37,107 +37,6 @@ Llama::Pass Llama::packed(const Batch& batch, size_t first, size_t last, const A
   return pass;
 }
 
-Llama::Workspace Llama::plan(Arena& arena, const Pass& pass) const {
-  const int64_t rows = pass.rows, ffn = a_.intermediate, hidden = a_.hidden,
-                heads = static_cast<int64_t>(pass.head_rows.size());
-  int64_t rank = 0;
-  for (const Run& run : pass.runs) rank = run.adapter ? std::max(rank, run.adapter->config().rank) : rank;
-  int64_t lora = 0;
-  const ModuleShapes shapes = module_shapes(a_);
-  for (const ModuleShape& shape : shapes)
-    lora = std::max(lora, backend_.lora_scratch(threads_, rows, shape.in, shape.out, rank));
-
-  // Activations and their gradients.
-  const auto take = [&](int64_t count) {
-    return static_cast<float*>(arena.take_bytes(static_cast<size_t>(count * backend_.activation_bytes)));
-  };
-
-  Workspace w{};
-  w.x = take(rows * hidden);
-  w.normed = take(rows * std::max(hidden, a_.q_size()));
-  w.activation = take(rows * ffn);
-  const bool all = pass.training && checkpointing_ == Checkpointing::kNone;
-  for (int64_t l = 0; l < (pass.training ? a_.layers : 1); ++l) {
-    if (l > 0 && checkpointing_ == Checkpointing::kFull) {
-      w.layers.push_back(w.layers.front());
-      w.layers.back().x = take(rows * hidden);
-      continue;
-    }
-    Saved s{};
-    // Without a backward pass the residual stream is updated in place.
-    s.x = pass.training ? take(rows * hidden) : w.x;
-    s.middle = pass.training ? take(rows * hidden) : w.x;
-    s.attention_input = all ? take(rows * hidden) : w.normed;
-    s.mlp_input = all ? take(rows * hidden) : w.normed;
-    s.activation = all ? take(rows * ffn) : w.activation;
-    s.rstd_attention = arena.take(rows);
-    s.qkv = take(rows * a_.qkv_size());
-    s.attention = take(rows * a_.q_size());
-    s.lse = arena.take(rows * a_.heads);
-    s.rstd_mlp = arena.take(rows);
-    s.gate_up = take(rows * 2 * ffn);
-    for (size_t m = 0; m < kModules; ++m) s.h[m] = take(shapes[m].name ? rows * rank : 0);
-    w.layers.push_back(s);
-  }
-  const int64_t decoded = std::max(a_.qkv_size(), 2 * ffn) * hidden;
-  int64_t weights = backend_.bf16_matmul ? 0 : floats_of(decoded, backend_.activation_bytes);
-  const int64_t few = pass.generation ? rows : kFewRows;
-  for (const LayerWeights& layer : weights_.layers) {  // of a base that came in 4 bits some layers may not be
-    for (size_t m = 0; m < kModules; ++m) {
-      if (!shapes[m].name) continue;
-      const Weight& linear = layer.linear[m];
-      weights = std::max({weights, linear.few_rows_scratch(backend_, threads_, few),
-                          linear.product_scratch(backend_, threads_, rows, linear.rows())});
-    }
-  }
-  w.tiles[0] = arena.take(weights);
-  w.tiles[1] =
-      arena.take(backend_.tiles == 1 ? 0 : floats_of(std::max(a_.q_size(), ffn) * hidden, backend_.activation_bytes));
-  w.lora = arena.take(lora);
-  int64_t keys = 0, longest = 0;
-  for (const Document& d : pass.documents) {
-    const int64_t seen = d.rows + d.past;
-    if (d.way != RowsWay::kFew) keys += seen;
-    longest = std::max(longest, seen);
-  }
-  w.attention = arena.take(backend_.attention_scratch(threads_, static_cast<int64_t>(pass.documents.size()), keys,
-                                                      longest, rows, attention_shape(), pass.training));
-  w.head_x = take(heads * hidden);
-  w.head_normed = take(heads * hidden);
-  w.head_rstd = arena.take(heads);
-  const int64_t part = std::min(heads, head_rows(backend_, a_.vocabulary));
-  w.head_scratch = arena.take(std::max(
-      head_loss_scratch(backend_, threads_, heads, head()),
-      part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()),
-                                      head().few_rows_scratch(backend_, threads_, pass.generation ? part : kFewRows))));
-  w.softmax = arena.take<RowSoftmax>(part);
-  w.distributions = arena.take<RowDistribution>(pass.scoring ? part : 0);
-  w.nll = arena.take<double>(heads);
-  const auto choices = static_cast<int64_t>(pass.choices.size());
-  w.token_weights = arena.take(choices > 0 ? part * a_.vocabulary : 0);
-  w.sampled = arena.take<SampledToken>(choices);
-  w.choices = arena.take<TokenChoice>(choices);
-  // In steps, so that an answer's growth seldom wants more memory.
-  w.penalties = arena.take<Penalty>((static_cast<int64_t>(pass.penalties.size()) + 1023) / 1024 * 1024);
-  for (int32_t** of_rows : {&w.tokens, &w.positions, &w.first_seen, &w.seen_until}) {
-    *of_rows = arena.take<int32_t>(rows);
-  }
-  w.ordinals = arena.take<uint32_t>(static_cast<int64_t>(pass.ordinals.size()));
-  w.offsets = arena.take<uint32_t>(static_cast<int64_t>(pass.offsets.size()));
-  w.step = arena.take<uint32_t>(pass.training ? 1 : 0);
-  w.head_rows = arena.take<int32_t>(heads);
-  w.labels = arena.take<int32_t>(static_cast<int64_t>(pass.labels.size()));
-  w.first_of_document = arena.take<int32_t>(static_cast<int64_t>(pass.first_of_document.size()));
-  if (!pass.training) return w;
-  w.dhead = arena.take(heads * hidden);
-  w.dhead_narrow = take(narrow() ? heads * hidden : 0);
-  w.dx = take(rows * hidden);
-  w.dnormed = take(rows * hidden);
-  w.dqkv = take(rows * a_.qkv_size());
-  w.dactivation = take(rows * ffn);
-  return w;
-}
-
 void Llama::prepare_positions(int64_t count) {
   if (count <= rope_positions_) return;
   const int64_t positions = std::max<int64_t>({count, 2 * rope_positions_, 256});
@@ -153,6 +52,14 @@ void Llama::reserve(const std::vector<Pass>& passes, size_t outcome_bytes) {
   for (const Pass& pass : passes) last = std::max(last, std::ranges::max(pass.positions));
   prepare_positions(1 + last);
   for (const Pass& pass : passes) arena_.reserve([&](Arena& arena) { return plan(arena, pass); });
+  size_t input_bytes = 0;
+  for (const Pass& pass : passes) {
+    if (offloaded(pass, 0)) input_bytes = std::max(input_bytes, (weights_.layers.size() - 2) * stream_bytes(pass));
+  }
+  if (inputs_.bytes() < input_bytes) {
+    inputs_ = Buffer();
+    inputs_ = Buffer(host_account_, input_bytes, false);
+  }
   if (outcome_.bytes() < outcome_bytes) {
     constexpr size_t kPage = 4096;  // of which each allocation takes whole ones
     outcome_ = Buffer();
@@ -195,14 +102,31 @@ void Llama::upload(const Pass& pass, const Workspace& w) const {
   put(w.penalties, pass.penalties.data(), pass.penalties.size());
 }
 
+void Llama::embed(float* x, const Pass& pass, const Workspace& w) const {
+  backend_.embedding(activations(x, pass.rows, a_.hidden), weights_.embedding.held(), w.tokens);
+}
+
+void Llama::offload_input(size_t layer, const Pass& pass, const Workspace& w) const {
+  const size_t bytes = stream_bytes(pass);
+  backend_.offload(slot_of(layer), inputs_.as<char>() + layer * bytes, w.layers[layer].x, bytes);
+}
+
+void Llama::fetch_input(size_t layer, const Pass& pass, const Workspace& w) const {
+  const size_t bytes = stream_bytes(pass);
+  backend_.fetch(slot_of(layer), w.layers[layer].x, inputs_.as<char>() + layer * bytes, bytes);
+}
+
 void Llama::forward(const Pass& pass, const Workspace& w) const {
   upload(pass, w);
   if (backend_.open_tiles) backend_.open_tiles();
-  backend_.embedding(activations(pass.training ? w.layers[0].x : w.x, pass.rows, a_.hidden), weights_.embedding.held(),
-                     w.tokens);
+  embed(w.embedded, pass, w);
   for (size_t l = 0; l < weights_.layers.size(); ++l) {
     const bool kept = pass.training && l + 1 < weights_.layers.size();
-    forward_layer(l, pass, w.layers[pass.training ? l : 0], w, kept ? w.layers[l + 1].x : w.x);
+    Saved s = w.layers[pass.training ? l : 0];
+    if (l == 0) s.x = w.embedded;
+    if (offloaded(pass, l)) offload_input(l, pass, w);
+    if (l > 0 && offloaded(pass, l - 1)) backend_.copied(slot_of(l - 1));  // its place takes this layer's output
+    forward_layer(l, pass, s, w, kept ? w.layers[l + 1].x : w.x);
   }
 }
 
@@ -214,11 +138,20 @@ void Llama::gather_head(const Pass& pass, const Workspace& w) const {
                            a_.norm_epsilon);
 }
 
-void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w) const {
+// loss: in double the sum before this pass, then with it; flags: a layer each, whether its output is no finite number,
+// where the loss is none.
+void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w, double* loss, int32_t* flags) const {
   const auto count = static_cast<int64_t>(pass.head_rows.size());
   const Rows normed = activations(w.head_normed, count, a_.hidden);
   const Rows loss_gradient = dense(w.dhead, count, a_.hidden);
-  head_loss(backend_, w.nll, loss_gradient, normed, head(), w.labels, w.softmax, w.head_scratch);
+  head_loss(backend_, w.nll, loss_gradient, normed, head(), w.labels, w.softmax, w.head_scratch, logits_kept());
+  backend_.memory.copy(loss, loss - 1, sizeof *loss);
+  backend_.loss_sums(loss, w.nll, w.first_of_document, 1);
+  const auto flag_output = [&](size_t layer, float* output) {
+    backend_.non_finite_rows(flags + layer, activations(output, pass.rows, a_.hidden), loss);
+  };
+  const size_t layers = weights_.layers.size();
+  flag_output(layers - 1, w.x);
   const Rows dnormed = narrow() ? activations(w.dhead_narrow, count, a_.hidden) : loss_gradient;
   if (narrow()) backend_.copy_rows(dnormed, loss_gradient);
   // The normed rows are done with: their place takes the gradient before the norm.
@@ -230,7 +163,14 @@ void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w) con
   const Rows dx = activations(w.dx, pass.rows, a_.hidden);
   zero(dx);
   backend_.scatter_rows(dx, normed, w.head_rows);
-  for (size_t l = weights_.layers.size(); l-- > 0;) backward_layer(l, pass, adapter, w.layers[l], w);
+  if (backend_.open_tiles) backend_.open_tiles();  // where they are the head's memory was
+  for (size_t l = layers; l-- > 0;) {
+    if (offloaded(pass, l)) backend_.copied(slot_of(l));
+    if (l > 0) flag_output(l - 1, w.layers[l].x);
+    if (l == 0 && w.layers[0].x != w.embedded) embed(w.layers[0].x, pass, w);
+    backward_layer(l, pass, adapter, w.layers[l], w);
+    if (l >= 2 && offloaded(pass, l - 2)) fetch_input(l - 2, pass, w);
+  }
 }
 
 }  // namespace humanizer

@@ -49,7 +49,7 @@ std::vector<Llama::Pass> Llama::training_passes(const Adapter& adapter, const Ba
 // and their sizes.
 std::vector<int64_t> Llama::step_key(const std::vector<Pass>& passes, Adapter& adapter) const {
   std::vector<int64_t> key{serial_, adapter.serial()};
-  for (const void* at : {arena_.data(), outcome_.as<const void>(), rope_.as<const void>()}) {
+  for (const void* at : {arena_.data(), outcome_.as<const void>(), rope_.as<const void>(), inputs_.as<const void>()}) {
     key.push_back(static_cast<int64_t>(reinterpret_cast<uintptr_t>(at)));
   }
   for (const Pass& pass : passes) {
@@ -92,15 +92,7 @@ StepLoss Llama::run_step(const std::vector<Pass>& passes, Adapter& adapter, size
     }
     forward(pass, w);
     gather_head(pass, w);
-    backward(pass, adapter, w);
-    double* loss = losses + p + 1;
-    backend_.memory.copy(loss, loss - 1, sizeof *loss);
-    backend_.loss_sums(loss, w.nll, w.first_of_document, 1);
-    // Every policy keeps the input of each layer.
-    for (size_t l = 0; l < layers; ++l) {
-      const Rows output = activations(l + 1 < layers ? w.layers[l + 1].x : w.x, pass.rows, a_.hidden);
-      backend_.non_finite_rows(flags + p * layers + l, output, loss);
-    }
+    backward(pass, adapter, w, losses + p + 1, flags + p * layers);
   }
   std::vector<double> outcome((outcome_bytes + sizeof(double) - 1) / sizeof(double));
   backend_.memory.download(outcome.data(), losses, outcome_bytes);
@@ -149,7 +141,7 @@ std::vector<Loss> Llama::evaluate(const Adapter* adapter, const Batch& batch) {
   std::vector<Loss> losses(documents, Loss{0, 0});
   bool any = false;
   each_labelled(adapter, batch, false, [&](const Pass& pass, const Workspace& w, ConstRows normed, size_t first) {
-    head_loss(backend_, w.nll, Rows{}, normed, head(), w.labels, w.softmax, w.head_scratch);
+    head_loss(backend_, w.nll, Rows{}, normed, head(), w.labels, w.softmax, w.head_scratch, LogitsKept::kBlock);
     backend_.loss_sums(outcome_.as<double>() + first, w.nll, w.first_of_document,
                        static_cast<int64_t>(pass.documents.size()));
     for (size_t d = 0; d < pass.documents.size(); ++d) {

@@ -2,6 +2,7 @@
 // memory of its model's backend, which on a device the host cannot touch: bytes get there and back through Memory.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -137,6 +138,20 @@ class Arena {
     if (at) allow(at, bytes);
     used_ += (bytes + 63) / 64 * 64 + kArenaGap;
     return at;
+  }
+
+  // Each takes its blocks from the same place on: what two of them take is never in use at the same time.
+  template <class... Takes>
+  void overlay(const Takes&... takes) {
+    const size_t begin = used_;
+    size_t end = begin;
+    const auto from_begin = [&](const auto& take) {
+      used_ = begin;
+      take();
+      end = std::max(end, used_);
+    };
+    (from_begin(takes), ...);
+    used_ = end;
   }
 
  private:

@@ -40,7 +40,9 @@ Checkpointing checkpointing_of(const std::string& name) {
   if (name == "None") return Checkpointing::kNone;
   if (name == "Selective") return Checkpointing::kSelective;
   if (name == "Full") return Checkpointing::kFull;
-  throw Error(Code::kInvalidArgument, "activationCheckpointing is '" + name + "', expected None, Selective or Full");
+  if (name == "Offload") return Checkpointing::kOffload;
+  throw Error(Code::kInvalidArgument,
+              "activationCheckpointing is '" + name + "', expected None, Selective, Full or Offload");
 }
 
 namespace {

@@ -84,6 +84,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
     activationCheckpointingOf(config),
     config.training.gradientAccumulation,
     device?.freeBytes ?? availableMemory(),
+    availableMemory(),
   )
   const { capacity } = planned.questions
   const cacheTokens = capacity * writtenAtOnce(memory, AT_ONCE)

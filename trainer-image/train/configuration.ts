@@ -157,8 +157,8 @@ const rules: readonly Rule[] = [
   rule(
     'training.activationCheckpointing',
     (c) => c.training.activationCheckpointing,
-    (policy) => ['', 'Auto', 'None', 'Selective', 'Full'].includes(policy),
-    'Auto, None, Selective or Full',
+    (policy) => ['', 'Auto', 'None', 'Selective', 'Full', 'Offload'].includes(policy),
+    'Auto, None, Selective, Full or Offload',
   ),
   rule('evaluation.everySteps', (c) => c.evaluation.everySteps, notNegative, 'a whole number from 0'),
   rule('evaluation.maxExamples', (c) => c.evaluation.maxExamples, positive, 'a whole number from 1'),

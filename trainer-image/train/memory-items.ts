@@ -78,7 +78,7 @@ export interface MemoryItems {
   readonly optimizer: number
   /** What the layers keep for backward, by the policy of activation checkpointing. */
   readonly activations: number
-  /** A block of the logits and of the head's weights, and the rows of the last norm. */
+  /** A block of the logits and of the head's weights, and the rows of the last norm: what they take beyond `scratch`, where they begin. */
   readonly logits: number
   /** What all layers share: a decoded weight, attention's tiles, gradients of activations, LoRA's panels, rotations. */
   readonly scratch: number
@@ -132,6 +132,15 @@ function optimizerBytes(needs: MemoryNeeds): number {
   return 2 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + bytesOf(values), 0)
 }
 
+const recomputed = (policy: ActivationCheckpointing): boolean => policy === 'Full' || policy === 'Offload'
+
+/** Bytes of the host's memory, pinned, in which a GPU's layers' inputs wait, those of the last two excepted: `offloaded`, llama.h. */
+export function offloadedBytes(needs: MemoryNeeds, policy: ActivationCheckpointing): number {
+  const { layers, hiddenSize } = needs.architecture
+  if (policy !== 'Offload' || !onDevice(needs) || layers <= 2) return 0
+  return (layers - 2) * widthOf(needs) * passOf(needs).tokens * hiddenSize
+}
+
 const sizesOf = ({ hiddenSize, intermediateSize, heads, keyValueHeads, headSize }: Architecture) => {
   const [q, kv] = [heads * headSize, keyValueHeads * headSize]
   return { hidden: hiddenSize, ffn: intermediateSize, q, kv, qkv: q + 2 * kv }
@@ -145,7 +154,9 @@ function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: Acti
   const cheap = 2 * rows(hidden) + rows(ffn) // both norms' outputs, SwiGLU's
   const h = linearModules(needs.architecture).length * rows(needs.lora.rank)
   const others = rows(hidden) + 2 * rows(1, 4) + rows(qkv) + rows(q) + rows(heads, 4) + rows(2 * ffn) + h
-  if (policy === 'Full') return layers * input + others
+  if (offloadedBytes(needs, policy) > 0) return 2 * input + others
+  // The first layer's input is made again in the second's place.
+  if (recomputed(policy)) return Math.max(1, layers - 1) * input + others
   return layers * (input + others + (policy === 'None' ? cheap : 0))
 }
 
@@ -174,7 +185,8 @@ function bf16Floats(
 const vocabularyBlock = 4096
 const logitsBytesOf = (onDevice: boolean): number => (onDevice ? 512 : 64) * 2 ** 20
 
-function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
+/** Of those that exist at once, what of them is kept: under Full a GPU makes them twice, a block at a time (logits_again). */
+function headBytes(needs: MemoryNeeds, { labels }: PassShape, policy: ActivationCheckpointing): number {
   const { architecture, threads, bf16Products } = needs
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
   const width = widthOf(needs)
@@ -183,18 +195,26 @@ function headBytes(needs: MemoryNeeds, { labels }: PassShape): number {
   const product = bf16Products
     ? bf16Floats(threads, part, [vocabularyBlock, hidden])
     : Math.ceil((vocabularyBlock * hidden * width) / 4)
-  const weights = Math.max(product, fewRowsFloats(needs, hidden, undefined))
-  const scratch = Math.max(part * (vocabulary + vocabularyBlock) + product, part * vocabulary + weights)
+  const logits = recomputed(policy) && onDevice(needs) ? Math.min(vocabularyBlock, vocabulary) : vocabulary
+  const scratch = part * (logits + vocabularyBlock) + product
   const rows = 2 * up(width * labels * hidden, 64) + block(labels * hidden) // in the type of activations, and f32
   const narrow = width < 4 ? up(width * labels * hidden, 64) : 0
-  return block(scratch) + rows + narrow + block(labels) + up(8 * labels, 64) + up(16 * part, 64)
+  return block(scratch) + rows + narrow + block(labels) + up(16 * part, 64)
 }
 
 /** Rows whose gradients LoRA adds up at a time on a GPU: device_ops.cuh; what cuBLASLt works in: cuda_stream.cu. */
 const loraPart = 512
 const productsWorkspace = 32 * 2 ** 20
 
-function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
+/** Where the layers' memory can take the head's, which is needed between forward and backward: llama_plan.cc. */
+interface ScratchBytes {
+  /** Whatever stands before it and goes on during the head. */
+  readonly kept: number
+  /** Of the layers alone. */
+  readonly layers: number
+}
+
+function scratchBytes(needs: MemoryNeeds, pass: PassShape, policy: ActivationCheckpointing): ScratchBytes {
   const { architecture, quantization, threads, bf16Products } = needs
   const { hidden, ffn, q, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
@@ -208,14 +228,16 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape): number {
   const nextDecoded = onDevice(needs) ? Math.ceil((Math.max(q, ffn) * hidden * width) / 4) : 0
   const loraPanels = Math.max(...shapes.map((shape) => loraFloats(needs, pass, shape)))
   const rows = (columns: number): number => up(width * pass.tokens * columns, 64)
-  const forward = rows(hidden) + rows(Math.max(hidden, q)) + rows(ffn)
-  const backward = 2 * rows(hidden) + rows(qkv) + rows(ffn)
+  const activation = policy === 'None' ? 0 : rows(ffn)
+  const between = Math.max(activation + rows(ffn), rows(Math.max(hidden, q)) + rows(hidden) + rows(qkv))
   // The table of rotations doubles as positions grow; the old one is there until the new one is filled.
   const rotations = 3 * 4 * Math.max(256, pass.longest) * architecture.headSize
   // Tokens, positions, labels; losses and flags.
-  const words = 6 * block(pass.tokens) + 2 * block(pass.labels) + block(pass.documents + 1) + 4096
-  const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attentionFloats(needs, pass)) + words
-  return shared + forward + backward + rotations + (onDevice(needs) ? productsWorkspace : 0)
+  const words =
+    6 * block(pass.tokens) + 2 * block(pass.labels) + up(8 * pass.labels, 64) + block(pass.documents + 1) + 4096
+  const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attentionFloats(needs, pass))
+  const workspace = onDevice(needs) ? productsWorkspace : 0
+  return { kept: rows(hidden) + activation + rotations + words + workspace, layers: shared + between - activation }
 }
 
 /** What LoRA's products of one linear layer take beside their factors: device_ops.cuh, lora.h, bf16_lora.h. */
@@ -230,34 +252,40 @@ function loraFloats(needs: MemoryNeeds, { tokens }: PassShape, [out, input]: rea
   return Math.max(f32, 16 + (both * padded) / 2 + threads * ofThread)
 }
 
-/** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
+/** attention.h, bf16_attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
 function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
-  const { architecture, threads } = needs
+  const { architecture, threads, bf16Products } = needs
   if (onDevice(needs)) return tokens * architecture.heads // cuda_attention.cu
   const [queryBlock, keyBlock, chunks] = [48, 96, 4]
   const size = up(architecture.headSize, 32)
   const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size
   const forward = 2 * panels + threads * (queryBlock * size + 6 * (longest + 32))
+  const bf16Forward = bf16Products ? 16 + panels + threads * (7 * size + 14 * (longest + 48)) : 0
   const tiles = queryBlock * (3 * size + 2 * keyBlock + 2)
-  return Math.max(forward, (3 + 2 * chunks) * panels + threads * tiles)
+  return Math.max(forward, bf16Forward, (3 + 2 * chunks) * panels + threads * tiles)
 }
+
+const passOf = (needs: MemoryNeeds): PassShape =>
+  largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength, groupTokensOf(onDevice(needs)))
 
 /**
  * The items of a run whose base is loaded, whose adapter has been trained and is being saved. Loading needs less: beside the weights it holds
  * one matrix as stored and as float32, and neither adapter nor arena. An evaluation needs less too: one layer's activations, no gradients.
  */
 export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing): MemoryItems {
-  const pass = largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength, groupTokensOf(onDevice(needs)))
+  const pass = passOf(needs)
   const adapter = adapterBytes(needs)
   const optimizer = optimizerBytes(needs)
+  const head = headBytes(needs, pass, policy)
+  const scratch = scratchBytes(needs, pass, policy)
   return {
     baseWeights: weightBytes(needs),
     adapter,
     gradients: adapter,
     optimizer,
     activations: activationBytes(needs, pass, policy),
-    logits: headBytes(needs, pass),
-    scratch: scratchBytes(needs, pass),
+    logits: Math.max(0, head - scratch.layers),
+    scratch: scratch.kept + scratch.layers,
     checkpoint: onDevice(needs) ? 0 : adapter + optimizer,
     generation:
       widthOf(needs) * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { JobFailure } from '../job/failure.ts'
 import { expectedTensors, linearModules } from '../model/llama.ts'
-import type { Architecture } from '../native/index.ts'
+import type { ActivationCheckpointing, Architecture } from '../native/index.ts'
 import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
 import { beyondPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
 
@@ -154,6 +154,38 @@ test('on a GPU its own memory is planned, and a 3B run at the default settings f
     /does not fit in the GPU's memory: .*, it has free 3072 MiB/,
     /expected (training\..*, or )?a GPU with \d+ MiB more$/,
   )
+})
+
+test("on a GPU Auto at last lets layers' inputs wait in the host's memory, where that has room", () => {
+  const full = totalOf(memoryItems(onGpu, 'Full'))
+  const offloaded = 26 * 4 * 1024 * 3072 * 2
+  const plan = planMemory(onGpu, 'Auto', 4, full - 1, offloaded)
+  assert.deepEqual([plan.activationCheckpointing, plan.offloaded], ['Offload', offloaded])
+  assert.ok(full - plan.total === 25 * 4 * 1024 * 3072 * 2) // two inputs of 28 are there, and under Full the first is not
+  assert.match(
+    plan.reason,
+    /^Auto: .*Full needs \d+ MiB, Offload needs \d+ MiB and 624 MiB of the host's, which has 624 MiB of/,
+  )
+  assert.equal('offloaded' in planMemory(onGpu, 'Auto', 4, full, offloaded), false)
+  assert.throws(() => planMemory(onGpu, 'Auto', 4, full - 1, offloaded - 1), {
+    reason: 'DeviceOutOfMemory',
+    message: /Offload needs .*; expected training\.microBatchSize 2 with gradientAccumulation 8/,
+  })
+  assert.throws(() => planMemory(onGpu, 'Offload', 4, full, offloaded - 1), {
+    message: /expected training\.activationCheckpointing Auto, .*or a memory limit that is 1 MiB higher$/,
+  })
+  const onCpu = planMemory(needs, 'Offload', 4, available(totals.Full!))
+  assert.deepEqual([onCpu.items, onCpu.offloaded], [memoryItems(needs, 'Full'), undefined])
+})
+
+test('the goals of memory are planned on a GPU: 4 × 1024 under Full in 4 GiB, 2 × 4096 under Offload in 4.6', () => {
+  const step = (length: number, sequences: number, policy: ActivationCheckpointing): number => {
+    const lengths = { ...onGpu.lengths, longestSequence: length, longestDocument: length, mostLabels: length }
+    const items = memoryItems({ ...onGpu, lengths, microBatchSize: sequences, maxSequenceLength: length }, policy)
+    return (totalOf(items) - items.generation) / 2 ** 30
+  }
+  assert.ok(step(1024, 4, 'Full') <= 4)
+  assert.ok(step(4096, 2, 'Offload') <= 4.6)
 })
 
 test('on a GPU samples are written as many at once as half of what is left holds, on a CPU within what one takes', () => {

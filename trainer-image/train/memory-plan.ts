@@ -1,7 +1,15 @@
 /** Which policy of activation checkpointing a run takes, by what it would take in memory (memory-items.ts) and what there is. */
 import { failureOf, JobFailure } from '../job/failure.ts'
 import type { ActivationCheckpointing } from '../native/index.ts'
-import { groupTokensOf, type MemoryItems, type MemoryNeeds, memoryItems, onDevice, totalOf } from './memory-items.ts'
+import {
+  groupTokensOf,
+  type MemoryItems,
+  type MemoryNeeds,
+  memoryItems,
+  offloadedBytes,
+  onDevice,
+  totalOf,
+} from './memory-items.ts'
 
 /** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
 export interface MemoryPlan {
@@ -12,37 +20,46 @@ export interface MemoryPlan {
   readonly total: number
   /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine; or of the GPU's memory. */
   readonly limit: number
+  /** Of the host's memory, beside a GPU's: what waits there pinned under Offload. Absent where nothing does. */
+  readonly offloaded?: number
 }
 
 /** From the least time to the least memory. */
-const policies: readonly ActivationCheckpointing[] = ['None', 'Selective', 'Full']
+const policies: readonly ActivationCheckpointing[] = ['None', 'Selective', 'Full', 'Offload']
+
+/** What Auto tries. On a CPU Offload is Full: there is no other memory. */
+const policiesOf = (needs: MemoryNeeds): readonly ActivationCheckpointing[] =>
+  onDevice(needs) ? policies : policies.filter((policy) => policy !== 'Offload')
 
 /**
- * Auto takes the first policy that fits; one that is named is taken or refused. `available`: bytes that are still free for this process.
- * Throws DeviceOutOfMemory with the plan and the settings that would fit.
+ * Auto takes the first policy that fits; one that is named is taken or refused. `available`: bytes that are still free for this process, or of
+ * a GPU; `ofHost` beside the latter: for this process. Throws DeviceOutOfMemory with the plan and the settings that would fit.
  */
 export function planMemory(
   needs: MemoryNeeds,
   asked: 'Auto' | ActivationCheckpointing,
   gradientAccumulation: number,
   available: number,
+  ofHost = Number.POSITIVE_INFINITY,
 ): MemoryPlan {
   const limit = needs.heldByNode + available
   const sizes: string[] = []
-  for (const activationCheckpointing of asked === 'Auto' ? policies : [asked]) {
+  for (const activationCheckpointing of asked === 'Auto' ? policiesOf(needs) : [asked]) {
     const items = memoryItems(needs, activationCheckpointing)
     const total = totalOf(items)
-    sizes.push(`${activationCheckpointing} needs ${mebibytes(total)}`)
-    if (total > limit) continue
+    const offloaded = offloadedBytes(needs, activationCheckpointing)
+    const pinned = offloaded > 0 ? ` and ${mebibytes(offloaded)} of the host's, which has ${mebibytes(ofHost)}` : ''
+    sizes.push(`${activationCheckpointing} needs ${mebibytes(total)}${pinned}`)
+    if (total > limit || offloaded > ofHost) continue
     const reason = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
-    return { activationCheckpointing, reason, items, total, limit }
+    return { activationCheckpointing, reason, items, total, limit, ...(offloaded > 0 && { offloaded }) }
   }
   throw new JobFailure(
     'DeviceOutOfMemory',
     `the run does not fit in ${onDevice(needs) ? "the GPU's memory" : 'memory'}: ${sizes.join(', ')}, ` +
       `${onDevice(needs) ? 'it has free' : 'this process may take'} ${mebibytes(limit)} ` +
-      `(${told(memoryItems(needs, asked === 'Auto' ? 'Full' : asked))}); ` +
-      `expected ${whatFits(needs, asked, gradientAccumulation, limit).join(', or ')}`,
+      `(${told(memoryItems(needs, asked === 'Auto' ? policiesOf(needs).at(-1)! : asked))}); ` +
+      `expected ${whatFits(needs, asked, gradientAccumulation, { limit, ofHost }).join(', or ')}`,
   )
 }
 
@@ -86,14 +103,17 @@ function whatFits(
   needs: MemoryNeeds,
   asked: 'Auto' | ActivationCheckpointing,
   gradientAccumulation: number,
-  limit: number,
+  { limit, ofHost }: { readonly limit: number; readonly ofHost: number },
 ): string[] {
   const { microBatchSize, maxSequenceLength } = needs
-  const least = asked === 'Auto' ? 'Full' : asked
-  const excess = (change: Partial<MemoryNeeds>, policy: ActivationCheckpointing = least): number =>
-    totalOf(memoryItems({ ...needs, ...change }, policy)) - limit
+  const least = asked === 'Auto' ? policiesOf(needs).at(-1)! : asked
+  const excess = (change: Partial<MemoryNeeds>, policy: ActivationCheckpointing = least): number => {
+    const changed = { ...needs, ...change }
+    return Math.max(totalOf(memoryItems(changed, policy)) - limit, offloadedBytes(changed, policy) - ofHost)
+  }
   const settings: string[] = []
-  if (excess({}, 'Full') <= 0) settings.push('training.activationCheckpointing Auto')
+  if (policiesOf(needs).some((policy) => excess({}, policy) <= 0))
+    settings.push('training.activationCheckpointing Auto')
   const size = divisorsBelow(microBatchSize).find((size) => excess({ microBatchSize: size }) <= 0)
   if (size !== undefined) {
     const accumulation = (gradientAccumulation * microBatchSize) / size
@@ -101,8 +121,13 @@ function whatFits(
   }
   const length = lengthsBelow(maxSequenceLength).find((length) => excess({ maxSequenceLength: length }) <= 0)
   if (length !== undefined) settings.push(`training.maxSequenceLength ${length}`)
-  const more = mebibytes(excess({}))
-  return [...settings, onDevice(needs) ? `a GPU with ${more} more` : `a memory limit that is ${more} higher`]
+  const [more, moreOfHost] = [totalOf(memoryItems(needs, least)) - limit, offloadedBytes(needs, least) - ofHost]
+  const higher = (bytes: number): string => `a memory limit that is ${mebibytes(bytes)} higher`
+  const machine = [
+    more <= 0 ? [] : onDevice(needs) ? `a GPU with ${mebibytes(more)} more` : higher(more),
+    moreOfHost <= 0 ? [] : higher(moreOfHost),
+  ]
+  return [...settings, machine.flat().join(' and ')]
 }
 
 /** From the largest. */

@@ -53,7 +53,7 @@ const refusals: { words: RegExp; change: Partial<TrainConfig> }[] = [
   { words: /^datasetDigest is "sha256:abc";/, change: { datasetDigest: 'sha256:abc' } },
   { words: /^owner\.name is "\.\.";/, change: { owner: { ...valid.owner!, name: '..' } } },
   {
-    words: /^training\.activationCheckpointing is "Some"; expected Auto, None, Selective or Full/,
+    words: /^training\.activationCheckpointing is "Some"; expected Auto, None, Selective, Full or Offload/,
     change: training({ activationCheckpointing: 'Some' }),
   },
   {

@@ -49,6 +49,15 @@ bool is_arriving(const char* from, size_t bytes) {
   return false;
 }
 
+// Sources on the host of copies that are pending: no poison for those that come after, of whom one may write there.
+std::vector<const Rectangle*> leaving;
+
+bool is_leaving(const char* to, size_t bytes) {
+  for (const Rectangle* other : leaving)
+    if (to < other->from + other->from_bytes() && other->from < to + bytes) return true;
+  return false;
+}
+
 void expect_sides(const Rectangle& copy, cudaMemcpyKind kind, bool asynchronous) {
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
@@ -72,16 +81,18 @@ cudaError_t copy_later(Rectangle rectangle, cudaMemcpyKind kind, cudaStream_t st
   return append(stream, [copy, kind]() -> Run {
     if (kind == cudaMemcpyDeviceToHost) {
       arriving.push_back(copy.get());
-      copy->poison();
+      if (!is_leaving(copy->to, copy->to_bytes())) copy->poison();
       return [copy] {
         std::erase(arriving, copy.get());
         copy->copy();
       };
     }
     if (kind == cudaMemcpyDeviceToDevice) return [copy] { copy->copy(); };
-    if (is_arriving(copy->from, copy->from_bytes())) return [copy] { copy->copy(); };
-    return [copy, before = copy->fingerprint()] {
-      if (copy->fingerprint() != before)
+    const bool from_copy = is_arriving(copy->from, copy->from_bytes());
+    leaving.push_back(copy.get());
+    return [copy, from_copy, before = from_copy ? 0 : copy->fingerprint()] {
+      std::erase(leaving, copy.get());
+      if (!from_copy && copy->fingerprint() != before)
         fail("the host wrote into %zu bytes that an asynchronous copy had yet to read", copy->from_bytes());
       copy->copy();
     };

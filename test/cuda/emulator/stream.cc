@@ -71,13 +71,20 @@ bool ready(const NodePointer& node) {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Runs one node of those that may, whichever the draw gives.
+// Of so many that may run, by when they were asked for: the first, as a device that is never behind; the last, so that
+// what nobody waits for comes as late as it can; else whichever the draw gives.
+size_t chosen(size_t candidates) {
+  if (order.turns == Turns::Forward) return 0;
+  if (order.turns == Turns::Backward) return candidates - 1;
+  return order.random.below(static_cast<uint32_t>(candidates));
+}
+
 void run_one() {
   std::vector<size_t> candidates;
   for (size_t i = 0; i < pending.size(); ++i)
     if (ready(pending[i])) candidates.push_back(i);
   if (candidates.empty()) fail("streams wait for one another");
-  const size_t at = candidates[order.random.below(static_cast<uint32_t>(candidates.size()))];
+  const size_t at = candidates[chosen(candidates.size())];
   const NodePointer node = pending[at];
   pending.erase(pending.begin() + static_cast<ptrdiff_t>(at));
   node->run();

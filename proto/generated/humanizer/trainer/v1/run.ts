@@ -194,8 +194,8 @@ export interface Training {
   maxGradientNorm: number;
   seed: number;
   /**
-   * "Auto", "None", "Selective" or "Full": what waits in memory for the backward pass. The numbers are the same; empty
-   * means Auto, the first that fits.
+   * "Auto", "None", "Selective", "Full" or "Offload" (as Full, with what waits on a GPU in the host's memory): what waits
+   * in memory for the backward pass. The numbers are the same; empty means Auto, the first that fits.
    */
   activationCheckpointing: string;
 }
