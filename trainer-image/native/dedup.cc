@@ -133,6 +133,7 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   }
   batch.begins.push_back(static_cast<uint32_t>(at / ShingleSet::kBytes));
   resident_ += batch.resident();
+  firsts_.push_back(batch.first);
   batches_.push_back(std::move(batch));
   texts_ += count;
   if (folder_.empty() || resident_ <= memory_bytes_ / 8 * 5) return;
@@ -166,8 +167,7 @@ void NearDuplicates::spill() {
 // clusters
 
 const NearDuplicates::Batch& NearDuplicates::batch_of(uint32_t text) const {
-  return *std::prev(std::upper_bound(batches_.begin(), batches_.end(), text,
-                                     [](uint32_t wanted, const Batch& batch) { return wanted < batch.first; }));
+  return batches_[static_cast<size_t>(std::upper_bound(firsts_.begin(), firsts_.end(), text) - firsts_.begin()) - 1];
 }
 
 // The sets of one scale, as a bucket is searched.

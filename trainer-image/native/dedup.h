@@ -79,6 +79,7 @@ class NearDuplicates {
   size_t resident_ = 0;
   std::unique_ptr<SpillFile> file_;
   std::vector<Batch> batches_;
+  std::vector<uint32_t> firsts_;  // of the batches: looked up for every text that is compared
 };
 
 }  // namespace humanizer

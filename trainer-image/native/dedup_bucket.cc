@@ -50,8 +50,8 @@ void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const
 
 bool is_compared(uint32_t a, uint32_t b, const uint32_t* known, const Corpus& corpus, double threshold,
                  const Refused& refused) {
-  return known[a] != known[b] && corpus.comparable(a, b) &&
-         sizes_allow(corpus.size_of(a), corpus.size_of(b), threshold) && !refused.has(a, b);
+  return known[a] != known[b] && !refused.has(a, b) && corpus.comparable(a, b) &&
+         sizes_allow(corpus.size_of(a), corpus.size_of(b), threshold);
 }
 
 bool sizes_allow(size_t a, size_t b, double threshold) {
