@@ -3,14 +3,11 @@ SHELL := bash
 .DEFAULT_GOAL := help
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 CACHE := $(or $(HUMANIZER_CACHE),$(HOME)/.cache/humanizer)
-CUDA_SOURCES := $(wildcard trainer-image/native/*.cu trainer-image/native/*.cuh test/cuda/* test/cuda/*/*)
-NATIVE_SOURCES := $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/parity/*.cc test/parity/*.h) \
-  trainer-image/native/CMakeLists.txt test/bench/matmul_peak.cc $(CUDA_SOURCES)
 OPERATOR_SOURCES := $(shell find operator proto/generated -name '*.ts' ! -name '*.test.ts')
-SANITIZED := parity_ops engine_faults engine_fuzz
 GENERATED := proto/generated operator/api/generated charts/humanizer/templates/crds charts/humanizer/argocd/argocd-cm.yaml
 DEPS := node_modules/.package-lock.json
 SUITE ?= engine
+include trainer-image/native/native.mk
 
 help: ## Show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -18,26 +15,6 @@ help: ## Show this help
 $(DEPS): package-lock.json
 	@npm install --no-save --no-audit --no-fund --loglevel=error # not ci: it refuses a lock written where other platforms' binaries are not served
 	@touch $@
-
-build/native/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
-	@test/cluster/packages.sh
-	@mkdir -p build/native && (cmake -S trainer-image/native -B build/native -DCMAKE_BUILD_TYPE=Release && \
-	  cmake --build build/native -j"$$(nproc)") >build/native.log 2>&1 || { tail -30 build/native.log; echo "see build/native.log"; exit 1; }
-	@touch $@
-
-native: build/native/trainer_native.node ## Compile the native engine
-native-cuda: build/cuda/trainer_native.node ## Compile it with the CUDA kernels
-
-build/cuda/trainer_native.node: $(NATIVE_SOURCES) | $(DEPS)
-	@test/cluster/packages.sh
-	@mkdir -p build/cuda && objects=$$(node test/cuda/compile.ts | paste -sd';') && cublas=$$(test/cuda/cublas.sh) && (cmake -S trainer-image/native \
-	  -B build/cuda -DHUMANIZER_CUDA_OBJECTS="$$objects" -DHUMANIZER_CUDA_HOME="$$(test/cuda/toolkit.sh)" -DHUMANIZER_CUBLAS_HOME="$$cublas" && \
-	  cp -lf "$$cublas"/lib/libcublasLt.so.13 build/cuda/ && \
-	  cmake --build build/cuda -j"$$(nproc)" --target trainer_native) >build/cuda.log 2>&1 || { tail -30 build/cuda.log; echo "see build/cuda.log"; exit 1; }
-	@touch $@
-
-device-ops: build/cuda/trainer_native.node # the kernels' cases for a GPU: test/gpu
-	@cmake --build build/cuda -j"$$(nproc)" --target device_ops >build/device-ops.log 2>&1 || { tail -30 build/device-ops.log; echo "see build/device-ops.log"; exit 1; }
 
 # The operator as its image has it, and the same with the tests' controller. One file each: loading the packages' two thousand costs a second.
 OPERATORS := build/operator.mjs build/widget-operator.mjs
@@ -49,12 +26,6 @@ $(OPERATORS): $(OPERATOR_SOURCES) $(wildcard test/apiserver/widget*.ts) | $(DEPS
 
 operator: build/operator.mjs ## Bundle the operator into one file
 
-build/sanitized/built: $(NATIVE_SOURCES) | $(DEPS)
-	@mkdir -p build/sanitized && (cmake -S trainer-image/native -B build/sanitized -DHUMANIZER_SANITIZE=address,undefined && \
-	  cmake --build build/sanitized -j"$$(nproc)" --target $(SANITIZED)) >build/sanitized.log 2>&1 || { tail -30 build/sanitized.log; echo "see build/sanitized.log"; exit 1; }
-	@touch $@
-
-sanitized: build/sanitized/built ## Compile the engine's test programs with sanitizers
 demo: native ## The whole story on a real cluster, or on yours: CONTEXT= REGISTRY= STORAGE_CLASS= ACCESS_MODE=
 	@node test/cluster/demo.ts $(if $(CONTEXT),--context $(CONTEXT)) $(if $(REGISTRY),--registry $(REGISTRY)) \
 	  $(if $(STORAGE_CLASS),--storage-class $(STORAGE_CLASS)) $(if $(ACCESS_MODE),--access-mode $(ACCESS_MODE)) $(if $(SHORT),--short)
@@ -106,5 +77,4 @@ verify: native generate ## Lint, types, formats, and that generated files are cu
 clean: ## Remove what was built in this tree
 	@rm -rf build node_modules bench.json gpu.json gpu.md
 
-# operator is a folder, too
-.PHONY: help native native-cuda device-ops operator sanitized demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda gpu cluster cluster-down images generate verify clean
+.PHONY: help operator demo test test-unit test-parity test-cuda test-wire test-apiserver test-chart test-cluster bench cuda gpu cluster cluster-down images generate verify clean # operator is a folder, too

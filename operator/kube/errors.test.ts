@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { errorFrom, Forbidden } from './errors.ts'
+import { errorFrom } from './errors.ts'
 
 const answers: readonly { readonly code: number; readonly body: string; readonly want: string }[] = [
   { code: 400, body: '{"message":"bad"}', want: 'Invalid' },
@@ -28,8 +28,3 @@ for (const { code, body, want } of answers)
     assert.equal(error.code, code)
     assert.match(error.message, /^GET \/x: /)
   })
-
-test('a used-up quota is told apart', () => {
-  const error = errorFrom(403, '{"message":"pods \\"a\\" is forbidden: exceeded quota: small"}', 'POST /x')
-  assert.ok(error instanceof Forbidden && error.quota)
-})

@@ -30,15 +30,9 @@ export class NotFound extends ApiError {
   override readonly name = 'NotFound'
 }
 
-/** 401 or 403. `quota` tells "the namespace's quota is used up", which time can cure, from missing permissions. */
+/** 401 or 403: missing permissions, an admission's refusal, or a quota that is used up. */
 export class Forbidden extends ApiError {
   override readonly name = 'Forbidden'
-  readonly quota: boolean
-
-  constructor(code: number, message: string) {
-    super(code, message)
-    this.quota = code === 403 && message.includes('exceeded quota')
-  }
 }
 
 /** 400, 413, 415, 422, and 500 for a field that does not exist: the object itself is refused; sending it again will not help. */
