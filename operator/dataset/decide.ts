@@ -32,7 +32,7 @@ export type Decision =
   | { readonly kind: 'wait'; readonly reason: DatasetReason; readonly message: string; readonly seconds: number }
   /** The pod works; what it told of it goes into the status. */
   | { readonly kind: 'follow'; readonly podName: string; readonly progress: PreparationProgress | undefined }
-  | { readonly kind: 'stall'; readonly reason: DatasetReason; readonly message: string }
+  | { readonly kind: 'stall'; readonly reason: DatasetReason; readonly message: string; readonly seconds?: number }
   | { readonly kind: 'makeClaim' }
   /** Open the attempt if it is not open yet, then make its Job. */
   | { readonly kind: 'prepare'; readonly attempt: number; readonly specHash: string; readonly claim: ClaimUse }

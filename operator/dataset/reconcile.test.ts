@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { digestOf } from '../run/world.ts'
 import type { AttemptState } from '../workload/attempt-state.ts'
+import type { Refusal } from '../workload/children.ts'
 import type { Ending } from '../workload/ending.ts'
-import { base, completes, failed, start, World } from './world.ts'
+import { reconcileDataset } from './reconcile.ts'
+import { absent, base, completes, failed, observed, start, World } from './world.ts'
 
 test('a dataset is prepared once, whichever write the operator dies after', async () => {
   for (let dieAt = 0; dieAt < 12; dieAt++) {
@@ -87,4 +89,20 @@ test('a preparation that is no longer wanted is stopped, also where its rows are
   await world.settle()
   assert.match(world.ready, /^True Prepared/)
   assert.deepEqual((await world.observe(world.object)).remains.jobs, [])
+})
+
+test('a claim for one pod is looked at again, for somebody may make another; a malformed pod waits for the spec', async () => {
+  const outcome = (accessMode: string, refusal?: Refusal) =>
+    reconcileDataset(
+      base,
+      {
+        observe: async () => observed(absent, { claim: { name: 'humanizer', accessModes: [accessMode] } }),
+        record: async (dataset, status) => ({ ...dataset, status }),
+        act: async () => refusal,
+      },
+      start,
+    )
+  assert.deepEqual(await outcome('ReadWriteOncePod'), { kind: 'waiting', seconds: 300 })
+  const refusal: Refusal = { kind: 'stall', reason: 'PodInvalid', message: 'words' }
+  assert.deepEqual(await outcome('ReadWriteMany', refusal), { kind: 'settled' })
 })

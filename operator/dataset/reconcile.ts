@@ -33,12 +33,13 @@ export function outcomeOf(decision: Decision): Outcome {
   switch (decision.kind) {
     case 'rest':
     case 'ready':
-    case 'stall':
     case 'publish':
       return settled
     case 'hold':
     case 'wait':
       return waiting(decision.seconds)
+    case 'stall':
+      return decision.seconds === undefined ? settled : waiting(decision.seconds)
     case 'makeClaim':
     case 'endAttempt':
       return waiting(1)

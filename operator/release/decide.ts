@@ -2,6 +2,7 @@ import type { DesiredAdapter } from '#proto/humanizer/trainer/v1/serving.ts'
 import { ReleaseReason } from '../api/release-reasons.ts'
 import type { KubeObject } from '../kube/cluster.ts'
 import { type ClaimState, sharingOf } from '../workload/claim.ts'
+import { LOOK_SELDOM } from '../workload/claim-state.ts'
 import type { ClaimUse } from '../workload/pod.ts'
 import { type Adapter, desiredOf, isDrilling, type Release, type Status, sameAdapter } from './adapter.ts'
 import type { AdapterWork } from './adapter-job.ts'
@@ -227,7 +228,7 @@ function claimUse({ spec }: Release, claim: ClaimState | undefined): ClaimUse | 
   const sharing = sharingOf(claim)
   if (sharing !== 'onePod') return { name: claim.name, singleNode: sharing === 'oneNode' }
   const message = `claim ${claimName} is ${claim.accessModes.join(', ')}; expected ReadWriteMany or ReadWriteOnce`
-  return rest('stalled', ReleaseReason.StorageNotShared, message)
+  return rest('stalled', ReleaseReason.StorageNotShared, message, LOOK_SELDOM)
 }
 
 function rest(state: Summary['state'], reason: ReleaseReason, message: string, seconds?: number): Rest {

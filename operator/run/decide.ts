@@ -48,7 +48,7 @@ export type Decision =
   | { readonly kind: 'hold'; readonly seconds: number }
   | { readonly kind: 'wait'; readonly reason: RunReason; readonly message: string; readonly seconds: number }
   /** Not started yet, and only a change of the spec can help. */
-  | { readonly kind: 'stall'; readonly reason: RunReason; readonly message: string }
+  | { readonly kind: 'stall'; readonly reason: RunReason; readonly message: string; readonly seconds?: number }
   /** Pin dataset and configuration: from here on they cannot change. */
   | { readonly kind: 'begin'; readonly dataset: PinnedDataset }
   /** Open the attempt of fetching if it is not open yet, then make its Job. */

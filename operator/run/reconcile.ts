@@ -29,12 +29,13 @@ const LOOK_AGAIN = 10
 export function outcomeOf(decision: Decision): Outcome {
   switch (decision.kind) {
     case 'rest':
-    case 'stall':
     case 'succeed':
       return settled
     case 'hold':
     case 'wait':
       return waiting(decision.seconds)
+    case 'stall':
+      return decision.seconds === undefined ? settled : waiting(decision.seconds)
     case 'begin':
     case 'endFetch':
     case 'pinModel':

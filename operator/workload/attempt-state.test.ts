@@ -235,6 +235,25 @@ const cases: { an_attempt: string; job?: Job; pods?: Pod[]; is: string }[] = [
     is: 'failed DeviceOutOfMemory',
   },
   { an_attempt: 'that crashed without a word', job: failedJob, pods: [exited(139)], is: 'failed Internal' },
+  {
+    an_attempt: 'that crashed beside conditions and a reason that are no disruption',
+    job: failedJob,
+    pods: [
+      exited(
+        139,
+        '',
+        {},
+        {
+          reason: 'Crashed',
+          conditions: [
+            { type: 'DisruptionTarget', status: 'False' },
+            { type: 'Initialized', status: 'True' },
+          ],
+        },
+      ),
+    ],
+    is: 'failed Internal',
+  },
   { an_attempt: 'that wrote half a result', job: failedJob, pods: [exited(1, '{"ownerUid":')], is: 'failed Internal' },
 ]
 for (const { an_attempt, job, pods = [], is } of cases)

@@ -9,10 +9,17 @@ type Wait = {
   readonly message: string
   readonly seconds: number
 }
-type Stall = { readonly kind: 'stall'; readonly reason: WorkloadReason; readonly message: string }
+type Stall = {
+  readonly kind: 'stall'
+  readonly reason: WorkloadReason
+  readonly message: string
+  readonly seconds: number
+}
 
 /** Seconds after which a claim, which is not watched, is looked for again. */
 const LOOK_AGAIN = 30
+/** As LOOK_AGAIN, of one that must be made anew. */
+export const LOOK_SELDOM = 300
 
 /** How pods use the claim that `spec.storage` names, or why they cannot. */
 export function claimUse(claim: ClaimState): { readonly kind: 'usable'; readonly claim: ClaimUse } | Stall {
@@ -22,6 +29,7 @@ export function claimUse(claim: ClaimState): { readonly kind: 'usable'; readonly
     kind: 'stall',
     reason: WorkloadReason.StorageNotShared,
     message: `spec.storage.claimName: ${claim.name} has access modes ${claim.accessModes.join(', ')}; ReadWriteMany or ReadWriteOnce is needed, since several pods read it`,
+    seconds: LOOK_SELDOM,
   }
 }
 

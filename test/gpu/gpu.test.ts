@@ -67,11 +67,16 @@ test('a small model is measured by setting, and the page has its rows', async ()
   assert.match(text, /\| `matmul` \| 4 \| 8\.00 \| 100\.0 % \| 618\.1 \| 62\.5 % \|/)
   assert.match(text, /\| Unsloth \| 2 × 32, None, AdamW \| 50 \| 1\.00 \|/)
   assert.match(text, /^\*\*Not as the CPU's\*\*: nf4: error 1$/m)
-  assert.equal(isRight(report), false)
-  assert.equal(isRight({ ...report, kernels: { passed: 3, failed: [] } }), true)
-  assert.equal(
-    isRight({ ...report, kernels: { passed: 3, failed: [] }, sanitizer: { memcheck: 'found errors' } }),
-    false,
-  )
+  const compared = { family: 'Llama', path: 'cuda', ok: true, errors: bounds.bf16, bound: bounds.bf16 }
+  const right: Report = { ...report, kernels: { passed: 3, failed: [] }, parity: [compared] }
+  assert.equal(isRight(right), true)
+  const wrongs: Partial<Report>[] = [
+    { kernels: report.kernels },
+    { kernels: { passed: 0, failed: [] } },
+    { parity: [] },
+    { parity: [compared, { ...compared, ok: false }] },
+    { sanitizer: { memcheck: 'found errors' } },
+  ]
+  for (const wrong of wrongs) assert.equal(isRight({ ...right, ...wrong }), false, JSON.stringify(wrong))
   assert.equal(peakOf('NVIDIA T4'), null)
 })

@@ -51,8 +51,11 @@ export interface Work {
   readonly peers: PeerPlan
 }
 
+/** Nothing differs, and something was compared. */
 export const isRight = ({ kernels, parity, sanitizer }: Report): boolean =>
   kernels.failed.length === 0 &&
+  kernels.passed > 0 &&
+  parity.length > 0 &&
   parity.every(({ ok }) => ok) &&
   Object.values(sanitizer).every((said) => said === 'clean' || said === NOT_INSTALLED)
 

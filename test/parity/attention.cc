@@ -35,11 +35,23 @@ void attention(const Backend& b, int threads, int64_t rows, AttentionShape s) {
          kDifference, out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
 }
 
-// Two documents, the sizes of training, against the same sums in f64; then the last rows again as a decoding step.
-void attention_sums(const Backend& b, int threads, int64_t first, int64_t second, AttentionShape s) {
+// In bf16 each factor errs by 2^-9 at most, and a sum has four of them: q and k in P, then P and v, or dS and k.
+constexpr double kRoundedFactors = 4.0 / 512;
+
+struct AttentionOps {
+  const char* name;
+  AttentionForward* forward;
+  AttentionBackward* backward;
+  double bound;
+};
+
+// Two documents, the sizes of training, against the same sums in f64; then, where the operation takes a cache, the last
+// rows again as a decoding step.
+void attention_sums(const Backend& b, const AttentionOps& ops, int threads, int64_t first, int64_t second,
+                    AttentionShape s) {
   const int64_t rows = first + second, q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
   Guarded qkv = Guarded::random(rows * stride), out(rows * q), dout = Guarded::random(rows * q), dqkv(rows * stride);
-  Guarded lse(rows * s.heads), scratch(attention_scratch(threads, 2, rows, std::max(first, second), s, true));
+  Guarded lse(rows * s.heads), scratch(b.attention_scratch(threads, 2, rows, std::max(first, second), rows, s, true));
   const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
   const Rows d = dense(dqkv.data(), rows, stride);
   std::vector<AttentionSpan> spans;
@@ -53,8 +65,8 @@ void attention_sums(const Backend& b, int threads, int64_t first, int64_t second
     gradients.push_back({part(d, 0, q), part(d, q, kv), part(d, q + kv, kv),
                          slice(dense(static_cast<const float*>(dout.data()), rows, q), begin, size)});
   }
-  b.attention_forward(spans.data(), 2, s, scratch.data());
-  b.attention_backward(spans.data(), gradients.data(), 2, s, scratch.data());
+  ops.forward(spans.data(), 2, s, scratch.data());
+  ops.backward(spans.data(), gradients.data(), 2, s, scratch.data());
 
   std::vector<double> wanted(static_cast<size_t>(rows * stride)), outputs(static_cast<size_t>(rows * q));
   const double scale = 1 / std::sqrt(static_cast<double>(s.head_size));
@@ -90,10 +102,10 @@ void attention_sums(const Backend& b, int threads, int64_t first, int64_t second
     }
   }
   const std::vector<float> expected(wanted.begin(), wanted.end()), attended(outputs.begin(), outputs.end());
-  // exp errs by 2e-7, and lse carries the error of a sum of as many terms as there are keys.
-  report(named(b, "attention sums", {first, second, s.heads, s.kv_heads, s.head_size}),
-         std::max(relative_error(out.span(), attended), relative_error(dqkv.span(), expected)), 5e-6,
+  report(named(b, (std::string(ops.name) + " sums").c_str(), {first, second, s.heads, s.kv_heads, s.head_size}),
+         std::max(relative_error(out.span(), attended), relative_error(dqkv.span(), expected)), ops.bound,
          out.intact() && dqkv.intact() && lse.intact() && scratch.intact());
+  if (ops.forward != b.attention_forward) return;
   for (const int64_t last : {int64_t{1}, int64_t{5}, second - 1}) {
     Guarded again(last * q), again_lse(last * s.heads);
     Guarded small(attention_scratch(threads, 1, second, second, s, false));
@@ -101,7 +113,7 @@ void attention_sums(const Backend& b, int threads, int64_t first, int64_t second
                              slice(columns(all, 0, q), rows - last, last), spans[1].k, spans[1].v};
     b.attention_forward(&step, 1, s, small.data());
     report(named(b, "attention of the last rows", {last, second}),
-           relative_error(again.span(), std::span(attended).last(again.span().size())), 5e-6,
+           relative_error(again.span(), std::span(attended).last(again.span().size())), ops.bound,
            again.intact() && again_lse.intact() && small.intact());
   }
 }
@@ -149,8 +161,17 @@ void attention_cases(const Backend& b, int threads) {
   attention(b, threads, 1, {1, 1, 2});
   attention(b, threads, 19, {6, 2, 5});
   attention(b, threads, 131, {2, 1, 3});  // past a tile of keys
-  attention_sums(b, threads, 13, 257, {6, 2, 17});
-  attention_sums(b, threads, 1, 100, {3, 1, 64});
+  // exp errs by 2e-7, and lse carries the error of a sum of as many terms as there are keys.
+  std::vector<AttentionOps> ops = {{"attention", b.attention_forward, b.attention_backward, 5e-6}};
+  if (b.bf16_attention_forward) {
+    ops.push_back({"attention in bf16", b.bf16_attention_forward, b.bf16_attention_backward, kRoundedFactors});
+  }
+  for (const AttentionOps& way : ops) {
+    const std::mt19937 before = generator;
+    attention_sums(b, way, threads, 13, 257, {6, 2, 17});
+    attention_sums(b, way, threads, 1, 100, {3, 1, 64});
+    if (way.forward != b.attention_forward) generator = before;  // the cases after it draw what they drew without it
+  }
   attention_of_requests(b, threads, {9, 3, 64});
   attention_of_requests(b, threads, {14, 2, 37});  // seven heads of one key head, columns past the registers
 }

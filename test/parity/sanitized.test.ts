@@ -14,4 +14,7 @@ suite('what the system refuses, sanitized', () =>
   testsOf(program('engine_faults'), { cover: ['a model', 'a sequence', 'a step', 'loading', 'near duplicates'] }))
 
 suite('random models, sanitized', () =>
-  testsOf(program('engine_fuzz'), { arguments: ['250', '1'], cover: ['broken tensors', 'broken models and batches'] }))
+  testsOf(program('engine_fuzz'), {
+    arguments: ['250', '1'],
+    cover: ['broken CSV', 'broken tensors', 'broken models and batches'],
+  }))

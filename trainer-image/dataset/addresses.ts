@@ -106,13 +106,31 @@ function surplus(text: string, open: string, close: string): number {
   return text.split(close).length - text.split(open).length
 }
 
+/** Of the text around a gap what closing it may take away. */
+const AROUND = '*_`()<>[] \t'
+
 /** Takes away the brackets and the emphasis that held nothing but an address, and the space an address leaves before punctuation. */
 function closeGaps(text: string): string {
-  if (!text.includes(GAP)) return text
-  return text
+  let out = ''
+  let done = 0
+  for (let gap = text.indexOf(GAP); gap >= 0; gap = text.indexOf(GAP, done)) {
+    let begin = gap
+    while (begin > done && AROUND.includes(text[begin - 1] as string)) begin--
+    let end = gap + 1
+    while (end < text.length && (text[end] === GAP || AROUND.includes(text[end] as string))) end++
+    // The next character is only looked at.
+    const next = text.slice(end, end + 1)
+    const closed = closeRun(text.slice(begin, end) + next)
+    out += text.slice(done, begin) + closed.slice(0, closed.length - next.length)
+    done = end
+  }
+  return done === 0 ? text : out + text.slice(done)
+}
+
+const closeRun = (run: string): string =>
+  run
     .replace(/([*_`]{1,3})\ufdd0\1/g, GAP)
     .replace(/[(<[][ \t]*(?:\ufdd0[ \t]*)+[)>\]]/g, GAP)
     .replace(/[ \t]*\ufdd0[ \t]*(?=[.,;:!?)\]])/g, '')
     .replace(/(?<=[([])\ufdd0[ \t]*/g, '')
     .replace(/\ufdd0/g, '')
-}

@@ -1,6 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { beginning, codePoints, hasMojibake, plainCharacters, tidyWhitespace } from './characters.ts'
+import {
+  beginning,
+  codePoints,
+  hasMojibake,
+  isPlain,
+  plainCharacters,
+  tidyWhitespace,
+  withoutHidden,
+} from './characters.ts'
 
 const table = (name: string, apply: (text: string) => string, rows: readonly (readonly [string, string, string])[]) => {
   for (const [what, given, want] of rows)
@@ -81,4 +89,17 @@ test('characters are code points, also where a text is cut', () => {
   assert.equal(codePoints('a😀é'), 3)
   assert.equal(codePoints('👩\u200d🚀'), 3)
   assert.deepEqual([beginning('😀😀😀', 2), beginning('😀😀', 2)], ['😀😀…', '😀😀'])
+})
+
+test('of what counts as plain nothing is changed, and no two of it are one character', () => {
+  const units = Array.from({ length: 1 << 16 }, (_, unit) => String.fromCharCode(unit))
+  const plain = units.filter(isPlain)
+  assert.ok(plain.length > 30_000)
+  assert.equal(withoutHidden(plain.join(' ')), plain.join(' '))
+  // A character that composes with the one before it is the second part of a decomposition, or a Jamo, which is not plain.
+  const seconds = new Set(units.flatMap((unit) => [...unit.normalize('NFD')].slice(1)))
+  assert.deepEqual(
+    plain.filter((unit) => seconds.has(unit)),
+    [],
+  )
 })

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
+import { Readable } from 'node:stream'
 import { test } from 'node:test'
-import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
+import { CsvInvalid, fieldOf, NotUtf8, parsePieces } from './csv.ts'
+import { fillFrom } from './csv-file.ts'
 import { randomOf } from './random.ts'
 
 async function parse(pieces: readonly (string | Uint8Array)[], maxRecord = 1_000_000) {
@@ -9,10 +11,10 @@ async function parse(pieces: readonly (string | Uint8Array)[], maxRecord = 1_000
   }
   let columns: readonly string[] = []
   const records: (readonly string[])[] = []
-  for await (const found of parseCsv(stream(), maxRecord)) {
+  for await (const found of parsePieces(fillFrom(stream()), { maxRecord, pieceBytes: 1 << 12 })) {
     columns = found.columns
     for (let record = 0; record < found.count; record++)
-      records.push(columns.map((_, column) => found.field(record, column)))
+      records.push(columns.map((_, column) => fieldOf(found, record, column)))
   }
   return { columns, records }
 }
@@ -121,4 +123,89 @@ test('whatever is written with all fields quoted is read back', async () => {
     const cut = Math.floor(random() * text.length)
     assert.deepEqual((await parse([text.slice(0, cut), text.slice(cut)])).records, rows)
   }
+})
+
+/** A character at a time, with nothing but what RFC 4180 and csv_scan.h say; undefined where it must be refused. */
+function recordsIn(text: string): string[][] | undefined {
+  const records: string[][] = []
+  let at = 0
+  while (at < text.length) {
+    const fields: string[] = []
+    let isQuoted = false
+    for (let more = true; more; ) {
+      let field = ''
+      isQuoted = text[at] === '"'
+      if (isQuoted) {
+        at++
+        while (text[at] !== '"' || text[at + 1] === '"') {
+          if (at >= text.length) return undefined
+          field += text[at]
+          at += text[at] === '"' ? 2 : 1
+        }
+        at++
+      } else while (at < text.length && !',\r\n'.includes(text[at] as string)) field += text[at++]
+      fields.push(field)
+      if (at < text.length && !',\r\n'.includes(text[at] as string)) return undefined
+      more = text[at] === ','
+      at += text.startsWith('\r\n', at) ? 2 : 1
+    }
+    if (fields.length === 1 && !isQuoted && fields[0]?.trim() === '') continue
+    if (fields.length !== records[0]?.length && records.length > 0) return undefined
+    records.push(fields)
+  }
+  return records
+}
+
+test('random text is read, or refused, as one character at a time, however it is divided', async () => {
+  const random = randomOf(11, 'csv')
+  const alphabet = [
+    'a',
+    'bcd',
+    '"',
+    '"',
+    '""',
+    ',',
+    ',',
+    ',',
+    '\n',
+    '\r\n',
+    '\r',
+    ' ',
+    '\u3000',
+    '\u2003',
+    'é',
+    'long '.repeat(9),
+  ]
+  const pick = (count: number) => Array.from({ length: count }, () => alphabet[Math.floor(random() * alphabet.length)])
+  let taken = 0
+  for (let round = 0; round < 3000; round++) {
+    const text = `x,y\n${pick(1 + Math.floor(random() * 14)).join('')}`
+    const bytes = Buffer.from(text)
+    const size = 1 + Math.floor(random() * bytes.length)
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.subarray(i * size, (i + 1) * size),
+    )
+    const found = await parse(pieces)
+      .then(({ columns, records }) => [columns, ...records])
+      .catch((error: Error) => {
+        assert.ok(error instanceof CsvInvalid, `${error}`)
+        return undefined
+      })
+    assert.deepEqual(found, recordsIn(text), JSON.stringify(text))
+    if (found) taken++
+  }
+  assert.ok(taken > 300 && taken < 2700, `${taken}`)
+})
+
+test('records are of one kind whose deciding fields are the same, as many kinds as are wanted', async () => {
+  const text = 'a,b,c\n1,x,p\n2,"x",q\n3,xp,""\n4,x,p\n5,"p""",x\n6,"x","p"\n7,z,z\n'
+  const options = { maxRecord: 100, wanted: ['c', 'b', 'a'], deciding: 2, mostKinds: 4, pieceBytes: 1 << 12 }
+  const kinds: number[] = []
+  const firsts: string[] = []
+  for await (const piece of parsePieces(fillFrom(Readable.from([Buffer.from(text)])), options)) {
+    kinds.push(...piece.kinds)
+    firsts.push(...Array.from(piece.newKinds, (record) => fieldOf(piece, record, 2)))
+  }
+  assert.deepEqual(kinds, [0, 1, 2, 0, 3, 0, 0xffff])
+  assert.deepEqual(firsts, ['1', '2', '3', '5'])
 })

@@ -1,9 +1,11 @@
 import { isUtf8 } from 'node:buffer'
+import { type CsvFault, type CsvScan, type CsvScanner, csvFields, csvScanner } from '../native/csv-scanner.ts'
 
 /*
  * CSV as RFC 4180 has it, strictly: a header, the same number of fields in every record, and quotes that close. Not DuckDB's reader:
  * 1.5.6 parses the inside of quoted texts as records where its parallel buffers meet, and on one thread it drops everything
- * after a quote that is never closed, both without an error. Works on bytes: only fields that are asked for become strings.
+ * after a quote that is never closed, both without an error. Works on bytes (csv_scan.h): only fields that are asked for
+ * become strings.
  */
 
 /** The text is not CSV; the message names the line. */
@@ -16,233 +18,158 @@ export class NotUtf8 extends Error {
   override readonly name = 'NotUtf8'
 }
 
-/** What one piece completed, in a form that passes from thread to thread. */
-export interface CsvPiece {
-  readonly columns: readonly string[]
-  readonly bytes: Uint8Array
-  /** Of each field begin and end in bytes; the complement of the begin where quotes inside are doubled. */
-  readonly bounds: Int32Array
-}
-
-export interface CsvRecords {
+/** What one piece completed. */
+export interface CsvPiece extends Pick<CsvScan, 'bounds' | 'kinds' | 'newKinds'> {
   /** Names of the header; an empty one, as pandas writes above its row numbers, is named after its place. */
   readonly columns: readonly string[]
-  /** Blank lines are left out. */
+  /** Records; blank lines are none. */
   readonly count: number
-  /** Each record has as many as there are columns. */
-  field(record: number, column: number): string
+  readonly bytes: Buffer
+  /** How many fields of each record there are: those of the wanted columns. */
+  readonly width: number
+}
+
+/** Reads the next bytes of a file; how many, 0 at its end. */
+export type Fill = (into: Uint8Array) => Promise<number>
+
+export interface CsvOptions {
+  /** In bytes. */
+  readonly maxRecord: number
+  /** Is told the header's names, to throw where they are not as they should be. */
+  readonly onHeader?: (columns: readonly string[]) => void
+  /** Of these columns the fields are found; all must be there. Absent: of all. */
+  readonly wanted?: readonly string[]
+  /** The first so many wanted columns decide what kind a record is. */
+  readonly deciding?: number
+  /** So many kinds are told apart. */
+  readonly mostKinds?: number
+  /** Bytes that are asked for at once. */
+  readonly pieceBytes?: number
 }
 
 const LF = 10
 const CR = 13
 const QUOTE = 34
 const delimiters = [',', ';', '\t'].map((each) => each.charCodeAt(0))
+const PIECE = 1 << 21
+/** A piece is read behind so much room: the beginning of its first record is put there. */
+const ROOM = 1 << 16
 
-/** Parses pieces of a file, divided anywhere. Yields the records that each piece completes, the first time with the header. */
-export async function* parseCsv(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvRecords> {
-  for await (const piece of parsePieces(pieces, maxRecord)) yield recordsOf(piece)
-}
-
-/** As parseCsv. What a piece completed is there until the next one is asked for, and so must be the pieces. */
-export async function* parsePieces(pieces: AsyncIterable<Uint8Array>, maxRecord: number): AsyncGenerator<CsvPiece> {
-  const parser = new Parser(maxRecord)
-  for await (const piece of pieces) yield parser.take(piece, false)
-  yield parser.take(new Uint8Array(), true)
-}
-
-export function recordsOf({ bytes: all, bounds, columns }: CsvPiece): CsvRecords {
-  const bytes = Buffer.from(all.buffer, all.byteOffset, all.byteLength)
-  return {
-    columns,
-    count: columns.length === 0 ? 0 : bounds.length / 2 / columns.length,
-    field(record, column) {
-      const at = 2 * (record * columns.length + column)
-      const begin = bounds[at] as number
-      const text = bytes.toString('utf8', begin < 0 ? ~begin : begin, bounds[at + 1])
-      return begin < 0 ? text.replaceAll('""', '"') : text
-    },
+/**
+ * Parses the pieces of a file, divided anywhere. Yields the records that each piece completes, which are there until the next one is asked
+ * for; meanwhile the piece behind them is scanned on another thread, and one more is read.
+ */
+export async function* parsePieces(fill: Fill, options: CsvOptions): AsyncGenerator<CsvPiece> {
+  const { pieceBytes = PIECE } = options
+  const parser = new Parser(options)
+  const memories = [0, 1, 2].map(() => Buffer.from(new ArrayBuffer(ROOM + pieceBytes)))
+  const read = async (turn: number): Promise<Buffer> => {
+    const memory = memories[turn % memories.length] as Buffer
+    return memory.subarray(0, ROOM + (await fill(memory.subarray(ROOM))))
+  }
+  let reading = read(0)
+  let found: CsvPiece | undefined
+  for (let turn = 1; ; turn++) {
+    const piece = await reading
+    const ended = piece.length === ROOM
+    const scanning = parser.take(piece, ended)
+    if (!ended) reading = read(turn)
+    // Failures wait until they are asked for, or until nobody asks any more.
+    for (const pending of [scanning, reading]) pending.catch(() => {})
+    if (found) yield found
+    found = await scanning
+    if (!ended) continue
+    if (found) yield found
+    return
   }
 }
 
-/** A list of whole numbers that is filled again and again. */
-class Bounds {
-  #values = new Int32Array(1 << 16)
-  length = 0
+/** The text of a field of a wanted column. */
+export function fieldOf({ bytes, bounds, width }: CsvPiece, record: number, column: number): string {
+  const at = 2 * (record * width + column)
+  return textBetween(bytes, bounds[at] as number, bounds[at + 1] as number)
+}
 
-  push(begin: number, end: number): void {
-    if (this.length + 2 > this.#values.length) {
-      const grown = new Int32Array(2 * this.#values.length)
-      grown.set(this.#values)
-      this.#values = grown
-    }
-    this.#values[this.length++] = begin
-    this.#values[this.length++] = end
-  }
-
-  at(place: number): number {
-    return this.#values[place] as number
-  }
-
-  /** They change with the next push. */
-  get all(): Int32Array {
-    return this.#values.subarray(0, this.length)
-  }
+function textBetween(bytes: Buffer, begin: number, end: number): string {
+  return begin < 0 ? bytes.toString('utf8', ~begin, end).replaceAll('""', '"') : bytes.toString('utf8', begin, end)
 }
 
 class Parser {
-  readonly #maxRecord: number
-  /** Begins with what is there, and is filled again and again. */
-  #memory = Buffer.alloc(0)
-  /** What no record has taken yet, and the piece that came last. */
-  #bytes = this.#memory
-  /** How many of them the records have taken. */
-  #taken = 0
-  /** How many of them are known to be UTF-8. */
+  readonly #options: CsvOptions
+  /** What no record has taken yet. */
+  #rest: Buffer = Buffer.alloc(0)
+  /** How much of it is known to be UTF-8. */
   #valid = 0
   #linesBefore = 0
-  #ended = false
-  #delimiter = 0
   #columns: readonly string[] = []
-  readonly #bounds = new Bounds()
-  #isQuoted = false
+  #wanted: readonly string[] = []
+  #scanner: CsvScanner | undefined
 
-  constructor(maxRecord: number) {
-    this.#maxRecord = maxRecord
+  constructor(options: CsvOptions) {
+    this.#options = options
   }
 
-  take(piece: Uint8Array, ended: boolean): CsvPiece {
-    this.#append(piece)
-    this.#ended = ended
-    this.#requireUtf8()
-    this.#bounds.length = 0
-    let position = this.#delimiter === 0 ? this.#takeHeader() : 0
-    if (position === undefined) {
-      this.#requireShort(0)
-      return { columns: this.#columns, bytes: new Uint8Array(), bounds: new Int32Array() }
-    }
-    this.#bounds.length = 0
-    for (;;) {
-      const before = this.#bounds.length
-      const next = this.#scan(position)
-      if (next === undefined) break
-      const fields = (this.#bounds.length - before) / 2
-      if (this.#isBlank(before)) this.#bounds.length = before
-      else if (fields !== this.#columns.length)
-        throw new CsvInvalid(
-          `line ${this.#lineAt(position)} has ${fields} fields; expected ${this.#columns.length}: ${this.#columns.slice(0, 40).join(', ')}`,
-        )
-      position = next
-    }
-    this.#requireShort(position)
-    this.#linesBefore += breaksIn(this.#bytes, position)
-    this.#taken = position
-    return { columns: this.#columns, bytes: this.#bytes, bounds: this.#bounds.all }
+  /** The records that the piece, which stands behind ROOM bytes, completes; undefined before the header is whole. */
+  async take(piece: Buffer, ended: boolean): Promise<CsvPiece | undefined> {
+    const bytes = this.#behindRest(piece)
+    const valid = ended ? bytes.length : wholeCharacters(bytes)
+    if (!isUtf8(bytes.subarray(this.#valid, valid))) throw new NotUtf8('its bytes are not UTF-8')
+    const begin = this.#scanner ? 0 : this.#takeHeader(bytes, ended)
+    const scan = begin === undefined ? undefined : await this.#scanner?.scan(bytes, begin, ended)
+    if (scan?.fault) throw this.#invalid(bytes, scan.fault)
+    const taken = scan?.taken ?? 0
+    const { maxRecord } = this.#options
+    if (bytes.length - taken > maxRecord)
+      throw new CsvInvalid(
+        `the record at line ${this.#lineAt(bytes, taken)} is longer than ${maxRecord} bytes; is a quote never closed?`,
+      )
+    this.#rest = bytes.subarray(taken)
+    this.#valid = valid - taken
+    this.#linesBefore += scan?.breaks ?? 0
+    return scan && { ...scan, columns: this.#columns, bytes, width: this.#wanted.length }
   }
 
-  #append(piece: Uint8Array): void {
-    const rest = this.#bytes.subarray(this.#taken)
-    const length = rest.length + piece.length
-    const grown = length > this.#memory.length ? Buffer.allocUnsafe(2 * length) : this.#memory
-    grown.set(rest)
-    grown.set(piece, rest.length)
-    this.#memory = grown
-    this.#bytes = grown.subarray(0, length)
-    this.#valid -= this.#taken
-    this.#taken = 0
+  #behindRest(piece: Buffer): Buffer {
+    const begin = ROOM - this.#rest.length
+    if (begin < 0) return Buffer.concat([this.#rest, piece.subarray(ROOM)])
+    piece.set(this.#rest, begin)
+    return piece.subarray(begin)
   }
 
   /** Where the records begin; undefined while the header goes on. */
-  #takeHeader(): number | undefined {
-    const begin = this.#bytes.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
-    const found = delimiterOf(this.#bytes, this.#ended)
-    if (found === undefined) return undefined
-    this.#delimiter = found
-    const next = this.#scan(begin)
-    if (next === undefined) {
-      this.#delimiter = 0
-      return undefined
-    }
-    const bounds = this.#bounds.all
-    const header = recordsOf({ columns: new Array(bounds.length / 2), bytes: this.#bytes, bounds })
-    this.#columns = namesOf(Array.from({ length: bounds.length / 2 }, (_, i) => header.field(0, i)))
+  #takeHeader(bytes: Buffer, ended: boolean): number | undefined {
+    const begin = bytes.subarray(0, 3).equals(Buffer.from('\ufeff')) ? 3 : 0
+    const delimiter = delimiterOf(bytes, ended)
+    if (delimiter === undefined) return undefined
+    const { next, bounds, fault } = csvFields(bytes, begin, delimiter, ended)
+    if (fault) throw this.#invalid(bytes, fault)
+    if (next === begin) return undefined
+    const names = Array.from({ length: bounds.length / 2 }, (_, i) =>
+      textBetween(bytes, bounds[2 * i] as number, bounds[2 * i + 1] as number),
+    )
+    this.#columns = namesOf(names)
+    const { onHeader = () => {}, wanted = this.#columns, deciding = 0, mostKinds = 0 } = this.#options
+    onHeader(this.#columns)
+    this.#wanted = wanted
+    const places = wanted.map((name) => this.#columns.indexOf(name))
+    this.#scanner = csvScanner({ delimiter, columns: this.#columns.length, wanted: places, deciding, mostKinds })
     return next
   }
 
-  /**
-   * Appends the bounds of the record at `start`. Where the next one begins; undefined, and nothing appended, when it goes on beyond the bytes,
-   * or nothing is left.
-   */
-  #scan(start: number): number | undefined {
-    const bytes = this.#bytes
-    const { length } = bytes
-    if (start >= length) return undefined
-    const delimiter = this.#delimiter
-    const bounds = this.#bounds
-    const before = bounds.length
-    this.#isQuoted = false
-    let position = start
-    for (;;) {
-      if (bytes[position] === QUOTE) {
-        this.#isQuoted = true
-        let isDoubled = false
-        let close = bytes.indexOf(QUOTE, position + 1)
-        while (close >= 0 && bytes[close + 1] === QUOTE) {
-          isDoubled = true
-          close = bytes.indexOf(QUOTE, close + 2)
-        }
-        if (close < 0 && this.#ended)
-          throw new CsvInvalid(`line ${this.#lineAt(position)} opens a quote that is never closed`)
-        // A quote at the end of the bytes so far may be the first of two.
-        if (close < 0 || (close + 1 === length && !this.#ended)) break
-        bounds.push(isDoubled ? ~(position + 1) : position + 1, close)
-        position = close + 1
-        const after = bytes[position]
-        if (position < length && after !== delimiter && after !== LF && after !== CR)
-          throw new CsvInvalid(
-            `line ${this.#lineAt(position)} goes on after a closing quote: ${JSON.stringify(bytes.toString('utf8', position, position + 30))}`,
-          )
-      } else {
-        const begin = position
-        for (; position < length; position++) {
-          const byte = bytes[position]
-          if (byte === delimiter || byte === LF || byte === CR) break
-        }
-        bounds.push(begin, position)
-      }
-      if (position >= length) {
-        if (this.#ended) return position
-        break
-      }
-      const end = bytes[position++]
-      if (end === delimiter) continue
-      if (end === CR && position === length && !this.#ended) break
-      return end === CR && bytes[position] === LF ? position + 1 : position
-    }
-    bounds.length = before
-    return undefined
-  }
-
-  /** Whether the record whose bounds begin there is a line without a character. */
-  #isBlank(first: number): boolean {
-    if (this.#bounds.length - first !== 2 || this.#isQuoted) return false
-    return this.#bytes.toString('utf8', this.#bounds.at(first), this.#bounds.at(first + 1)).trim() === ''
-  }
-
-  #lineAt(position: number): number {
-    return 1 + this.#linesBefore + breaksIn(this.#bytes, position)
-  }
-
-  #requireShort(position: number): void {
-    if (this.#bytes.length - position > this.#maxRecord)
-      throw new CsvInvalid(
-        `the record at line ${this.#lineAt(position)} is longer than ${this.#maxRecord} bytes; is a quote never closed?`,
+  #invalid(bytes: Buffer, { kind, at, fields }: CsvFault): CsvInvalid {
+    const line = `line ${this.#lineAt(bytes, at)}`
+    if (kind === 'QuoteNeverClosed') return new CsvInvalid(`${line} opens a quote that is never closed`)
+    if (kind === 'TextBehindQuote')
+      return new CsvInvalid(
+        `${line} goes on after a closing quote: ${JSON.stringify(bytes.toString('utf8', at, at + 30))}`,
       )
+    return new CsvInvalid(
+      `${line} has ${fields} fields; expected ${this.#columns.length}: ${this.#columns.slice(0, 40).join(', ')}`,
+    )
   }
 
-  #requireUtf8(): void {
-    const end = this.#ended ? this.#bytes.length : wholeCharacters(this.#bytes)
-    if (!isUtf8(this.#bytes.subarray(this.#valid, end))) throw new NotUtf8('its bytes are not UTF-8')
-    this.#valid = end
+  #lineAt(bytes: Buffer, position: number): number {
+    return 1 + this.#linesBefore + breaksIn(bytes, position)
   }
 }
 

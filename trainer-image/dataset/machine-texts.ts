@@ -14,8 +14,8 @@ export interface MachineText {
 const WANTED = 256
 /** So many different ones that survive cleaning are looked at, for what the search for near copies takes. */
 const CLEANED = 2 * WANTED
-/** So many are drawn before they are cleaned: that is enough when cleaning and equal texts leave one in four. */
-const DRAWN = 4 * CLEANED
+/** So many are drawn before they are cleaned: that is enough when cleaning and equal texts leave one in two. */
+const DRAWN = 2 * CLEANED
 
 /** A sample that depends on the seed and the names of the rows alone: those whose ranks are lowest. */
 export class MachineTexts {

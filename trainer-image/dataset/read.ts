@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import { JobFailure } from '../job/failure.ts'
-import { CsvInvalid, NotUtf8, parseCsv } from './csv.ts'
+import { CsvInvalid, NotUtf8 } from './csv.ts'
 import { bytesOf, readCsvFile } from './csv-file.ts'
 import { chunksOf, databaseFailure, fileLiteral, identifier, literal } from './database.ts'
 import { selectedRows } from './parquet.ts'
@@ -13,7 +13,7 @@ export interface Rows {
   readonly count: number
   /** Which one of its file it is, from 0. */
   number(row: number): number
-  /** Undefined where the row has none. */
+  /** Undefined where the row has none, and of no column (-1). To be asked for before the next rows are. */
   value(row: number, column: number): string | undefined
   /** Rows of the file that are done with these. */
   readonly read: number
@@ -60,7 +60,7 @@ export async function* readRows(
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
     if (file.format === 'CSV')
-      return yield* readCsv(file.path, size, wanted, (bytes) => onShare(bytes / size), selection)
+      return yield* readCsvFile(file.path, csvOptions(file.path, wanted), selection, (bytes) => onShare(bytes / size))
     const table = await tableOf(connection, file, wanted)
     const total = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
@@ -91,16 +91,17 @@ export async function requireSchema(
   if ((await stat(file.path)).size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
     if (file.format !== 'CSV') await tableOf(connection, file, wanted)
-    else
-      for await (const { columns } of parseCsv(bytesOf(file.path), MAX_RECORD_BYTES)) {
-        if (columns.length === 0) continue
-        requireColumns(file.path, wanted, columns)
-        break
-      }
+    else for await (const _ of readCsvFile(file.path, csvOptions(file.path, wanted))) break
   } catch (error) {
     throw readFailure(error, file)
   }
 }
+
+const csvOptions = (path: string, wanted: readonly string[]) => ({
+  maxRecord: MAX_RECORD_BYTES,
+  wanted,
+  onHeader: (columns: readonly string[]) => requireColumns(path, wanted, columns),
+})
 
 /** The file as an SQL table in which the wanted columns are known to exist. */
 async function tableOf(
@@ -132,8 +133,10 @@ const blank: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d, 0xef, 0xbb, 
 
 /** What ends in .json is often one array of all records. */
 async function isArray(path: string): Promise<boolean> {
-  for await (const bytes of bytesOf(path)) {
-    const first = bytes.find((byte) => !blank.has(byte))
+  await using bytes = await bytesOf(path)
+  const piece = new Uint8Array(1 << 16)
+  for (let length = await bytes.fill(piece); length > 0; length = await bytes.fill(piece)) {
+    const first = piece.subarray(0, length).find((byte) => !blank.has(byte))
     if (first !== undefined) return first === 0x5b
   }
   return false
@@ -183,20 +186,6 @@ function lengthOf({ count, value }: Rows, columns: number): number {
   for (let row = 0; row < count; row++)
     for (let column = 0; column < columns; column++) units += value(row, column)?.length ?? 0
   return units
-}
-
-async function* readCsv(
-  path: string,
-  size: number,
-  wanted: readonly string[],
-  onBytes: (bytes: number) => void,
-  selection: Selection | undefined,
-): AsyncGenerator<Rows> {
-  const options = { maxRecord: MAX_RECORD_BYTES, wanted, selection }
-  for await (const rows of readCsvFile(path, size, options, onBytes)) {
-    if (rows.columns.length > 0) requireColumns(path, wanted, rows.columns)
-    yield rows
-  }
 }
 
 function readFailure(error: unknown, { path, format }: TextFile): unknown {

@@ -48,8 +48,9 @@ export function selecting({ human, names, shown, drawn }: Selection): Selecting 
     authorOf: humanFilter(human).authorOf,
     isDrawn(row, author) {
       const rank = ranks.rankOf(names.before + row + 1)
-      const isShown = forReport.offer(rank, () => row)
-      return (author === 'machine' && ofMachines.offer(rank, () => row)) || isShown
+      // Hardly any row is: nothing is made for the others.
+      const isShown = rank < forReport.limit && forReport.offer(rank, () => row)
+      return (author === 'machine' && rank < ofMachines.limit && ofMachines.offer(rank, () => row)) || isShown
     },
     drawn: () => [...forReport.held, ...ofMachines.held].map(({ item }) => item),
   }

@@ -11,6 +11,7 @@ Napi::Object exports_of(Napi::Env env, Napi::Object exports) {
   register_generation(env, exports);
   register_tensor(env, exports);
   register_device(env, exports);
+  register_csv(env, exports);
   register_near_duplicates(env, exports);
   return exports;
 }

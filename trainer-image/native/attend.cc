@@ -10,6 +10,7 @@ namespace humanizer {
 void attend_spans(const Backend& backend, Rows out, float* lse, const AttentionRows& in, const Packing& packing,
                   const AttentionShape& shape, float* scratch) {
   std::vector<AttentionSpan> spans;
+  bool cached = false;
   for (int64_t i = 0; i < packing.count; ++i) {
     const PackedDocument& d = packing.documents[i];
     ConstRows keys = slice(in.k, d.begin, d.rows), values = slice(in.v, d.begin, d.rows);
@@ -21,11 +22,13 @@ void attend_spans(const Backend& backend, Rows out, float* lse, const AttentionR
       }
       keys = d.keys;
       values = d.values;
+      cached = true;
     }
     spans.push_back(
         {slice(out, d.begin, d.rows), lse + d.begin * shape.heads, slice(in.q, d.begin, d.rows), keys, values, d.way});
   }
-  backend.attention_forward(spans.data(), packing.count, shape, scratch);
+  const bool bf16 = backend.bf16_attention_forward && !cached;
+  (bf16 ? backend.bf16_attention_forward : backend.attention_forward)(spans.data(), packing.count, shape, scratch);
 }
 
 void attend_spans_backward(const Backend& backend, Rows dq, Rows dk, Rows dv, ConstRows dout, Rows out, float* lse,
@@ -39,7 +42,9 @@ void attend_spans_backward(const Backend& backend, Rows dq, Rows dk, Rows dv, Co
     spans.push_back({part(out), lse + d.begin * shape.heads, part(in.q), part(in.k), part(in.v)});
     gradients.push_back({part(dq), part(dk), part(dv), part(dout)});
   }
-  backend.attention_backward(spans.data(), gradients.data(), packing.count, shape, scratch);
+  AttentionBackward* const backward =
+      backend.bf16_attention_backward ? backend.bf16_attention_backward : backend.attention_backward;
+  backward(spans.data(), gradients.data(), packing.count, shape, scratch);
 }
 
 }  // namespace humanizer

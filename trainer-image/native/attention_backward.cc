@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "attention.h"
+#include "attention_chunks.h"
 #include "microkernel.h"
 
 namespace humanizer::HUMANIZER_ISA {
@@ -16,13 +17,8 @@ static_assert(kAttentionBlock % kTileRows == 0 && kKeyBlock % kTileRows == 0 && 
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int64_t chunks_of(int64_t rows) { return smaller(kAttentionChunks, (rows + 63) / 64); }
-
-// Where chunk c of the queries ends: chunks of equal area under the causal diagonal.
-int64_t chunk_end(int64_t rows, int64_t c) {
-  const double part = static_cast<double>(c) / static_cast<double>(chunks_of(rows));
-  return smaller(rows, round_up(static_cast<int64_t>(static_cast<double>(rows) * std::sqrt(part)), kTileRows));
-}
+int64_t chunks_of(int64_t rows) { return attention_chunks(rows); }
+int64_t chunk_end(int64_t rows, int64_t c) { return attention_chunk_begin(rows, c, kTileRows); }
 
 // The memory of one span and key head: K^T and V^T as panels, K as rows, and (dK, dV) of each chunk.
 struct Store {

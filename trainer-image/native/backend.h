@@ -13,6 +13,7 @@
 #include "adamw.h"
 #include "adamw8bit.h"
 #include "attend.h"
+#include "bf16_attention.h"
 #include "bf16_lora.h"
 #include "bf16_matmul.h"
 #include "cross_entropy.h"
@@ -112,7 +113,9 @@ struct Backend {
   // Null where products with frozen matrices are f32, by matmul and few_rows_matmul.
   Bf16Matmul* bf16_matmul = nullptr;
   FewRowsBf16* few_rows_bf16 = nullptr;
-  LoraForward* bf16_lora_forward = nullptr;  // all passes but generation's then go by these
+  AttentionForward* bf16_attention_forward = nullptr;  // all passes but generation's then go by these
+  AttentionBackward* bf16_attention_backward = nullptr;
+  LoraForward* bf16_lora_forward = nullptr;
   LoraBackward* bf16_lora_backward = nullptr;
   DistributionScan* distribution_scan;
   SampleTokens* sample_tokens;

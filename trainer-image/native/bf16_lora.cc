@@ -103,13 +103,20 @@ void add_sums(float* sums, int64_t padded, const Pair* x, int64_t cols, const Pa
 // dx += a b where it is kept, for a tile of which dx has what exists.
 void add_kept(Rows dx, const Pair* a, int64_t a_stride, const Pair* b, int64_t pairs, const uint32_t* kept) {
   const auto [sum] = Bf16Tile<kBf16Rows>::product(a, a_stride, 1, b, pairs);
+  const bool whole = dx.cols >= kBf16Cols;
 #pragma GCC unroll 14
   for (int64_t i = 0; i < kBf16Rows; ++i) {
     if (i >= dx.rows) break;
     for (int64_t half = 0; half < 2; ++half) {
-      const __mmask16 mask = first(dx.cols - 16 * half) & half_of(kept[i * kGroups], 16 * half);
+      const __mmask16 there = first(dx.cols - 16 * half), chosen = half_of(kept[i * kGroups], 16 * half);
       float* to = dx.row(i) + 16 * half;
-      _mm512_mask_storeu_ps(to, mask, _mm512_maskz_loadu_ps(mask, to) + sum[i][half]);
+      if (whole) {
+        const __m512 old = _mm512_loadu_ps(to);
+        _mm512_storeu_ps(to, _mm512_mask_add_ps(old, chosen, old, sum[i][half]));
+      } else {
+        const __m512 old = _mm512_maskz_loadu_ps(there, to);
+        _mm512_mask_storeu_ps(to, there, _mm512_mask_add_ps(old, chosen, old, sum[i][half]));
+      }
     }
   }
 }
@@ -209,11 +216,11 @@ void bf16_lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const 
   {
 #pragma omp for schedule(static) nowait
     for (int64_t p = 0; p < w.rank; p += kBf16Cols) {
-      pack_transposed(a_panels + p * in_pairs, w.a + p * in, smaller(kBf16Cols, w.rank - p), in);
+      pack_transposed(a_panels + p * in_pairs, w.a + p * in, in, smaller(kBf16Cols, w.rank - p), in);
     }
 #pragma omp for schedule(static)
     for (int64_t p = 0; p < out; p += kBf16Cols) {
-      pack_transposed(b_panels + p * rank_pairs, w.b + p * w.rank, smaller(kBf16Cols, out - p), w.rank);
+      pack_transposed(b_panels + p * rank_pairs, w.b + p * w.rank, w.rank, smaller(kBf16Cols, out - p), w.rank);
     }
     Pair *x_rows = of_threads + omp_get_thread_num() * of_thread, *h_rows = x_rows + kBf16Rows * stride;
     const Range own = own_rows(x.rows, kBf16Rows);

@@ -79,8 +79,8 @@ void bf16_matmul(Rows y, ConstRows x, const HeldMatrix& w, Transpose transposed,
       const Bf16* part = bf16_rows(values, w, begin, count);
       if (by_rows) {
         for (int64_t r = 0; r < count; r += kBf16Cols) {
-          pack_transposed(panels + (begin + r) / kBf16Cols * panel, part + r * w.cols, smaller(kBf16Cols, count - r),
-                          w.cols);
+          pack_transposed(panels + (begin + r) / kBf16Cols * panel, part + r * w.cols, w.cols,
+                          smaller(kBf16Cols, count - r), w.cols);
         }
       } else {
         for (int64_t r = 0; r < count; r += 2) {

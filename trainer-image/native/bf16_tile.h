@@ -71,13 +71,13 @@ static inline void transpose(__m512i x[16]) {
 
 // Panel of W^T (in, out): `count` rows of W (.., cols), at most 32, become its columns. f32 or bf16.
 template <class Value>
-static inline void pack_transposed(Pair* panel, const Value* w, int64_t count, int64_t cols) {
+static inline void pack_transposed(Pair* panel, const Value* w, int64_t stride, int64_t count, int64_t cols) {
   const int64_t pairs = (cols + 1) / 2;
   for (int64_t half = 0; half < kBf16Cols; half += 16) {
     for (int64_t k = 0; k < pairs; k += 16) {
       __m512i rows[16];
       for (int64_t r = 0; r < 16; ++r) {
-        rows[r] = half + r < count ? pairs_of(w + (half + r) * cols + 2 * k, cols - 2 * k) : _mm512_setzero_si512();
+        rows[r] = half + r < count ? pairs_of(w + (half + r) * stride + 2 * k, cols - 2 * k) : _mm512_setzero_si512();
       }
       transpose(rows);
       for (int64_t j = 0; j < smaller(16, pairs - k); ++j) {

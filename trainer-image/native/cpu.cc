@@ -38,6 +38,8 @@ MinHashOp min_hash;
 #if defined(__AVX512BF16__)
 Bf16Matmul bf16_matmul;
 FewRowsBf16 few_rows_bf16;
+AttentionForward bf16_attention_forward;
+AttentionBackward bf16_attention_backward;
 LoraForward bf16_lora_forward;
 LoraBackward bf16_lora_backward;
 #endif
@@ -71,7 +73,13 @@ int64_t lora_scratch_of(int threads, int64_t, int64_t in, int64_t out, int64_t r
 }
 int64_t attention_scratch_of(int threads, int64_t documents, int64_t keys, int64_t longest, int64_t,
                              const AttentionShape& shape, bool backward) {
-  return attention_scratch(threads, documents, keys, longest, shape, backward);
+  const int64_t f32 = attention_scratch(threads, documents, keys, longest, shape, backward);
+#if defined(__AVX512BF16__)
+  const int64_t bf16 = bf16_attention_scratch(threads, documents, keys, longest, shape, backward);
+  return bf16 > f32 ? bf16 : f32;
+#else
+  return f32;
+#endif
 }
 
 #define HUMANIZER_NAME_(isa) #isa
@@ -122,6 +130,8 @@ extern const Backend kBackend = {
 #if defined(__AVX512BF16__)
     .bf16_matmul = bf16_matmul,
     .few_rows_bf16 = few_rows_bf16,
+    .bf16_attention_forward = bf16_attention_forward,
+    .bf16_attention_backward = bf16_attention_backward,
     .bf16_lora_forward = bf16_lora_forward,
     .bf16_lora_backward = bf16_lora_backward,
 #endif

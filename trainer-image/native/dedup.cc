@@ -1,6 +1,7 @@
 #include "dedup.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <mutex>
 #include <numeric>
@@ -132,6 +133,7 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   }
   batch.begins.push_back(static_cast<uint32_t>(at / ShingleSet::kBytes));
   resident_ += batch.resident();
+  firsts_.push_back(batch.first);
   batches_.push_back(std::move(batch));
   texts_ += count;
   if (folder_.empty() || resident_ <= memory_bytes_ / 8 * 5) return;
@@ -165,8 +167,7 @@ void NearDuplicates::spill() {
 // clusters
 
 const NearDuplicates::Batch& NearDuplicates::batch_of(uint32_t text) const {
-  return *std::prev(std::upper_bound(batches_.begin(), batches_.end(), text,
-                                     [](uint32_t wanted, const Batch& batch) { return wanted < batch.first; }));
+  return batches_[static_cast<size_t>(std::upper_bound(firsts_.begin(), firsts_.end(), text) - firsts_.begin()) - 1];
 }
 
 // The sets of one scale, as a bucket is searched.
@@ -190,11 +191,17 @@ class NearDuplicates::View final : public Corpus {
   bool comparable(uint32_t a, uint32_t b) const override { return scale_ == kLong || few_words(a) || few_words(b); }
 
   // The sets of a bucket that will be looked at.
-  void will_read(std::span<const uint32_t> texts, const uint32_t* known) const {
-    const bool is_known =
-        std::all_of(texts.begin(), texts.end(), [&](uint32_t t) { return known[t] == known[texts[0]]; });
-    if (is_known || texts.size() > kSmallBucket) return;
-    for (const uint32_t text : texts) {
+  void will_read(std::span<const uint32_t> texts, const uint32_t* known, double threshold,
+                 const Refused& refused) const {
+    if (texts.size() > kSmallBucket) return;
+    uint64_t wanted = 0;  // a bit for each text
+    static_assert(kSmallBucket <= 64);
+    for (size_t j = 1; j < texts.size(); j++)
+      for (size_t i = 0; i < j; i++)
+        if (is_compared(texts[i], texts[j], known, *this, threshold, refused))
+          wanted |= uint64_t{1} << i | uint64_t{1} << j;
+    for (; wanted != 0; wanted &= wanted - 1) {
+      const uint32_t text = texts[std::countr_zero(wanted)];
       const Batch& batch = all_.batch_of(text);
       const auto [begin, end] = bounds(batch, text, scale_);
       batch.sets.will_read(begin * ShingleSet::kBytes, (end - begin) * ShingleSet::kBytes);
@@ -247,7 +254,7 @@ void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, 
     proposals.sort();
     for (size_t found = ahead.size(); found == ahead.size();) {
       for (found = 0; found < ahead.size() && proposals.next(ahead[found]); found++)
-        if (file_) view.will_read(ahead[found], known);
+        if (file_) view.will_read(ahead[found], known, threshold_, refused);
       for (size_t i = 0; i < found; i++) {
         std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
         if (ahead[i].size() > kSmallBucket) turn.lock();

@@ -29,7 +29,7 @@ class NearDuplicates {
  public:
   // threshold in (0, 1]; shingle_words and threads >= 1. Of memory_bytes five eighths are for sets and keys; beyond
   // that they go to a file in `folder`. A quarter is for sorting the keys, some of them at a time, and an eighth for
-  // the index of one large bucket. Outside of it stay 20 bytes a text, 2 MB a thread, what one call of add takes while
+  // the index of one large bucket. Outside of it stay 20 bytes a text, 4 MB a thread, what one call of add takes while
   // it lasts, and 40 bytes for each text of a large bucket. An empty folder: everything stays in memory. Throws
   // std::invalid_argument naming the value, std::system_error when the folder cannot be written.
   NearDuplicates(double threshold, int shingle_words, int threads, size_t memory_bytes = 0, std::string folder = "");
@@ -79,6 +79,7 @@ class NearDuplicates {
   size_t resident_ = 0;
   std::unique_ptr<SpillFile> file_;
   std::vector<Batch> batches_;
+  std::vector<uint32_t> firsts_;  // of the batches: looked up for every text that is compared
 };
 
 }  // namespace humanizer

@@ -34,9 +34,7 @@ void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const
     ShingleSet later;
     for (uint32_t i = 0; i < j; i++) {
       const uint32_t a = texts[i], b = texts[j];
-      if (!corpus.comparable(a, b) || known[a] == known[b] || places.root(i) == places.root(j)) continue;
-      if (!sizes_allow(corpus.size_of(a), corpus.size_of(b), threshold)) continue;
-      if (refused.has(a, b)) continue;
+      if (places.root(i) == places.root(j) || !is_compared(a, b, known, corpus, threshold, refused)) continue;
       if (later.empty()) later = corpus.set_of(b, room_b);
       if (jaccard(corpus.set_of(a, room_a), later) <= threshold) {
         refused.add(a, b);
@@ -49,6 +47,12 @@ void join_small(std::vector<Edge>& edges, std::span<const uint32_t> texts, const
 }
 
 }  // namespace
+
+bool is_compared(uint32_t a, uint32_t b, const uint32_t* known, const Corpus& corpus, double threshold,
+                 const Refused& refused) {
+  return known[a] != known[b] && !refused.has(a, b) && corpus.comparable(a, b) &&
+         sizes_allow(corpus.size_of(a), corpus.size_of(b), threshold);
+}
 
 bool sizes_allow(size_t a, size_t b, double threshold) {
   return static_cast<double>(std::min(a, b)) > threshold * static_cast<double>(std::max(a, b)) * (1 - 1e-12);

@@ -35,6 +35,10 @@ using Edge = std::pair<uint32_t, uint32_t>;
 void join_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const uint32_t* known, const Corpus& corpus,
                  double threshold, Refused& refused, size_t room);
 
+// Whether join_bucket compares the sets of two texts of a small bucket, of which `known` and `refused` are as there.
+bool is_compared(uint32_t a, uint32_t b, const uint32_t* known, const Corpus& corpus, double threshold,
+                 const Refused& refused);
+
 // J can not pass the quotient of the sizes. The margin is for the rounding of threshold * size.
 bool sizes_allow(size_t a, size_t b, double threshold);
 

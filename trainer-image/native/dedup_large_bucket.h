@@ -19,7 +19,7 @@
 namespace humanizer {
 
 // Appends edges as join_bucket says. The postings take `room` bytes, or 1 MiB, or what one shingle's neighbours take
-// (16 bytes for each of its texts), whichever is most; beside them it takes about 40 bytes a text and 6 MB.
+// (16 bytes for each of its texts), whichever is most; beside them it takes about 40 bytes a text and 8 MB.
 void join_large_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const Corpus& corpus,
                        double threshold, size_t room);
 

@@ -11,5 +11,6 @@ void register_training(Napi::Env env, Napi::Object exports);
 void register_generation(Napi::Env env, Napi::Object exports);
 void register_tensor(Napi::Env env, Napi::Object exports);
 void register_device(Napi::Env env, Napi::Object exports);
+void register_csv(Napi::Env env, Napi::Object exports);
 
 }  // namespace humanizer

@@ -45,6 +45,8 @@ namespace {
   X(non_finite_parts)          \
   X(attend)                    \
   X(attend_backward)           \
+  X(bf16_attention_forward)    \
+  X(bf16_attention_backward)   \
   X(bf16_lora_forward)         \
   X(bf16_lora_backward)
 

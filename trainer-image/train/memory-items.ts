@@ -252,16 +252,17 @@ function loraFloats(needs: MemoryNeeds, { tokens }: PassShape, [out, input]: rea
   return Math.max(f32, 16 + (both * padded) / 2 + threads * ofThread)
 }
 
-/** attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
+/** attention.h, bf16_attention.h: panels of keys and values as forward has them or as backward does, and each thread's tiles. */
 function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: PassShape): number {
-  const { architecture, threads } = needs
+  const { architecture, threads, bf16Products } = needs
   if (onDevice(needs)) return tokens * architecture.heads // cuda_attention.cu
   const [queryBlock, keyBlock, chunks] = [48, 96, 4]
   const size = up(architecture.headSize, 32)
   const panels = (tokens + documents * keyBlock) * architecture.keyValueHeads * size
   const forward = 2 * panels + threads * (queryBlock * size + 6 * (longest + 32))
+  const bf16Forward = bf16Products ? 16 + panels + threads * (7 * size + 14 * (longest + 48)) : 0
   const tiles = queryBlock * (3 * size + 2 * keyBlock + 2)
-  return Math.max(forward, (3 + 2 * chunks) * panels + threads * tiles)
+  return Math.max(forward, bf16Forward, (3 + 2 * chunks) * panels + threads * tiles)
 }
 
 const passOf = (needs: MemoryNeeds): PassShape =>

@@ -1071,7 +1071,7 @@ export interface AdapterReleaseStatus {
      */
     name: string
     /**
-     * Kind of the training samples, Identity or Denoise.
+     * Kind of the training samples; Identity, Denoise or Paired.
      */
     sample?: string
     /**
