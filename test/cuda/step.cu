@@ -50,6 +50,7 @@ Record first_of(const Record& all, int64_t steps) {
           {},
           {},
           {},
+          {},
           {}};
 }
 

@@ -35,6 +35,7 @@ struct Record {
   std::vector<std::vector<float>> parameters;  // before each step and at the end
   std::vector<int32_t> tokens;                 // greedily, of two sequences
   std::vector<float> logits;                   // of their last tokens
+  std::string not_kept;                        // of all steps' losses
   std::vector<int64_t> waits;  // of the host for the device: by each accumulation and update but the first
 };
 

@@ -68,6 +68,8 @@ export interface StepLoss {
   readonly labelTokens: number
   /** when nll is not finite: where activations ceased to be, "layer 3" (0-based) or "head" */
   readonly nonFinite?: string
+  /** why the GPU could not keep the step as a graph, at the turn at which it tried: the step ran as it came */
+  readonly notKept?: string
 }
 
 export interface StepOutcome {

@@ -12,7 +12,9 @@ namespace humanizer::cuda {
 namespace {
 
 constexpr size_t kStaging = size_t{16} << 20, kHalf = kStaging / 2;  // pinned bytes of a thread
-constexpr size_t kProductsWorkspace = size_t{32} << 20;              // NVIDIA's advice for Hopper
+// Of the device's memory that a kept graph takes for each operation, at most: seen with driver 470 (ADR 16).
+constexpr size_t kNodeBytes = size_t{64} << 10;
+constexpr size_t kProductsWorkspace = size_t{32} << 20;  // NVIDIA's advice for Hopper
 
 float* table_of(const float* values, int64_t count) {
   float* table = nullptr;
@@ -123,8 +125,16 @@ void DeviceStream::run_captured() {
     graphs_.end();
     expect(ended, "cudaStreamEndCapture");
   }
-  const cudaError_t made = graphs_.instantiate(graph);
+  size_t nodes = 0, free = 0, total = 0;
+  expect(cudaGraphGetNodes(graph, nullptr, &nodes), "cudaGraphGetNodes");
+  expect(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  const bool room = free / 2 >= nodes * kNodeBytes;
+  const cudaError_t made = room ? graphs_.instantiate(graph) : cudaSuccess;
   cudaGraphDestroy(graph);
+  if (!room) {
+    give_up("its " + std::to_string(nodes) + " operations may take " + std::to_string(nodes * kNodeBytes) +
+            " bytes of the GPU, of which no more than half of what is free are given: " + std::to_string(free));
+  }
   if (made != cudaSuccess) give_up("cudaGraphInstantiate", made);
   launch_graph();
 }
@@ -141,9 +151,13 @@ void DeviceStream::launch_graph() {
 
 void DeviceStream::give_up(const char* call, cudaError_t status) {
   cudaGetLastError();
+  give_up(std::string(call) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status));
+}
+
+void DeviceStream::give_up(const std::string& reason) {
   staged_ = 0;
-  graphs_.refuse(std::string(call) + ": " + cudaGetErrorName(status) + ", " + cudaGetErrorString(status));
-  throw StepNotKept(graphs_.refused());
+  graphs_.refuse(reason);
+  throw StepNotKept(reason);
 }
 
 void DeviceStream::finished() {

@@ -64,6 +64,7 @@ class DeviceStream {
   void launch_graph();
   void run_captured();
   [[noreturn]] void give_up(const char* call, cudaError_t status);
+  [[noreturn]] void give_up(const std::string& reason);
   void finished();
 
   cudaStream_t stream_ = nullptr, beside_ = nullptr, copies_ = nullptr, current_ = nullptr;

@@ -45,6 +45,7 @@ struct TextLikelihood : Likelihood {
 
 struct StepLoss : Loss {
   std::string non_finite;  // where activations were no finite numbers first: "layer 3", "head"; else empty
+  std::string not_kept;    // why the device could not keep the step to run it again (Backend::begin); else empty
 };
 
 struct Turn {

@@ -62,7 +62,7 @@ std::vector<int64_t> Llama::step_key(const std::vector<Pass>& passes, Adapter& a
 StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) {
   backend_.open_stream(threads_);
   const std::vector<Pass> passes = training_passes(adapter, batch, step);
-  if (passes.empty()) return {{0, 0}, {}};
+  if (passes.empty()) return {{0, 0}, {}, {}};
   // The loss up to the end of each pass, and for each pass and layer whether its output is no finite number.
   const size_t outcome_bytes =
       (passes.size() + 1) * sizeof(double) + passes.size() * weights_.layers.size() * sizeof(int32_t);
@@ -70,8 +70,10 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
   reserve(passes, outcome_bytes);
   try {
     return run_step(passes, adapter, outcome_bytes);
-  } catch (const StepNotKept&) {
-    return run_step(passes, adapter, outcome_bytes);
+  } catch (const StepNotKept& refusal) {
+    StepLoss loss = run_step(passes, adapter, outcome_bytes);
+    loss.not_kept = refusal.what();
+    return loss;
   }
 }
 
@@ -96,7 +98,7 @@ StepLoss Llama::run_step(const std::vector<Pass>& passes, Adapter& adapter, size
   }
   std::vector<double> outcome((outcome_bytes + sizeof(double) - 1) / sizeof(double));
   backend_.memory.download(outcome.data(), losses, outcome_bytes);
-  StepLoss total{{outcome[passes.size()], 0}, {}};
+  StepLoss total{{outcome[passes.size()], 0}, {}, {}};
   for (const Pass& pass : passes) total.label_tokens += static_cast<int64_t>(pass.head_rows.size());
   const auto* found = reinterpret_cast<const int32_t*>(outcome.data() + passes.size() + 1);
   for (size_t p = 0; p < passes.size(); ++p, found += layers) {

@@ -24,7 +24,7 @@ Napi::Value create_adapter(const Napi::CallbackInfo& info) {
       [](Napi::Env js, const AdapterHandle& adapter) { return wrap(js, adapter); });
 }
 
-// (model, adapter, batch, step) -> {nll, labelTokens, nonFinite: text | undefined}
+// (model, adapter, batch, step) -> {nll, labelTokens, nonFinite, notKept: text | undefined}
 Napi::Value accumulate(const Napi::CallbackInfo& info) {
   const ModelHandle model = handle_of<ModelHandle>(info[0]);
   return submit(
@@ -36,6 +36,7 @@ Napi::Value accumulate(const Napi::CallbackInfo& info) {
         o.Set("nll", loss.nll);
         o.Set("labelTokens", static_cast<double>(loss.label_tokens));
         if (!loss.non_finite.empty()) o.Set("nonFinite", loss.non_finite);
+        if (!loss.not_kept.empty()) o.Set("notKept", loss.not_kept);
         return o;
       });
 }

@@ -156,6 +156,16 @@ test('trap 17: two non-finite steps in a row are skipped, three end the run and 
   await assert.rejects(facts({ finite: () => false, accumulate }), { message: /up to step 3, first in layer 2;/ })
 })
 
+test('why a GPU could not keep a step as a graph stands in the fact of that step', async () => {
+  const accumulate: Arithmetic['accumulate'] = async (_, step) => ({
+    nll: 1,
+    labelTokens: 1,
+    ...(step === 2 && { notKept: 'no room' }),
+  })
+  const told = (await facts({ accumulate })).flatMap((fact) => (fact.kind === 'step' ? [fact.notKept] : []))
+  assert.deepEqual(told.slice(0, 3), [undefined, 'no room', undefined])
+})
+
 test('with Identity data best and patience follow the loss of human text', async () => {
   const humanLosses = [3, 2]
   const { operations } = arithmetic({})

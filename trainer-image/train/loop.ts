@@ -21,6 +21,8 @@ export type Fact =
       readonly finite: boolean
       /** Where numbers ceased to be finite: "layer 3" or "head" in the forward pass, else a parameter by PEFT's key. */
       readonly nonFinite: string | undefined
+      /** Why the GPU could not keep one of its micro-batches as a graph; such steps run as they come, and may be slower. */
+      readonly notKept?: string
     }
   | {
       readonly kind: 'evaluation'
@@ -96,6 +98,7 @@ export async function* trainLoop(
     let labelTokens = 0
     let tokens = 0
     let nonFinite: string | undefined
+    let notKept: string | undefined
     for (const batch of options.batches(next)) {
       signal.throwIfAborted()
       const part = await leavingOn(signal, arithmetic.accumulate(batch, next))
@@ -103,6 +106,7 @@ export async function* trainLoop(
       labelTokens += part.labelTokens
       tokens += batch.tokens.length
       nonFinite ??= part.nonFinite
+      notKept ??= part.notKept
     }
     signal.throwIfAborted()
     const rate = learningRate(schedule, next)
@@ -111,7 +115,8 @@ export async function* trainLoop(
     nonFinite ??= outcome.nonFinite
     step = next
     const loss = nll / labelTokens
-    yield { kind: 'step', step, loss, learningRate: rate, gradientNorm, tokens, labelTokens, finite, nonFinite }
+    const counted = { loss, learningRate: rate, gradientNorm, tokens, labelTokens, finite, nonFinite }
+    yield { kind: 'step', step, ...counted, ...(notKept !== undefined && { notKept }) }
     signal.throwIfAborted()
     skipped = finite ? 0 : skipped + 1
     if (skipped === nonFiniteLimit)

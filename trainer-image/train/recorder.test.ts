@@ -139,7 +139,7 @@ test('losses, speeds and the time that is left are those of the steps, without w
 
 test('a loss that is no number is absent from progress, and the line after it is of its own steps', async () => {
   const live = new LiveRun()
-  const lines: { step?: number; loss?: number | null; in?: string }[] = []
+  const lines: { step?: number; loss?: number | null; in?: string; reason?: string }[] = []
   const recorder = new Recorder({
     live,
     log: pino({ base: null }, { write: (line) => lines.push(JSON.parse(line)) }),
@@ -164,6 +164,8 @@ test('a loss that is no number is absent from progress, and the line after it is
       [1, undefined],
     ],
   )
-  await recorder.step({ ...fact, step: 2, loss: 2, gradientNorm: 1, finite: true, nonFinite: undefined })
+  const notKept = 'cudaGraphInstantiate: cudaErrorMemoryAllocation'
+  await recorder.step({ ...fact, step: 2, loss: 2, gradientNorm: 1, finite: true, nonFinite: undefined, notKept })
+  assert.deepEqual([lines.at(-2)?.step, lines.at(-2)?.reason], [2, notKept])
   assert.deepEqual([live.report.progress?.trainLoss, lines.at(-1)?.loss], [2, 2])
 })

@@ -80,6 +80,11 @@ export class Recorder {
         { step: fact.step, in: fact.nonFinite },
         'numbers are not finite; an update with such a gradient is skipped',
       )
+    if (fact.notKept !== undefined)
+      log.warn(
+        { step: fact.step, reason: fact.notKept },
+        'steps of these lengths run as they come, not as a CUDA graph',
+      )
     if (!isLogged) return
     const loss = window.nll / window.labelTokens
     const tokensPerSecond = (1000 * window.tokens) / window.milliseconds

@@ -166,7 +166,7 @@ export interface QLoRARunSpec {
      */
     maxSequenceLength: number
     /**
-     * What the forward pass keeps for the backward pass; the rest is computed again, and the numbers are the same. None keeps everything, Selective not the outputs of norms and activation functions, Full each layer's input only, and so runs each layer forward twice; Offload lets those inputs of a GPU wait in the memory of its node, which counts against the pod's limit (on a CPU it is Full). Auto takes the first that fits the memory.
+     * What the forward pass keeps for the backward pass; the rest is computed again, and the numbers are the same. None keeps everything, Selective not the outputs of norms and activation functions, Full each layer's input only, and so runs each layer forward twice; Offload lets those inputs of a GPU wait in the memory of its node, which is planned within the pod's memory limit (on a CPU it is Full). Auto takes the first that fits the memory.
      */
     activationCheckpointing: 'Auto' | 'None' | 'Selective' | 'Full' | 'Offload'
     /**
