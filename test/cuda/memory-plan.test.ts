@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { expectedTensors, linearModules } from '../../trainer-image/model/llama.ts'
 import type { ActivationCheckpointing, Architecture } from '../../trainer-image/native/index.ts'
 import { type MemoryNeeds, memoryItems } from '../../trainer-image/train/memory-items.ts'
+import { stepOperations } from '../../trainer-image/train/step-graphs.ts'
 
 /** families(16)[0] of step_model.cu, with four layers. */
 const architecture: Architecture = {
@@ -56,11 +57,17 @@ const program = fileURLToPath(new URL('../../build/native/cuda_step', import.met
 const env = { ...process.env, GOMP_SPINCOUNT: '2000' }
 const lines = execFileSync(program, ['memory'], { encoding: 'utf8', env }).trim().split('\n')
 test('each policy in bf16 and in f32 was measured', () => assert.equal(lines.length, 8))
-for (const [path, policy, taken] of lines.map((line) => line.split(' ')))
+for (const [path, policy, taken, operations] of lines.map((line) => line.split(' '))) {
+  const needed = needs(path === 'cuda' ? 2 : 4)
+  test(`a step on ${path} with ${policy} is of as many operations as were planned, but for the first layer's and the head's`, () => {
+    const more = stepOperations(needed, policy as ActivationCheckpointing) - Number(operations)
+    assert.ok(more >= 0 && more <= 16, `${more} more than ${operations}`)
+  })
   test(`a step on ${path} with ${policy} takes what was planned`, () => {
-    const plan = memoryItems(needs(path === 'cuda' ? 2 : 4), policy as ActivationCheckpointing)
+    const plan = memoryItems(needed, policy as ActivationCheckpointing)
     const { generation: _, ...step } = plan
     const planned = Object.values(step).reduce((sum, bytes) => sum + bytes, 0) - productsWorkspace
     const ratio = planned / Number(taken)
     assert.ok(ratio >= 1 && ratio < 1.1, `planned ${planned}, taken ${taken}: ${ratio}`)
   })
+}

@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs'
 import { expectedTensors, linearModules } from '../../trainer-image/model/llama.ts'
 import { type MemoryNeeds, memoryItems, offloadedBytes, totalOf } from '../../trainer-image/train/memory-items.ts'
+import { graphBytes, stepOperations } from '../../trainer-image/train/step-graphs.ts'
 import { nameOf, type Setting, settings, llama3B as shape3B } from '../gpu/benchmark.ts'
 import { computeParameters, type Kind, llama3B, type Step, stepWork, type Work } from './step-work.ts'
 
@@ -141,20 +142,49 @@ const mebibytes = (bytes: number): string => thousands(bytes / 2 ** 20)
 
 function memory(): string {
   return table(
-    ['step', 'base', 'adapter, gradients', 'moments', 'activations', 'head', 'scratch', 'all', 'goal', "the host's"],
+    [
+      'step',
+      'base',
+      'adapter, gradients',
+      'moments',
+      'activations',
+      'head',
+      'scratch',
+      'all',
+      'goal',
+      "the host's",
+      'operations',
+      'one graph',
+      'four',
+    ],
     settings.map((setting) => {
       const items = memoryItems(needsOf(setting), setting.activationCheckpointing)
       const { baseWeights, adapter, gradients, optimizer, activations, logits, scratch } = items
       const figures = [baseWeights, adapter + gradients, optimizer, activations, logits, scratch]
+      const step = [needsOf(setting), setting.activationCheckpointing] as const
       return [
         nameOf(setting),
         ...[...figures, stepMemory(setting)].map(mebibytes),
         setting.goal?.gib === undefined ? '' : mebibytes(setting.goal.gib * 2 ** 30),
-        mebibytes(offloadedBytes(needsOf(setting), setting.activationCheckpointing)),
+        mebibytes(offloadedBytes(...step)),
+        thousands(stepOperations(...step)),
+        mebibytes(graphBytes(...step, 1)),
+        mebibytes(graphBytes(...step)),
       ]
     }),
   )
 }
+
+/** What one graph makes of the settings whose memory has a goal. */
+const goals = (): string =>
+  settings
+    .filter(({ goal }) => goal?.gib !== undefined)
+    .map((setting) => {
+      const withOne = stepMemory(setting) + graphBytes(needsOf(setting), setting.activationCheckpointing, 1)
+      const goal = setting.goal!.gib! * 2 ** 30
+      return `${nameOf(setting)} takes ${mebibytes(withOne)} MiB, ${withOne > goal ? 'more than' : 'within'} the goal of ${mebibytes(goal)}`
+    })
+    .join(';\n')
 
 /** Planned bytes of a step; not what texts that are written between two steps take. */
 export function stepMemory(setting: Setting): number {
@@ -193,6 +223,13 @@ ${memory()}
 Head is what the logits and the rows of the last norm take beyond the scratch of the layers, over which they lie. Under Offload the layers' inputs, but two,
 wait in the host's memory: at 2 × 4096 ${mebibytes(offloadedBytes(needsOf(offloading), 'Offload'))} MiB a pass each way, ${milliseconds(offloadedBytes(needsOf(offloading), 'Offload') / 50e9)} ms at the 50 GB/s that we expect of PCIe 5 and ${milliseconds(offloadedBytes(needsOf(offloading), 'Offload') / 25e9)} at the
 25 of PCIe 4, beside forward and backward, of which each is several times as long. The table above takes Offload's time for Full's.
+
+A step that runs again as a CUDA graph has memory of the device beside all that. How much NVIDIA does not say: 64 KiB an operation were seen with driver 470
+and are **assumed** here; operations are counted in the code, at most ([ADR 16](adr/0016-steps-as-graphs-and-tiles.md)). The engine keeps up to four graphs, of
+which full packed sequences need one. A run makes them only where its plan leaves room for four; elsewhere, and on a card of just the goals' sizes, its steps run
+as they come. With one graph:
+${goals()}.
+The engine's own account, by which \`make gpu\` tells the peak, has no graphs in it; the GPU's has.
 
 ## The peers
 

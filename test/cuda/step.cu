@@ -203,10 +203,12 @@ void refusals() {
   }
 }
 
-// What a step takes of the device, for memory-plan.test.ts, which knows the sizes: one sequence of 96 tokens.
+// What a step takes of the device, and of how many operations a graph of it would be, for memory-plan.test.ts, which
+// knows the sizes: one sequence of 96 tokens.
 void memory() {
   Training t{&cuda_backend(), families(16)[0].architecture};
   t.architecture.layers = 4;
+  capture_steps(1);
   for (const auto& [policy, checkpointing] : {std::pair{"None", Checkpointing::kNone},
                                               {"Selective", Checkpointing::kSelective},
                                               {"Full", Checkpointing::kFull},
@@ -216,10 +218,14 @@ void memory() {
       t.checkpointing = checkpointing;
       Model model(t);
       const Batch batch = model.document(96);
-      model.update(model.accumulate(batch, 1), 1);
-      std::printf("%s %s %lld\n", backend->instruction_path, policy, static_cast<long long>(model.peak_bytes()));
+      const StepLoss loss = model.accumulate(batch, 1);
+      const size_t operations = emulated_cuda::graph_operations();
+      model.update(loss, 1);
+      std::printf("%s %s %lld %zu\n", backend->instruction_path, policy, static_cast<long long>(model.peak_bytes()),
+                  operations);
     }
   }
+  capture_steps(2);
 }
 
 }  // namespace

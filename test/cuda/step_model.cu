@@ -45,6 +45,7 @@ Model::Model(const Training& t) : training_(t), account_(std::make_shared<Accoun
   file.write(model.bytes);
   llama_ = std::make_unique<Llama>(
       *t.backend, account_, t.architecture, model.sources, kNf4, 1, t.checkpointing, [](double) {}, cancelled_);
+  llama_->keep_steps(t.keep_steps);
   adapter_ =
       std::make_shared<Adapter>(*t.backend, account_, lora_of(t), t.architecture.layers, module_shapes(t.architecture));
 }

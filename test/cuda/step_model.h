@@ -25,7 +25,8 @@ struct Training {
   int steps = 20;
   int64_t rank = 5;
   Optimizer optimizer = Optimizer::kAdamW;
-  int tokens = 6;                         // of each generated sequence
+  int tokens = 6;  // of each generated sequence
+  bool keep_steps = true;
   const struct Record* follow = nullptr;  // each step begins with the parameters that this training had there
 };
 

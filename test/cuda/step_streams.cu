@@ -124,6 +124,22 @@ void kept() {
   std::string problem = same(crowded, plain);
   if (crowded.not_kept.find("operations may take") == std::string::npos) problem += "; '" + crowded.not_kept + "'";
   report("a graph takes no more than half of the memory that is free", problem);
+
+  Backend wide = cuda_backend();
+  wide.begin = [](std::span<const int64_t> key, size_t upload_bytes) {
+    return cuda_backend().begin(key, key.empty() ? upload_bytes : upload_bytes + (size_t{16} << 20));
+  };
+  t.backend = &wide;
+  const Record large = alternate(t, 2);
+  problem = same(large, plain);
+  if (large.not_kept.find("bytes of input exceed") == std::string::npos) problem += "; '" + large.not_kept + "'";
+  report("a step whose input exceeds the pinned memory runs as it comes, and says why", problem);
+
+  t.backend = &cuda_backend();
+  t.keep_steps = false;
+  before = kept_steps();
+  problem = same(alternate(t, 2), plain);
+  report("no step is kept of a model that may keep none", problem + since(before, 0, 0));
 }
 
 void offloaded() {

@@ -39,6 +39,7 @@ suite('a trainer with backend CUDA', () => {
     const { code, result, output } = await pod.ended
     assert.equal(code, 78, output)
     assert.equal(result?.reason, 'DeviceLost')
+    assert.match(output, /"graphs":[1-9]\d*/) // of the plan
     assert.match(result.message, /an error that it cannot correct: drain the node and reset the GPU/)
   })
 })

@@ -54,7 +54,7 @@ struct Backend {
   // Until the next download or synchronize() nothing is allocated and nothing is waited for. key: all that the
   // operations till then follow from, beside what lies in memory and the `upload_bytes` that they upload; empty: they
   // come once. False: a step of this key is kept, and runs at the download: only its uploads are to be asked for, and
-  // the download, as they were. The download throws StepNotKept (device_error.h) where keeping a step failed.
+  // the download, as they were. Both throw StepNotKept (device_error.h), once, where a step cannot be kept.
   bool (*begin)(std::span<const int64_t> key, size_t upload_bytes);
   void (*synchronize)();
 

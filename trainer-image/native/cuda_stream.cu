@@ -80,9 +80,10 @@ bool DeviceStream::begin(std::span<const int64_t> key, size_t upload_bytes) {
   if (turn_ == StepGraphs::Turn::kPlain) return true;
   if (upload_bytes >= kStaging) {
     turn_ = StepGraphs::Turn::kPlain;
-    graphs_.refuse("its " + std::to_string(upload_bytes) + " bytes of input exceed the " + std::to_string(kStaging) +
-                   " that are pinned");
-    return true;
+    const std::string reason = "its " + std::to_string(upload_bytes) + " bytes of input exceed the " +
+                               std::to_string(kStaging) + " that are pinned";
+    graphs_.refuse(reason);
+    throw StepNotKept(reason);
   }
   if (staged_ > 0) {
     expect(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");

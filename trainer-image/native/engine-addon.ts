@@ -32,6 +32,7 @@ export interface Addon {
     onProgress: (fraction: number) => void,
     instructionPath?: ComputePath,
     timed?: boolean,
+    keepSteps?: boolean,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,

@@ -14,7 +14,8 @@ export * from './native-error.ts'
 /**
  * Reads the tensors and, with NF4, quantises the linear layers. onProgress gets fractions up to 1. threads: normally the CPU quota; the
  * same number gives the same bits. activationCheckpointing holds for every accumulate; Selective when absent. instructionPath: one of engineInfo's,
- * its `instructionPath` when absent. timed: for takeOpTimes, of one model at a time. DATA_INVALID names a tensor that is missing, misshapen or cut short.
+ * its `instructionPath` when absent. timed: for takeOpTimes, of one model at a time. keepSteps: whether a GPU may keep steps whose shapes come again
+ * as CUDA graphs, in its memory; true when absent. DATA_INVALID names a tensor that is missing, misshapen or cut short.
  */
 export function loadModel(
   architecture: Architecture,
@@ -26,6 +27,7 @@ export function loadModel(
     onProgress?: (fraction: number) => void
     instructionPath?: ComputePath
     timed?: boolean
+    keepSteps?: boolean
   },
 ): Promise<Model> {
   return settled(async () => {
@@ -45,6 +47,7 @@ export function loadModel(
       onProgress,
       options.instructionPath,
       options.timed,
+      options.keepSteps ?? true,
     )
     return new NativeModel(handle, architecture)
   })

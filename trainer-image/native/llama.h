@@ -76,6 +76,8 @@ class Llama {
   // Backend::group_tokens at a time, so that memory follows the longest sequence and not the batch. The host waits
   // once, at the end.
   StepLoss accumulate(Adapter& adapter, const Batch& batch, uint32_t step);
+  // Whether the device may keep steps to run them again (Backend::begin), which takes of its memory. It may till told.
+  void keep_steps(bool may) { keeps_steps_ = may; }
   // One loss per document; dropout off.
   std::vector<Loss> evaluate(const Adapter* adapter, const Batch& batch);
   // Of each document the sums over its labels of what head.h says of a row; dropout off.
@@ -231,6 +233,7 @@ class Llama {
   std::vector<float> frequencies_;
   Buffer rope_;
   int64_t rope_positions_ = 0;
+  bool keeps_steps_ = true;
   const int64_t serial_ = next_serial();
 };
 

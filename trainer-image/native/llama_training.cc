@@ -83,7 +83,8 @@ StepLoss Llama::run_step(const std::vector<Pass>& passes, Adapter& adapter, size
   auto* flags = reinterpret_cast<int32_t*>(losses + passes.size() + 1);
   size_t upload_bytes = 0;
   for (const Pass& pass : passes) upload_bytes += input_bytes(pass);
-  const bool kept = !backend_.begin(step_key(passes, adapter), upload_bytes);
+  const std::vector<int64_t> key = keeps_steps_ ? step_key(passes, adapter) : std::vector<int64_t>();
+  const bool kept = !backend_.begin(key, upload_bytes);
   if (!kept) backend_.memory.zero(losses, outcome_bytes);
   for (size_t p = 0; p < passes.size(); ++p) {
     const Pass& pass = passes[p];

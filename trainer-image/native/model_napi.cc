@@ -24,7 +24,7 @@ const Backend& backend_of(const Napi::Value& name) {
 }
 
 // (architecture, tensors, {nf4, blockSize, doubleQuantization}, threads, activationCheckpointing, onProgress,
-// instructionPath | undefined, whether its operations are timed) -> model
+// instructionPath | undefined, whether its operations are timed, whether steps may be kept) -> model
 Napi::Value load_model(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   Architecture architecture{};
@@ -42,12 +42,14 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
   const auto o = info[2].As<Napi::Object>();
   const Quantization quantization{boolean(o, "nf4"), integer(o, "blockSize"), boolean(o, "doubleQuantization")};
   const int threads = info[3].ToNumber().Int32Value();
+  const bool keep_steps = info[8].ToBoolean();
   const auto progress = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[5].As<Napi::Function>()));
   open_models().emplace_back(model);
   // done holds progress too, so that the reference is dropped on the JavaScript thread.
   return submit(
       env, model,
-      [model, backend, architecture, sources = std::move(sources), quantization, threads, checkpointing, progress] {
+      [model, backend, architecture, sources = std::move(sources), quantization, threads, checkpointing, progress,
+       keep_steps] {
         model->llama = std::make_unique<Llama>(
             *backend, model->account, architecture, sources, quantization, threads, checkpointing,
             [&](double fraction) {
@@ -57,6 +59,7 @@ Napi::Value load_model(const Napi::CallbackInfo& info) {
               });
             },
             model->cancelled);
+        model->llama->keep_steps(keep_steps);
         return 0;
       },
       [model, progress](Napi::Env js, int) { return wrap(js, model); });

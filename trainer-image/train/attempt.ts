@@ -118,6 +118,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
       threads: environment.threads,
       instructionPath: environment.instructionPath,
       activationCheckpointing,
+      keepSteps: memory.items.graphs > 0,
       onProgress: beat,
     }
     const model = await leavingOn(signal, loadModel(opened.architecture, opened.tensors, options))

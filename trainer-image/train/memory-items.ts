@@ -86,6 +86,8 @@ export interface MemoryItems {
   readonly checkpoint: number
   /** Keys and values of one Generate call between two steps, which has maxSequenceLength tokens at most. */
   readonly generation: number
+  /** Of a GPU: steps that are kept as CUDA graphs, where the rest leaves room for them (step-graphs.ts, planMemory); else 0. */
+  readonly graphs: number
   /** Node with the dataset, and what Node, OpenMP and oneDNN take once the engine runs. */
   readonly node: number
 }
@@ -132,7 +134,7 @@ function optimizerBytes(needs: MemoryNeeds): number {
   return 2 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + bytesOf(values), 0)
 }
 
-const recomputed = (policy: ActivationCheckpointing): boolean => policy === 'Full' || policy === 'Offload'
+export const recomputed = (policy: ActivationCheckpointing): boolean => policy === 'Full' || policy === 'Offload'
 
 /** Bytes of the host's memory, pinned, in which a GPU's layers' inputs wait, those of the last two excepted: `offloaded`, llama.h. */
 export function offloadedBytes(needs: MemoryNeeds, policy: ActivationCheckpointing): number {
@@ -181,17 +183,18 @@ function bf16Floats(
   return 16 + threads * up(decoded, 16) + (up(out, 32) * up(input, 32)) / 2 + (tokens + 14) * pairs
 }
 
-/** Rows of W in float32 at once, and bytes of logits that exist at once: head.h. */
-const vocabularyBlock = 4096
+/** Rows of W in float32 at once, and bytes and rows of logits that exist at once: head.h. */
+export const vocabularyBlock = 4096
 const logitsBytesOf = (onDevice: boolean): number => (onDevice ? 512 : 64) * 2 ** 20
+export const headRowsOf = (needs: MemoryNeeds): number =>
+  Math.max(16, Math.floor(logitsBytesOf(onDevice(needs)) / (4 * needs.architecture.vocabularySize) / 16) * 16)
 
 /** Of those that exist at once, what of them is kept: under Full a GPU makes them twice, a block at a time (logits_again). */
 function headBytes(needs: MemoryNeeds, { labels }: PassShape, policy: ActivationCheckpointing): number {
   const { architecture, threads, bf16Products } = needs
   const { hiddenSize: hidden, vocabularySize: vocabulary } = architecture
   const width = widthOf(needs)
-  const most = Math.max(16, Math.floor(logitsBytesOf(onDevice(needs)) / (4 * vocabulary) / 16) * 16)
-  const part = Math.min(labels, most)
+  const part = Math.min(labels, headRowsOf(needs))
   const product = bf16Products
     ? bf16Floats(threads, part, [vocabularyBlock, hidden])
     : Math.ceil((vocabularyBlock * hidden * width) / 4)
@@ -265,7 +268,7 @@ function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: Pas
   return Math.max(forward, bf16Forward, (3 + 2 * chunks) * panels + threads * tiles)
 }
 
-const passOf = (needs: MemoryNeeds): PassShape =>
+export const passOf = (needs: MemoryNeeds): PassShape =>
   largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength, groupTokensOf(onDevice(needs)))
 
 /**
@@ -289,6 +292,7 @@ export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing)
     checkpoint: onDevice(needs) ? 0 : adapter + optimizer,
     generation:
       widthOf(needs) * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
+    graphs: 0,
     node: onDevice(needs) ? 0 : needs.heldByNode + runtimeBytes(needs.threads),
   }
 }

@@ -5,6 +5,7 @@ import { expectedTensors, linearModules } from '../model/llama.ts'
 import type { ActivationCheckpointing, Architecture } from '../native/index.ts'
 import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
 import { beyondPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
+import { graphBytes, stepOperations } from './step-graphs.ts'
 
 /** Llama 3.2 3B. */
 const architecture: Architecture = {
@@ -186,6 +187,32 @@ test('the goals of memory are planned on a GPU: 4 × 1024 under Full in 4 GiB, 2
   }
   assert.ok(step(1024, 4, 'Full') <= 4)
   assert.ok(step(4096, 2, 'Offload') <= 4.6)
+})
+
+test('on a GPU what the plan leaves is for CUDA graphs, if it holds four; they change neither policy nor refusal', () => {
+  for (const policy of ['None', 'Full', 'Offload'] as const) {
+    const step = totalOf(memoryItems(onGpu, policy))
+    const graphs = graphBytes(onGpu, policy)
+    const kept = planMemory(onGpu, policy, 4, step + graphs)
+    assert.deepEqual([kept.items.graphs, kept.total, kept.total - totalOf(kept.items)], [graphs, step + graphs, 0])
+    assert.doesNotMatch(kept.reason, /graphs/)
+    const none = planMemory(onGpu, policy, 4, step + graphs - 1)
+    assert.deepEqual([none.activationCheckpointing, none.items.graphs, none.total], [policy, 0, step])
+    assert.match(none.reason, new RegExp(`; no CUDA graphs, which would take ${Math.ceil(graphs / MiB)} MiB more$`))
+  }
+  const selective = totalOf(memoryItems(onGpu, 'Selective'))
+  assert.equal(planMemory(onGpu, 'Auto', 4, selective).activationCheckpointing, 'Selective')
+  assert.equal(planMemory(needs, 'Auto', 4, 64 * 2 ** 30).items.graphs, 0)
+})
+
+test('the operations of a step are those of its layers, and those of the head once for each of its parts', () => {
+  assert.equal(stepOperations(onGpu, 'None'), 2 + 20 + 28 * 93 + 4 * (1 + 32 * 6)) // 4,096 rows in parts of 1,040
+  assert.equal(stepOperations(onGpu, 'Full') - stepOperations(onGpu, 'None'), 28 * 2 + 27 * 29 + 4 * 32 * 2)
+  const deeper = { ...onGpu, architecture: { ...architecture, layers: 29 } }
+  assert.equal(stepOperations(deeper, 'Offload') - stepOperations(onGpu, 'Offload'), 93 + 31 + 2)
+  const once = stepOperations(onGpu, 'Selective') - 2
+  const twice = { ...onGpu, microBatchSize: 16 } // 8 of 1,024 tokens are a pass
+  assert.ok(stepOperations(twice, 'Selective') - 2 >= 2 * once)
 })
 
 test('on a GPU samples are written as many at once as half of what is left holds, on a CPU within what one takes', () => {

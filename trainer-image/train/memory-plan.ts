@@ -10,6 +10,7 @@ import {
   onDevice,
   totalOf,
 } from './memory-items.ts'
+import { graphBytes } from './step-graphs.ts'
 
 /** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
 export interface MemoryPlan {
@@ -32,8 +33,9 @@ const policiesOf = (needs: MemoryNeeds): readonly ActivationCheckpointing[] =>
   onDevice(needs) ? policies : policies.filter((policy) => policy !== 'Offload')
 
 /**
- * Auto takes the first policy that fits; one that is named is taken or refused. `available`: bytes that are still free for this process, or of
- * a GPU; `ofHost` beside the latter: for this process. Throws DeviceOutOfMemory with the plan and the settings that would fit.
+ * Auto takes the first policy that fits; one that is named is taken or refused. On a GPU the rest is for CUDA graphs, if it holds all that a run
+ * can come to keep; without them steps run as they come, which costs less than another policy would. `available`: bytes that are still free for
+ * this process, or of a GPU; `ofHost` beside the latter: for this process. Throws DeviceOutOfMemory with the plan and the settings that would fit.
  */
 export function planMemory(
   needs: MemoryNeeds,
@@ -51,8 +53,12 @@ export function planMemory(
     const pinned = offloaded > 0 ? ` and ${mebibytes(offloaded)} of the host's, which has ${mebibytes(ofHost)}` : ''
     sizes.push(`${activationCheckpointing} needs ${mebibytes(total)}${pinned}`)
     if (total > limit || offloaded > ofHost) continue
-    const reason = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
-    return { activationCheckpointing, reason, items, total, limit, ...(offloaded > 0 && { offloaded }) }
+    const graphs = graphBytes(needs, activationCheckpointing)
+    const kept = total + graphs <= limit ? graphs : 0
+    const told = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
+    const reason = kept === graphs ? told : `${told}; no CUDA graphs, which would take ${mebibytes(graphs)} more`
+    const plan = { activationCheckpointing, reason, items: { ...items, graphs: kept }, total: total + kept, limit }
+    return { ...plan, ...(offloaded > 0 && { offloaded }) }
   }
   throw new JobFailure(
     'DeviceOutOfMemory',

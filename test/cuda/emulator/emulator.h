@@ -28,6 +28,8 @@ void break_device(cudaError_t error);
 
 // What cudaGraphInstantiate and cudaGraphLaunch answer; cudaSuccess: as they should.
 void refuse_graphs(cudaError_t instantiation, cudaError_t launch = cudaSuccess);
+// Nodes of the graph that was made executable last.
+size_t graph_operations();
 
 // How many devices there are and which CUDA the driver speaks (13000); a driver of 0 is none at all.
 void set_driver(int devices, int version);

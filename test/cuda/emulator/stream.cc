@@ -25,7 +25,7 @@ struct Node {
   Submit submit;
   Run run;
   std::vector<std::shared_ptr<Node>> after;
-  bool done = false;
+  bool done = false, only_orders = false;
   double seconds = 0;
 };
 using NodePointer = std::shared_ptr<Node>;
@@ -64,6 +64,12 @@ std::vector<NodePointer> pending;
 std::vector<std::shared_ptr<Capture>> captures;
 std::vector<cudaStream_t> streams;
 cudaError_t instantiation_refused = cudaSuccess, graph_launch_refused = cudaSuccess;
+size_t last_operations = 0;
+
+// What an event orders is an edge of a captured graph, no node.
+size_t operations_of(const std::vector<NodePointer>& nodes) {
+  return static_cast<size_t>(std::ranges::count_if(nodes, [](const NodePointer& node) { return !node->only_orders; }));
+}
 
 bool ready(const NodePointer& node) {
   return std::ranges::all_of(node->after, [](const NodePointer& before) { return before->done; });
@@ -139,6 +145,8 @@ void refuse_graphs(cudaError_t instantiation, cudaError_t launch) {
   instantiation_refused = instantiation;
   graph_launch_refused = launch;
 }
+
+size_t graph_operations() { return last_operations; }
 
 namespace {
 bool concerns_us(const std::shared_ptr<Capture>& capture) {
@@ -234,6 +242,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const Entry entry;
   if (const cudaError_t error = usable(stream); error != cudaSuccess) return error;
   event->node = append(stream, {}, kNothing);
+  event->node->only_orders = true;
   event->capture = stream->capture;
   return cudaSuccess;
 }
@@ -252,7 +261,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
   } else if (stream->capture) {
     return answer(refuse_in_capture());  // work outside of the capture
   }
-  append(stream, {event->node}, kNothing);
+  append(stream, {event->node}, kNothing)->only_orders = true;
   return cudaSuccess;
 }
 
@@ -333,6 +342,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
   if (capturing()) return answer(refuse_in_capture());
   if (instantiation_refused != cudaSuccess) return answer(instantiation_refused);
   *exec = new CUgraphExec_st{graph->nodes};
+  last_operations = operations_of(graph->nodes);
   return cudaSuccess;
 }
 
@@ -360,7 +370,7 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t* nodes, size_t* count) {
   const Entry entry;
   if (nodes) return answer(cudaErrorNotSupported);
-  *count = graph->nodes.size();
+  *count = operations_of(graph->nodes);
   return cudaSuccess;
 }
 
