@@ -1,32 +1,25 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { DataCounts, PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
 import { csv, machineText, prose } from '../../test/fixtures/sources.ts'
 import { prepare } from './prepare.ts'
 import { configOf, contextOf } from './preparing.ts'
 
-const root = await mkdtemp(join(tmpdir(), 'stages-'))
-after(() => rm(root, { recursive: true, force: true }))
-let folders = 0
-const freshFolder = async (): Promise<string> => {
-  const path = join(root, `f${folders++}`)
-  await mkdir(path)
-  return path
-}
+const freshFolder = await freshFolders('stages-')
 
 /** Each third text has two near copies; enough that every stage takes a while. */
 const texts = Array.from({ length: 4000 }, (_, i) => {
   const first = i - (i % 3)
   return `${machineText(first, 100)} ${prose[first % 500]} The end of number ${i}.`
 })
-const source = join(root, 'a.csv')
+const source = join(await freshFolder(), 'a.csv')
 await writeFile(source, csv([['text'], ...texts.map((text) => [text])]))
 const usual = configOf([{ filePath: source }])
 const whole = await prepare(usual, contextOf(await freshFolder()))
