@@ -54,3 +54,12 @@ export function only(objects: readonly Manifest[], kind: string, name?: string):
   if (found.length !== 1) throw new Error(`${found.length} objects of kind ${kind} ${name ?? ''}, expected one`)
   return found[0]
 }
+
+export const kinds = (all: Manifest[]): string[] => [...new Set(all.map(({ kind }) => kind))].sort()
+
+export const rulesOf = (all: Manifest[]): Manifest[] => all.flatMap((object) => object.rules ?? [])
+
+export const environment = (of: Manifest): Record<string, string> =>
+  Object.fromEntries(
+    of.env.map(({ name, value, valueFrom }: Manifest) => [name, value ?? valueFrom.fieldRef.fieldPath]),
+  )
