@@ -49,21 +49,21 @@ const moments = [
   {
     moment: 'while it reads',
     kept: [],
-    isNow: (work: string) => globSync(join(work, 'attempt-*', 'texts-0', '*')).length > 0,
+    isNow: (work: string) => globSync(join(work, 'attempt-*', 'texts-0-0', '*')).length > 0,
   },
   {
     moment: 'after the texts',
-    kept: ['texts-0'],
-    isNow: (work: string) => globSync(join(work, 'stages/*/texts-0/manifest.json')).length > 0,
+    kept: ['texts-0-0'],
+    isNow: (work: string) => globSync(join(work, 'stages/*/texts-0-0/manifest.json')).length > 0,
   },
   {
     moment: 'after the clusters',
-    kept: ['clusters', 'texts-0'],
+    kept: ['clusters', 'texts-0-0'],
     isNow: (work: string) => globSync(join(work, 'stages/*/clusters/manifest.json')).length > 0,
   },
   {
     moment: 'while it writes',
-    kept: ['clusters', 'texts-0'],
+    kept: ['clusters', 'texts-0-0'],
     isNow: (work: string) => globSync(join(work, 'attempt-*', 'output', '*')).length > 0,
   },
 ]
@@ -86,7 +86,7 @@ for (const { moment, kept, isNow } of moments)
     const { preparation } = JSON.parse(await readFile(join(dataDir, 'log'), 'utf8'))
     assert.equal(preparation.digest, whole.digest, second.log())
     assert.deepEqual(DataCounts.fromJSON(preparation.counts), whole.counts)
-    for (const stage of ['texts-0', 'clusters'])
+    for (const stage of ['texts-0-0', 'clusters'])
       assert.equal(second.log().includes(`"stage":"${stage}"`), found.includes(stage), `${stage}: ${second.log()}`)
     assert.deepEqual(await readdir(workOf(dataDir)), [])
   })
