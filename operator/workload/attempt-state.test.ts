@@ -37,6 +37,11 @@ const exited = (exitCode: number, message = '', more: { reason?: string } = {}, 
     containerStatuses: [{ state: { terminated: { exitCode, message, ...more } } }],
     ...status,
   })
+const unschedulable = (message: string): Pod =>
+  pod({
+    phase: 'Pending',
+    conditions: [{ type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message }],
+  })
 const disruptionTarget = { conditions: [{ type: 'DisruptionTarget', status: 'True', reason: 'EvictionByEvictionAPI' }] }
 const running = pod({
   phase: 'Running',
@@ -96,47 +101,19 @@ const cases: { an_attempt: string; job?: Job; pods?: Pod[]; is: string }[] = [
   {
     an_attempt: 'whose pod has no node',
     job: job(),
-    pods: [
-      pod({
-        phase: 'Pending',
-        conditions: [{ type: 'PodScheduled', status: 'False', message: '0/1 nodes are available: insufficient cpu' }],
-      }),
-    ],
+    pods: [unschedulable('0/1 nodes are available: insufficient cpu')],
     is: 'pending Scheduling',
   },
   {
     an_attempt: 'whose volume is on another node',
     job: job(),
-    pods: [
-      pod({
-        phase: 'Pending',
-        conditions: [
-          {
-            type: 'PodScheduled',
-            status: 'False',
-            message: "0/2 nodes are available: 2 node(s) didn't match pod affinity rules",
-          },
-        ],
-      }),
-    ],
+    pods: [unschedulable("0/2 nodes are available: 2 node(s) didn't match pod affinity rules")],
     is: 'pending StorageNotShared',
   },
   {
     an_attempt: 'that mounts a claim which is not there',
     job: job(),
-    pods: [
-      pod({
-        phase: 'Pending',
-        conditions: [
-          {
-            type: 'PodScheduled',
-            status: 'False',
-            reason: 'Unschedulable',
-            message: '0/1 nodes are available: persistentvolumeclaim "shelf" not found. not found',
-          },
-        ],
-      }),
-    ],
+    pods: [unschedulable('0/1 nodes are available: persistentvolumeclaim "shelf" not found. not found')],
     is: 'pending ClaimNotFound',
   },
   {

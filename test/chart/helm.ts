@@ -49,8 +49,19 @@ function flags(values: object): string[] {
   ])
 }
 
+/** The one object of a kind, or of a kind and name. */
 export function only(objects: readonly Manifest[], kind: string, name?: string): Manifest {
   const found = objects.filter((object) => object.kind === kind && (!name || object.metadata.name === name))
   if (found.length !== 1) throw new Error(`${found.length} objects of kind ${kind} ${name ?? ''}, expected one`)
   return found[0]
 }
+
+export const kinds = (all: Manifest[]): string[] => [...new Set(all.map(({ kind }) => kind))].sort()
+
+export const rulesOf = (all: Manifest[]): Manifest[] => all.flatMap((object) => object.rules ?? [])
+
+/** A container's variables; those of the pod's own fields are the fields' paths. */
+export const environment = (of: Manifest): Record<string, string> =>
+  Object.fromEntries(
+    of.env.map(({ name, value, valueFrom }: Manifest) => [name, value ?? valueFrom.fieldRef.fieldPath]),
+  )

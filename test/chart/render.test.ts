@@ -5,7 +5,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 import { load } from 'js-yaml'
 import { settingsFrom } from '../../operator/settings.ts'
-import { chart, helm, type Manifest, only, render } from './helm.ts'
+import { chart, environment, helm, kinds, type Manifest, only, render } from './helm.ts'
 
 let objects: Manifest[]
 let deployment: Manifest
@@ -18,13 +18,6 @@ before(async () => {
   pod = deployment.spec.template.spec
   container = pod.containers[0]
 })
-
-const kinds = (all: Manifest[]): string[] => [...new Set(all.map(({ kind }) => kind))].sort()
-const rulesOf = (all: Manifest[]): Manifest[] => all.flatMap((object) => object.rules ?? [])
-const environment = (of: Manifest): Record<string, string> =>
-  Object.fromEntries(
-    of.env.map(({ name, value, valueFrom }: Manifest) => [name, value ?? valueFrom.fieldRef.fieldPath]),
-  )
 
 test('helm lint finds nothing', async () => {
   assert.match(await helm('lint', '--strict', chart), /0 chart\(s\) failed/)
@@ -120,72 +113,6 @@ test('a signing key of the user is used and none is made', async () => {
   const all = await render({ signingKey: { existingSecret: 'ours' } })
   assert.equal(kinds(all).includes('Secret'), false)
   assert.equal(only(all, 'Deployment').spec.template.spec.volumes[0].secret.secretName, 'ours')
-})
-
-test('no role has a wildcard, a Secret, an exec, an impersonation or a spec of ours', () => {
-  const own = ['humanizerdatasets', 'qloraruns', 'adapterreleases']
-  const operators = objects.filter(({ metadata }) => /-(operator|leader)$/.test(metadata.name))
-  assert.ok(rulesOf(operators).length > 10)
-  for (const { apiGroups, resources, verbs } of rulesOf(operators)) {
-    for (const each of [...apiGroups, ...resources, ...verbs]) assert.ok(!each.includes('*'), `${resources}: ${verbs}`)
-    for (const resource of resources) {
-      assert.ok(!/^(secrets|pods\/exec|serviceaccounts|roles|clusterroles|nodes)$/.test(resource), resource)
-      if (own.includes(resource)) assert.deepEqual(verbs, ['get', 'list', 'watch'])
-    }
-    assert.ok(!verbs.some((verb: string) => /^(impersonate|escalate|bind|deletecollection)$/.test(verb)))
-  }
-})
-
-test('status is all that the operator may write of our kinds', () => {
-  const rules = rulesOf(objects.filter(({ metadata }) => metadata.name === 'humanizer-operator'))
-  const writes = rules.filter(
-    ({ apiGroups, verbs }) =>
-      apiGroups[0] === 'humanizer.dev' && verbs.some((verb: string) => !/get|list|watch/.test(verb)),
-  )
-  assert.deepEqual(
-    writes.flatMap(({ resources }) => resources),
-    ['humanizerdatasets/status', 'qloraruns/status', 'adapterreleases/status'],
-  )
-})
-
-test('leader election is a right in the own namespace, on one Lease', () => {
-  const role = only(objects, 'Role')
-  assert.equal(role.metadata.namespace, 'system')
-  const [create, rest] = role.rules
-  assert.deepEqual(create.verbs, ['create'])
-  assert.deepEqual(rest.resourceNames, ['humanizer-operator'])
-  assert.equal(environment(container).LEASE_NAME, 'humanizer-operator')
-})
-
-test('with a list of namespaces there is no right anywhere else', async () => {
-  const all = await render({ watchNamespaces: ['a', 'b'], rbac: { aggregate: false } })
-  assert.equal(kinds(all).includes('ClusterRole'), false)
-  assert.equal(kinds(all).includes('ClusterRoleBinding'), false)
-  const roles = all.filter(({ kind }) => kind === 'Role').map(({ metadata }) => metadata.namespace)
-  assert.deepEqual(roles.sort(), ['a', 'b', 'system'])
-  const bindings = all.filter(({ kind }) => kind === 'RoleBinding')
-  for (const { subjects } of bindings) assert.equal(subjects[0].namespace, 'system')
-  assert.equal(environment(only(all, 'Deployment').spec.template.spec.containers[0]).WATCH_NAMESPACES, 'a,b')
-})
-
-test('roles can be left to somebody else', async () => {
-  const all = await render({
-    rbac: { create: false, aggregate: false },
-    serviceAccount: { create: false, name: 'given' },
-  })
-  assert.equal(rulesOf(all).length, 0)
-  assert.equal(kinds(all).includes('ServiceAccount'), false)
-  assert.equal(only(all, 'Deployment').spec.template.spec.serviceAccountName, 'given')
-})
-
-test('view, edit and admin of the cluster include the three kinds; only edit may change them', () => {
-  const view = only(objects, 'ClusterRole', 'humanizer-view')
-  const edit = only(objects, 'ClusterRole', 'humanizer-edit')
-  assert.equal(view.metadata.labels['rbac.authorization.k8s.io/aggregate-to-view'], 'true')
-  assert.equal(edit.metadata.labels['rbac.authorization.k8s.io/aggregate-to-view'], undefined)
-  assert.equal(edit.metadata.labels['rbac.authorization.k8s.io/aggregate-to-edit'], 'true')
-  assert.deepEqual(view.rules[0].verbs, ['get', 'list', 'watch'])
-  for (const { resources } of edit.rules) assert.ok(!resources.some((each: string) => each.endsWith('/status')))
 })
 
 test('the CRDs are those of crds/, kept at uninstall unless told otherwise', async () => {

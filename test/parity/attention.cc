@@ -1,5 +1,7 @@
-// Attention over documents of any length: gradients against central differences, and sums in f64.
+// Attention over documents of any length: gradients against central differences, sums in f64, and the same bits
+// whatever stands beside a document or a request.
 #include <cstdint>
+#include <numeric>
 #include <utility>
 
 #include "cases.h"
@@ -118,40 +120,104 @@ void attention_sums(const Backend& b, const AttentionOps& ops, int threads, int6
   }
 }
 
-// A decoding step of requests of several lengths: together each has the bits that it has alone. The cases after it draw
-// the numbers that they drew without it.
+// Documents beside each other: each has the bits, outputs and gradients, that it has alone, on one thread and on all.
+// The cases after it draw the numbers that they drew without it.
+void attention_of_documents(const Backend& b, const AttentionOps& ops, int threads, AttentionShape s) {
+  const std::mt19937 before = generator;
+  const std::vector<int64_t> documents = {5, 131, 1, 70, 200};  // of one to four chunks, past a tile of keys
+  const int64_t rows = std::accumulate(documents.begin(), documents.end(), int64_t{0});
+  const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size, stride = q + 2 * kv;
+  Guarded qkv = Guarded::random(rows * stride), dout = Guarded::random(rows * q);
+  struct Results {
+    Guarded out, lse, dqkv;
+    bool intact;
+  };
+  const auto results = [&](int on_threads, bool together) {
+    Results of{Guarded(rows * q), Guarded(rows * s.heads), Guarded(rows * stride), true};
+    Guarded scratch(
+        b.attention_scratch(on_threads, std::ssize(documents), rows, std::ranges::max(documents), rows, s, true));
+    const ConstRows all = dense(static_cast<const float*>(qkv.data()), rows, stride);
+    const Rows d = dense(of.dqkv.data(), rows, stride);
+    std::vector<AttentionSpan> spans;
+    std::vector<AttentionGradients> gradients;
+    int64_t begin = 0;
+    for (const int64_t size : documents) {
+      const auto part = [&](auto x, int64_t column, int64_t cols) {
+        return slice(columns(x, column, cols), begin, size);
+      };
+      spans.push_back({slice(dense(of.out.data(), rows, q), begin, size), of.lse.data() + begin * s.heads,
+                       part(all, 0, q), part(all, q, kv), part(all, q + kv, kv)});
+      gradients.push_back({part(d, 0, q), part(d, q, kv), part(d, q + kv, kv),
+                           slice(dense(static_cast<const float*>(dout.data()), rows, q), begin, size)});
+      begin += size;
+    }
+    b.open_stream(on_threads);
+    const size_t at_once = together ? spans.size() : 1;
+    for (size_t n = 0; n < spans.size(); n += at_once) {
+      ops.forward(&spans[n], static_cast<int64_t>(at_once), s, scratch.data());
+      ops.backward(&spans[n], &gradients[n], static_cast<int64_t>(at_once), s, scratch.data());
+    }
+    b.open_stream(threads);
+    of.intact = of.out.intact() && of.lse.intact() && of.dqkv.intact() && scratch.intact();
+    return of;
+  };
+  Results alone = results(1, false);
+  for (const int on_threads : {1, threads}) {
+    Results packed = results(on_threads, true);
+    const bool same = std::ranges::equal(alone.out.span(), packed.out.span()) &&
+                      std::ranges::equal(alone.lse.span(), packed.lse.span()) &&
+                      std::ranges::equal(alone.dqkv.span(), packed.dqkv.span());
+    report(named(b, (std::string(ops.name) + " of documents packed and alone").c_str(),
+                 {s.heads, s.kv_heads, s.head_size, on_threads}),
+           same ? 0 : 1, 0, alone.intact && packed.intact);
+  }
+  generator = before;
+}
+
+// A decoding step of requests of several lengths: each has the bits that it has alone, whatever number of others stands
+// beside it, by which threads divide heads or whole requests. The cases after it draw the numbers that they drew
+// without it.
 void attention_of_requests(const Backend& b, int threads, AttentionShape s) {
   const std::mt19937 before = generator;
-  constexpr int64_t kRequests = 9;
+  const std::vector<int64_t> keys = {1, 8, 15, 401, 97, 36, 131, 50, 57};
+  const int64_t requests = std::ssize(keys), most_rows = 3;
   const int64_t q = s.heads * s.head_size, kv = s.kv_heads * s.head_size;
   std::vector<Guarded> caches;
-  Guarded queries = Guarded::random(kRequests * q), out(kRequests * q), alone(kRequests * q), lse(kRequests * s.heads);
-  std::vector<AttentionSpan> spans;
-  int64_t all = 0, longest = 0;
-  for (int64_t r = 0; r < kRequests; ++r) {
-    const int64_t keys = 1 + 7 * r;
-    for (int side = 0; side < 2; ++side) caches.push_back(Guarded::random(keys * kv));
-    all += keys;
-    longest = keys;
+  Guarded queries = Guarded::random(requests * most_rows * q);
+  for (const int64_t count : keys) {
+    for (int side = 0; side < 2; ++side) caches.push_back(Guarded::random(count * kv));
   }
-  const auto span_of = [&](int64_t r, Guarded& to) {
-    const auto cache = [&](int64_t side) {
-      Guarded& of = caches[static_cast<size_t>(2 * r + side)];
-      return dense(static_cast<const float*>(of.data()), static_cast<int64_t>(of.span().size()) / kv, kv);
-    };
-    return AttentionSpan{dense(to.data() + r * q, 1, q), lse.data() + r * s.heads,
-                         dense(static_cast<const float*>(queries.data()) + r * q, 1, q), cache(0), cache(1)};
+  Guarded scratch(attention_scratch(threads, requests, std::accumulate(keys.begin(), keys.end(), int64_t{0}),
+                                    std::ranges::max(keys), s, false));
+  bool intact = true;
+  // out, then lse, of all requests, so many of them at once.
+  const auto results = [&](int64_t at_once) {
+    Guarded out = Guarded::zeros(requests * most_rows * q), lse = Guarded::zeros(requests * most_rows * s.heads);
+    std::vector<AttentionSpan> spans;
+    for (int64_t r = 0; r < requests; ++r) {
+      const int64_t rows = std::min(keys[static_cast<size_t>(r)], 1 + r % most_rows), row = r * most_rows;
+      const auto cache = [&](int64_t side) {
+        Guarded& of = caches[static_cast<size_t>(2 * r + side)];
+        return dense(static_cast<const float*>(of.data()), keys[static_cast<size_t>(r)], kv);
+      };
+      spans.push_back({dense(out.data() + row * q, rows, q), lse.data() + row * s.heads,
+                       dense(static_cast<const float*>(queries.data()) + row * q, rows, q), cache(0), cache(1)});
+    }
+    for (int64_t first = 0; first < requests; first += at_once) {
+      b.attention_forward(&spans[static_cast<size_t>(first)], std::min(at_once, requests - first), s, scratch.data());
+    }
+    intact = intact && out.intact() && lse.intact() && scratch.intact();
+    std::vector<float> values(out.span().begin(), out.span().end());
+    values.insert(values.end(), lse.span().begin(), lse.span().end());
+    return values;
   };
-  Guarded scratch(attention_scratch(threads, kRequests, all, longest, s, false));
-  for (int64_t r = 0; r < kRequests; ++r) {
-    spans.push_back(span_of(r, out));
-    const AttentionSpan one = span_of(r, alone);
-    b.attention_forward(&one, 1, s, scratch.data());
+  const std::vector<float> alone = results(1);
+  // threads are two: heads are divided by up to three requests, whole requests from four on.
+  for (const int64_t at_once : {int64_t{3}, int64_t{4}, requests}) {
+    const bool same = results(at_once) == alone;
+    report(named(b, "attention of requests together", {at_once, s.heads, s.kv_heads, s.head_size}), same ? 0 : 1, 0,
+           intact);
   }
-  b.attention_forward(spans.data(), kRequests, s, scratch.data());
-  report(named(b, "attention of requests together", {s.heads, s.kv_heads, s.head_size}),
-         std::ranges::equal(out.span(), alone.span()) ? 0 : 1, 0,
-         out.intact() && alone.intact() && lse.intact() && scratch.intact());
   generator = before;
 }
 
@@ -170,6 +236,7 @@ void attention_cases(const Backend& b, int threads) {
     const std::mt19937 before = generator;
     attention_sums(b, way, threads, 13, 257, {6, 2, 17});
     attention_sums(b, way, threads, 1, 100, {3, 1, 64});
+    attention_of_documents(b, way, threads, {6, 2, 17});
     if (way.forward != b.attention_forward) generator = before;  // the cases after it draw what they drew without it
   }
   attention_of_requests(b, threads, {9, 3, 64});

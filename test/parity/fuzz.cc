@@ -2,11 +2,12 @@
 // every shape, through the engine without Node, and broken CSV. Each is an Error with a code that says whose fault it
 // is, or a result; never a crash, which the sanitizers and the pages around each block see. Prints "ok NAME" or "not ok
 // NAME: WHY" for sanitized.test.ts.
+#include "fuzz.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "csv_scan.h"
 #include "error.h"
 #include "guarded_memory.h"
 #include "tiny_model.h"
@@ -14,13 +15,6 @@
 using namespace humanizer;
 
 namespace {
-
-Generator generator;
-
-struct Tally {
-  int64_t loaded = 0, refused = 0;
-  std::string why;
-};
 
 // True when work ran to its end. What came in may be wrong or too large; no other code is right here.
 bool attempt(Tally& tally, const char* what, const std::function<void()>& work) {
@@ -33,13 +27,6 @@ bool attempt(Tally& tally, const char* what, const std::function<void()>& work) 
     tally.why = std::string(what) + error.what();
   }
   return false;
-}
-
-bool chance(int64_t one_in) { return draw(generator, 1, one_in) == 1; }
-
-template <class T>
-const T& any(const std::vector<T>& of) {
-  return of[static_cast<size_t>(draw(generator, 0, static_cast<int64_t>(of.size()) - 1))];
 }
 
 int64_t strange_number() {
@@ -261,59 +248,6 @@ void use_one(Tally& tally) {
   if (account->resident != 0) tally.why = "memory is left: " + std::to_string(account->resident) + " bytes";
 }
 
-// What a scan found so far: its records as text, a kind before each.
-struct Csv {
-  std::string records;
-  bool refused = false;
-};
-
-// The bytes in pieces of `size`; each scan has a block of its own, as long as its bytes, so that a look beyond is seen.
-Csv scan_csv(const std::vector<uint8_t>& bytes, size_t size, size_t columns) {
-  CsvScanner scanner(',', columns, {static_cast<uint32_t>(columns - 1), 0}, 1, 3);
-  Csv csv;
-  size_t taken = 0;
-  for (size_t end = std::min(size, bytes.size());; end = std::min(end + size, bytes.size())) {
-    const std::vector<uint8_t> piece(bytes.begin() + static_cast<std::ptrdiff_t>(taken),
-                                     bytes.begin() + static_cast<std::ptrdiff_t>(end));
-    const CsvScan scan = scanner.scan(piece, 0, end == bytes.size());
-    if (scan.fault != CsvFault::kNone) {
-      if (scan.fault_at >= piece.size() + (scan.fault == CsvFault::kFieldCount)) csv.records += "fault beyond the end";
-      csv.refused = true;
-      return csv;
-    }
-    for (size_t i = 0; i < scan.fields.size(); ++i) {
-      const auto [begin, stop] = scan.fields[i];
-      if (i % 2 == 0) csv.records += '0' + static_cast<char>(scan.kinds.at(i / 2) % 10);
-      for (auto at = static_cast<size_t>(begin < 0 ? ~begin : begin); at < static_cast<size_t>(stop); ++at) {
-        csv.records += static_cast<char>(piece.at(at));
-      }
-      csv.records += begin < 0 ? ';' : ',';
-    }
-    taken += scan.taken;
-    if (end == bytes.size()) return csv;
-  }
-}
-
-// However it is divided, CSV is the same records or is refused.
-void scan_one(Tally& tally) {
-  static const std::vector<std::string> parts = {"a",  "bc", "\"", "\"",   "\"\"",         ",",        ",",
-                                                 "\n", "\n", "\r", "\r\n", "\xe2\x80\xa8", "\xff\xc2", " "};
-  std::vector<uint8_t> bytes;
-  for (int64_t count = draw(generator, 1, chance(9) ? 200 : 7); count > 0; --count) {
-    for (int64_t times = chance(9) ? draw(generator, 1, 40) : 1; times > 0; --times) {
-      const std::string& part = any(parts);
-      bytes.insert(bytes.end(), part.begin(), part.end());
-    }
-  }
-  const auto columns = static_cast<size_t>(chance(4) ? 3 : draw(generator, 1, 2));
-  const Csv whole = scan_csv(bytes, bytes.size(), columns);
-  const Csv divided = scan_csv(bytes, static_cast<size_t>(draw(generator, 1, 40)), columns);
-  if (whole.refused != divided.refused || (!whole.refused && whole.records != divided.records)) {
-    tally.why = "in pieces: " + divided.records + " instead of " + whole.records;
-  }
-  ++(whole.refused ? tally.refused : tally.loaded);
-}
-
 void rounds(const char* name, int64_t count, int64_t seed, void (*round)(Tally&)) {
   Tally tally;
   for (int64_t r = 0; r < count; ++r) {
@@ -332,7 +266,7 @@ void rounds(const char* name, int64_t count, int64_t seed, void (*round)(Tally&)
 
 int main(int, char** arguments) {
   const int64_t count = std::atoll(arguments[1]), seed = std::atoll(arguments[2]);
-  rounds("broken CSV", 40 * count, seed, scan_one);
+  rounds("broken CSV", 40 * count, seed, fuzz_csv);
   rounds("broken tensors", 10 * count, seed, read_one);
   rounds("broken models and batches", count, seed, use_one);
   return 0;

@@ -1,26 +1,19 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { open, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { gzipSync } from 'node:zlib'
 import { PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
 import { smallDisk } from '../../test/fixtures/small-disk.ts'
 import { csv, machineText, prose } from '../../test/fixtures/sources.ts'
 import { exitCodes } from '../job/failure.ts'
 import { prepare } from './prepare.ts'
 import { type Change, configOf, contextOf, parquetOf, rowsOf } from './preparing.ts'
 
-const root = await mkdtemp(join(tmpdir(), 'bad-input-'))
-after(() => rm(root, { recursive: true, force: true }))
-let folders = 0
-const freshFolder = async (): Promise<string> => {
-  const path = join(root, `f${folders++}`)
-  await mkdir(path)
-  return path
-}
+const freshFolder = await freshFolders('bad-input-')
 
 async function prepareFile(name: string, content: string | Uint8Array, change: Change = {}) {
   const folder = await freshFolder()

@@ -34,7 +34,7 @@ export interface Surroundings {
   readonly dataDir: string
   readonly hubEndpoint: string
   readonly threads: number
-  /** Of the sources' files that are read and cleaned between two points at which a killed attempt can go on; SHARD_BYTES when undefined. */
+  /** At least so much of the sources' files is read and cleaned between two points where a killed attempt can go on; SHARD_BYTES when undefined. */
   readonly shardBytes?: number | undefined
   /** Recorded beside the dataset; absent for a local run. */
   readonly owner?: OwnerRecord | undefined

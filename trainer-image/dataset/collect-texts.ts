@@ -1,14 +1,14 @@
-import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Surroundings } from './build.ts'
-import { collectFiles, type Files, requireSchemas } from './collect.ts'
+import { collectShard, requireSchemas, SOURCES_START, type SourcesPlace } from './collect.ts'
 import { type Collected, collectedOf, nothingCollected } from './collecting.ts'
 import { usingDatabase } from './database.ts'
 import { type EvaluationSet, readEvaluationSets } from './evaluation-sets.ts'
 import type { LocatedSource } from './locate.ts'
 import { readingOf } from './reading.ts'
 import type { Settings } from './settings.ts'
-import { restoreShard, writeShard } from './shard-file.ts'
+import { type Following, restoreShard, writeShard } from './shard-file.ts'
 import { writeSpool } from './spool.ts'
 import type { Stages } from './stages.ts'
 import type { WorkFolder } from './work-folder.ts'
@@ -16,23 +16,11 @@ import type { WorkFolder } from './work-folder.ts'
 /** Share of the memory setting. That of the near-duplicate index is in near-duplicates.ts; the rest is for the process itself. */
 export const DATABASE_SHARE = 0.2
 
-/** A shard has at least so many bytes of files, so that what is written beside its texts is little. */
+/** A shard has at least so many bytes of files, so that what is written beside its texts is little; the last one has what is left. */
 const SHARD_BYTES = 256 * 2 ** 20
 
-/** Whole files in their order, as few as have `least` bytes together; the last shard may have fewer. */
-export function shardsOf(sizes: readonly number[], least: number): Files[] {
-  const shards: Files[] = []
-  let from = 0
-  let bytes = 0
-  for (const [number, size] of sizes.entries()) {
-    bytes += size
-    if (bytes < least && number + 1 < sizes.length) continue
-    shards.push({ from, to: number + 1 })
-    from = number + 1
-    bytes = 0
-  }
-  return shards
-}
+/** By the place where it begins: after a damaged shard that was made again and ends elsewhere, no later one is taken for the next. */
+const shardName = ({ file, within }: SourcesPlace): string => `texts-${file}-${within.row}`
 
 /** Of each shard's folder: what the report says of the evaluation sets. */
 const evaluationFile = 'evaluation-sets.json'
@@ -60,8 +48,6 @@ export async function collectTexts(
       report({ stage: 'Cleaning', source: located[index]?.name ?? '', rows, percent: 20 + 40 * done, ...bytes })
     },
   }
-  const files = located.flatMap(({ texts }) => texts)
-  const sizes = await Promise.all(files.map(async ({ path }) => (await stat(path)).size))
   const collecting = nothingCollected(located, rules)
   const reading = join(work.attempt, 'reading')
   await mkdir(reading)
@@ -70,21 +56,22 @@ export async function collectTexts(
     await requireSchemas(connection, located)
     let evaluation: ReturnType<typeof readEvaluationSets> | undefined
     const folders: string[] = []
-    for (const [number, shard] of shardsOf(sizes, shardBytes).entries()) {
+    for (let from: SourcesPlace | undefined = SOURCES_START; from; ) {
       const before = collecting.sameAs.length
-      let isNew = false
-      const sealed = await stages.once(`texts-${number}`, async (folder) => {
-        isNew = true
+      const shard = { from, leastBytes: shardBytes }
+      let made: Following | undefined
+      const sealed = await stages.once(shardName(from), async (folder) => {
         evaluation ??= readEvaluationSets(connection, sets, settings, signal)
         const held = await evaluation
         await writeFile(join(folder, evaluationFile), JSON.stringify(held?.sets ?? []))
         const shardRules = { ...rules, evaluation: held?.texts }
-        await writeSpool(folder, (spool) =>
-          collectFiles(connection, located, shard, shardRules, collecting, spool, watch),
+        const next = await writeSpool(folder, (spool) =>
+          collectShard(connection, located, shard, shardRules, collecting, spool, watch),
         )
-        await writeShard(folder, collecting, before)
+        await writeShard(folder, collecting, { before, next })
+        made = { next }
       })
-      if (!isNew) await restoreShard(sealed, collecting)
+      from = (made ?? (await restoreShard(sealed, collecting))).next
       folders.push(sealed)
     }
     const held = await readFile(join(folders[0] as string, evaluationFile), 'utf8')

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises'
 import type { DuckDBConnection } from '@duckdb/node-api'
 import type { Cleaning, DataCounts } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { JobFailure } from '../job/failure.ts'
@@ -16,6 +17,7 @@ import { type Removal, removals } from './funnel.ts'
 import type { HumanFilter } from './human.ts'
 import { binOf } from './lengths.ts'
 import type { LocatedSource } from './locate.ts'
+import { FILE_START, type FilePlace } from './part.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
 import { isLeftOut } from './selection.ts'
@@ -31,11 +33,13 @@ export interface CollectingRules {
   readonly evaluation?: EvaluationTexts | undefined
 }
 
-/** Some files, by their numbers over all sources: from `from` to before `to`. */
-export interface Files {
-  readonly from: number
-  readonly to: number
+/** A place in the sources: within the file of this number over all of them. */
+export interface SourcesPlace {
+  readonly file: number
+  readonly within: FilePlace
 }
+
+export const SOURCES_START: SourcesPlace = { file: 0, within: FILE_START }
 
 export interface Watch {
   readonly signal: AbortSignal
@@ -58,32 +62,36 @@ export async function collect(
 ): Promise<Collected> {
   await requireSchemas(connection, sources)
   const collecting = nothingCollected(sources, rules)
-  await collectFiles(connection, sources, { from: 0, to: Number.POSITIVE_INFINITY }, rules, collecting, spool, watch)
+  const all = { from: SOURCES_START, leastBytes: Number.POSITIVE_INFINITY }
+  await collectShard(connection, sources, all, rules, collecting, spool, watch)
   return collectedOf(collecting)
 }
 
 /**
- * Reads some files of the sources, behind those that were read into `collecting` before: keeps what is human-written and survives cleaning
+ * Reads the sources from a place on, behind what was read into `collecting` before: keeps what is human-written and survives cleaning
  * and the exact-duplicate search, and hands it to the spool. So the first of several equal texts is the one of the earliest source and row.
+ * Ends at the first place behind `leastBytes` of the files, which it returns, or undefined at the end of all.
  */
-export async function collectFiles(
+export async function collectShard(
   connection: DuckDBConnection,
   sources: readonly LocatedSource[],
-  { from, to }: Files,
+  { from, leastBytes }: { readonly from: SourcesPlace; readonly leastBytes: number },
   rules: CollectingRules,
   collecting: Collecting,
   spool: SpoolWriter,
   watch: Watch,
-): Promise<void> {
+): Promise<SourcesPlace | undefined> {
   const { counts, sourceOf, rowOf, sameAs, groupOf, copies } = collecting
   const { mojibake, lengths, examples, texts, groups, machine } = collecting
+  const files = sources.reduce((sum, { texts }) => sum + texts.length, 0)
+  let left = leastBytes
   let end = 0
   for (const [index, source] of sources.entries()) {
     const count = counts[index] as DataCounts
     const filter = collecting.filters[index] as HumanFilter
     const begin = end
     end += source.texts.length
-    if (end <= from || begin >= to) continue
+    if (end <= from.file) continue
     const wanted = columnsOf(source)
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
@@ -100,9 +108,12 @@ export async function collectFiles(
         ...(duplicateOf !== undefined && { duplicateOf }),
       }))
     for (const [place, file] of source.texts.entries()) {
-      const before = count.read
-      if (begin + place < from) continue
-      if (begin + place >= to || before >= source.limit) break
+      const fileAt = begin + place
+      if (fileAt < from.file) continue
+      if (count.read >= source.limit) break
+      const part = { from: fileAt === from.file ? from.within : FILE_START, leastBytes: left }
+      const before = count.read - part.from.row
+      let next: FilePlace | undefined
       let share = 0
       const onShare = (read: number): void => {
         share = read
@@ -114,8 +125,9 @@ export async function collectFiles(
         shown: EXAMPLES_PER_RULE,
         drawn: machine.open,
       }
-      for await (const rows of readRows(connection, file, wanted, onShare, selection)) {
+      for await (const rows of readRows(connection, file, wanted, onShare, selection, part)) {
         watch.signal.throwIfAborted()
+        next = rows.next
         const { value, leftOut } = rows
         for (const { values, count: others } of leftOut ?? []) {
           filter.see(values, others)
@@ -179,9 +191,14 @@ export async function collectFiles(
         watch.onRows(index, count.read, place, share)
         if (count.read >= source.limit) break
       }
+      if (next && count.read < source.limit) return { file: fileAt, within: next }
+      left -= (await stat(file.path)).size - part.from.byte
+      if (left <= 0 && fileAt + 1 < end) return { file: fileAt + 1, within: FILE_START }
     }
-    if (end <= to) requireHumanRows(source, count, filter)
+    requireHumanRows(source, count, filter)
+    if (left <= 0 && end < files) return { file: end, within: FILE_START }
   }
+  return undefined
 }
 
 /** Those that decide who wrote a row come first, as the human filter wants them. */

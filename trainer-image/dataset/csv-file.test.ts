@@ -7,6 +7,8 @@ import { gzipSync } from 'node:zlib'
 import { csv, prose } from '../../test/fixtures/sources.ts'
 import { CsvInvalid, NotUtf8 } from './csv.ts'
 import { readCsvFile } from './csv-file.ts'
+import { FILE_START, type FilePlace, type Part } from './part.ts'
+import type { Rows } from './read.ts'
 
 const root = await mkdtemp(join(tmpdir(), 'csv-file-'))
 after(() => rm(root, { recursive: true, force: true }))
@@ -41,6 +43,66 @@ test('the records of all pieces are read, and how many bytes that were is told',
     read.toSorted((a, b) => a - b),
   )
   assert.equal(read.at(-1), Buffer.byteLength(content))
+})
+
+/** Part after part, each from where the one before ended. */
+async function* inParts(path: string, leastBytes: number): AsyncGenerator<Rows> {
+  for (let from: FilePlace | undefined = FILE_START; from; ) {
+    const part: Part = { from, leastBytes }
+    from = undefined
+    for await (const rows of readCsvFile(path, options, undefined, undefined, part)) {
+      assert.equal(from, undefined)
+      from = rows.next
+      yield rows
+    }
+  }
+}
+const some = rows.slice(0, 2000)
+
+test('a file that is read in parts gives the same rows; a part ends behind the record that passes its size', async () => {
+  const path = join(root, 'parts.csv')
+  // Line breaks in the header and in quotes, records that end in each way, characters of several bytes.
+  const records = some.map((row, i) => csv([row]).slice(0, -1) + ['\r', '\n', '\r\n'][i % 3])
+  const bytes = Buffer.from(
+    `\ufeffid,text,"n\nü",author\r${records.join('').replaceAll(/,(human)?([\r\n]+)(?=\d|$)/g, ',ü,$1$2')}`,
+  )
+  await writeFile(path, bytes)
+  // Longer by a piece at most.
+  for (const [leastBytes, mostBytes] of [
+    [1, 66_000],
+    [300_000, 366_000],
+  ] as const) {
+    const found: (string | undefined)[][] = []
+    const places: FilePlace[] = [FILE_START]
+    for await (const { count, number, value, read, next } of inParts(path, leastBytes)) {
+      for (let row = 0; row < count; row++) {
+        assert.equal(number(row), found.length)
+        found.push(wanted.map((_, column) => value(row, column)))
+      }
+      assert.equal(read, found.length)
+      if (next === undefined) continue
+      assert.match(bytes.toString('latin1', next.byte - 1, next.byte), /[\r\n]/)
+      const size = next.byte - (places.at(-1)?.byte ?? 0)
+      assert.ok(size >= leastBytes && size < mostBytes, `${size}`)
+      places.push(next)
+    }
+    assert.deepEqual(found, some)
+    assert.ok(places.length > bytes.length / mostBytes, `${places.length}`)
+  }
+})
+
+test('a fault in a later part is told with the line that it has in the file', async () => {
+  const path = join(root, 'fault.csv')
+  const lines = csv([['id', 'text', 'author'], ...some])
+  await writeFile(path, `${lines}1,2\n`)
+  const message = `line ${lines.split('\n').length} has 2 fields; expected 3: id, text, author`
+  for (const leastBytes of [300_000, Number.POSITIVE_INFINITY])
+    await assert.rejects(
+      async () => {
+        for await (const _ of inParts(path, leastBytes));
+      },
+      { name: 'CsvInvalid', message },
+    )
 })
 
 test('rows that are left out are counted, and the others keep their numbers', async () => {

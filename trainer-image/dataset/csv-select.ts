@@ -4,27 +4,34 @@ import type { Author } from './human.ts'
 import type { Rows } from './read.ts'
 import { isLeftOut, type Selecting, type Selection } from './selection.ts'
 
-/** The rows of a file's pieces, those that `selection` wants. The deciding columns of the pieces are those of the selection. */
+/** Those of one piece. */
+export interface PieceRows extends Rows, Pick<CsvPiece, 'end'> {}
+
+/**
+ * The rows of a file's pieces behind its first `before`, those that `selection` wants. The deciding columns of the pieces are those of the
+ * selection.
+ */
 export async function* selectRows(
   pieces: AsyncIterable<CsvPiece>,
   selection: Selection,
   choice: Selecting,
-): AsyncGenerator<Rows> {
-  const selector = new Selector(selection, choice)
+  before: number,
+): AsyncGenerator<PieceRows> {
+  const selector = new Selector(selection, choice, before)
   for await (const piece of pieces) {
     yield selector.take(piece)
     if (selector.read >= selection.rows) return
   }
 }
 
-/** All rows of a file's pieces. */
-export async function* allRows(pieces: AsyncIterable<CsvPiece>): AsyncGenerator<Rows> {
-  let read = 0
+/** All rows of a file's pieces, behind its first so many. */
+export async function* allRows(pieces: AsyncIterable<CsvPiece>, before: number): AsyncGenerator<PieceRows> {
+  let read = before
   for await (const piece of pieces) {
-    const before = read
+    const first = read
     read += piece.count
-    const { count } = piece
-    yield { count, number: (row) => before + row, value: (row, column) => valueIn(piece, row, column), read }
+    const { count, end } = piece
+    yield { count, number: (row) => first + row, value: (row, column) => valueIn(piece, row, column), read, end }
   }
 }
 
@@ -44,14 +51,16 @@ class Selector {
   readonly #choice: Selecting
   /** By their numbers. */
   readonly #kinds: Kind[] = []
-  read = 0
+  /** Rows of the file. */
+  read: number
 
-  constructor(selection: Selection, choice: Selecting) {
+  constructor(selection: Selection, choice: Selecting, before: number) {
     this.#selection = selection
     this.#choice = choice
+    this.read = before
   }
 
-  take(piece: CsvPiece): Rows {
+  take(piece: CsvPiece): PieceRows {
     for (const record of piece.newKinds) this.#kinds.push(this.#kindOf(piece, record))
     const before = this.read
     const count = Math.min(piece.count, this.#selection.rows - before)
@@ -75,6 +84,7 @@ class Selector {
       value: (row, column) => valueIn(piece, chosen[row] as number, column),
       read: this.read,
       leftOut,
+      end: piece.end,
     }
   }
 

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { type CsvFault, type CsvScan, type CsvScanner, csvFields, csvScanner } from '../native/csv-scanner.ts'
+import { FILE_START, type FilePlace } from './part.ts'
 
 /*
  * CSV as RFC 4180 has it, strictly: a header, the same number of fields in every record, and quotes that close. Not DuckDB's reader:
@@ -27,6 +28,8 @@ export interface CsvPiece extends Pick<CsvScan, 'bounds' | 'kinds' | 'newKinds'>
   readonly bytes: Buffer
   /** How many fields of each record there are: those of the wanted columns. */
   readonly width: number
+  /** Behind the last record. */
+  readonly end: Omit<FilePlace, 'row'>
 }
 
 /** Reads the next bytes of a file; how many, 0 at its end. */
@@ -45,13 +48,16 @@ export interface CsvOptions {
   readonly mostKinds?: number
   /** Bytes that are asked for at once. */
   readonly pieceBytes?: number
+  /** The bytes are those of the header and then those from this place on. */
+  readonly from?: FilePlace
 }
 
 const LF = 10
 const CR = 13
 const QUOTE = 34
 const delimiters = [',', ';', '\t'].map((each) => each.charCodeAt(0))
-const PIECE = 1 << 21
+/** Read at once. */
+export const PIECE_BYTES = 1 << 21
 /** A piece is read behind so much room: the beginning of its first record is put there. */
 const ROOM = 1 << 16
 
@@ -60,7 +66,7 @@ const ROOM = 1 << 16
  * for; meanwhile the piece behind them is scanned on another thread, and one more is read.
  */
 export async function* parsePieces(fill: Fill, options: CsvOptions): AsyncGenerator<CsvPiece> {
-  const { pieceBytes = PIECE } = options
+  const { pieceBytes = PIECE_BYTES } = options
   const parser = new Parser(options)
   const memories = [0, 1, 2].map(() => Buffer.from(new ArrayBuffer(ROOM + pieceBytes)))
   const read = async (turn: number): Promise<Buffer> => {
@@ -96,17 +102,23 @@ function textBetween(bytes: Buffer, begin: number, end: number): string {
 
 class Parser {
   readonly #options: CsvOptions
+  readonly #from: FilePlace
   /** What no record has taken yet. */
   #rest: Buffer = Buffer.alloc(0)
   /** How much of it is known to be UTF-8. */
   #valid = 0
+  /** Of the file, before the rest. */
+  #bytesBefore = 0
   #linesBefore = 0
+  /** Bytes of the header. */
+  #header = 0
   #columns: readonly string[] = []
   #wanted: readonly string[] = []
   #scanner: CsvScanner | undefined
 
   constructor(options: CsvOptions) {
     this.#options = options
+    this.#from = options.from ?? FILE_START
   }
 
   /** The records that the piece, which stands behind ROOM bytes, completes; undefined before the header is whole. */
@@ -125,8 +137,10 @@ class Parser {
       )
     this.#rest = bytes.subarray(taken)
     this.#valid = valid - taken
+    this.#bytesBefore += taken
     this.#linesBefore += scan?.breaks ?? 0
-    return scan && { ...scan, columns: this.#columns, bytes, width: this.#wanted.length }
+    const end = { byte: this.#bytesBefore, header: this.#header, breaks: this.#linesBefore }
+    return scan && { ...scan, columns: this.#columns, bytes, width: this.#wanted.length, end }
   }
 
   #behindRest(piece: Buffer): Buffer {
@@ -144,6 +158,11 @@ class Parser {
     const { next, bounds, fault } = csvFields(bytes, begin, delimiter, ended)
     if (fault) throw this.#invalid(bytes, fault)
     if (next === begin) return undefined
+    this.#header = next
+    if (this.#from.byte > 0) {
+      this.#bytesBefore = this.#from.byte - next
+      this.#linesBefore = this.#from.breaks - breaksIn(bytes, next)
+    }
     const names = Array.from({ length: bounds.length / 2 }, (_, i) =>
       textBetween(bytes, bounds[2 * i] as number, bounds[2 * i + 1] as number),
     )

@@ -1,35 +1,72 @@
 import { DuckDBBitValue, type DuckDBConnection } from '@duckdb/node-api'
 import { type Chunk, chunksOf, fileLiteral, identifier, literal } from './database.ts'
 import type { Author } from './human.ts'
+import type { Part } from './part.ts'
 import type { Rows } from './read.ts'
 import { isLeftOut, type LeftOut, MOST_VALUES, type Selecting, type Selection, selecting } from './selection.ts'
 
 /** What DuckDB calls the number of a row in its file. It refuses files that have such a column themselves. */
 const ROW = 'file_row_number'
 
+/** Rows of a file that has `total`: number `from` and those behind it, before number `to`. */
+export interface RowRange {
+  readonly path: string
+  readonly total: number
+  readonly from: number
+  readonly to: number
+}
+
+/** What a reader yields that has nothing but news of how far it is. */
+export const NO_ROWS = { count: 0, number: () => 0, value: () => undefined }
+
+/** The rows of a part, which ends where a row group does: of its columns nothing is decoded twice. A file that has its own ROW is one part. */
+export async function rangeOf(
+  connection: DuckDBConnection,
+  { path, size }: { readonly path: string; readonly size: number },
+  { from: { row: from }, leastBytes }: Part,
+): Promise<RowRange> {
+  const ofFile = `SELECT num_rows::DOUBLE FROM parquet_file_metadata(${fileLiteral(path)})`
+  const total = (await connection.runAndReadAll(ofFile)).getRows()[0]?.[0] as number
+  const least = from + Math.max((total * leastBytes) / size, 1)
+  if (least >= total || (await hasColumn(connection, path, ROW))) return { path, total, from, to: total }
+  const ofGroups = `SELECT any_value(row_group_num_rows)::DOUBLE FROM parquet_metadata(${fileLiteral(path)}) GROUP BY row_group_id ORDER BY row_group_id`
+  let to = 0
+  for (const [rows] of (await connection.runAndReadAll(ofGroups)).getRows()) {
+    to += rows as number
+    if (to >= least) break
+  }
+  return { path, total, from, to }
+}
+
+/** As SQL; rows outside the range are not read. */
+export function rowsIn({ path, total, from, to }: RowRange): string {
+  const file = `FROM read_parquet(${fileLiteral(path)}, file_row_number=true)`
+  const bounds = [...(from > 0 ? [`${ROW} >= ${from}`] : []), ...(to < total ? [`${ROW} < ${to}`] : [])]
+  return bounds.length > 0 ? `FROM (${file} WHERE ${bounds.join(' AND ')})` : file
+}
+
 /**
- * The selected rows of a parquet file of so many rows; the texts of others are not even decoded. Two short passes over the deciding
- * columns come first. Undefined when nothing would be left out.
+ * The selected rows of a range; the texts of others are not even decoded. Two short passes over the deciding columns come first.
+ * Undefined when nothing would be left out.
  */
 export async function selectedRows(
   connection: DuckDBConnection,
-  { path, total }: { readonly path: string; readonly total: number },
+  range: RowRange,
   wanted: readonly string[],
   selection: Selection,
 ): Promise<AsyncGenerator<Rows> | undefined> {
   const choice = selecting(selection)
-  if (choice === undefined || (await hasColumn(connection, path, ROW))) return undefined
+  if (choice === undefined || (await hasColumn(connection, range.path, ROW))) return undefined
   const names = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
   const deciders = names.slice(0, selection.human.length)
-  const file = `FROM read_parquet(${fileLiteral(path)}, file_row_number=true)`
-  const within = selection.rows < total ? `FROM (${file} WHERE ${ROW} < ${selection.rows})` : file
+  const within = rowsIn({ ...range, to: Math.min(range.to, selection.rows) })
   const kinds = await kindsOf(connection, deciders, within)
   const leftOut = kinds?.filter(({ values }) => isLeftOut(choice.authorOf(values))) ?? []
   if (kinds === undefined || leftOut.length === 0) return undefined
   const isBy = (author: Author): string =>
     condition(deciders, kinds, ({ values }) => choice.authorOf(values) === author)
   const codes = `CASE ${authors.map((author, code) => `WHEN ${isBy(author)} THEN ${code}`).join(' ')} END`
-  const isHere = await rowsHere(chunksOf(connection, `SELECT CAST(${codes} AS UTINYINT) ${within}`), choice, total)
+  const isHere = await rowsHere(chunksOf(connection, `SELECT CAST(${codes} AS UTINYINT) ${within}`), choice, range)
   const columns = [
     // Of an enumeration each text is made once.
     ...deciders.map((name, i) => {
@@ -39,16 +76,20 @@ export async function selectedRows(
     ...names.slice(deciders.length),
     `CAST(${ROW} AS DOUBLE)`,
   ]
-  const query = `SELECT ${columns.join(', ')} ${file} WHERE get_bit($1, CAST(${ROW} AS INTEGER)) = 1`
-  const rows = kinds.reduce((sum, { count }) => sum + count, 0)
-  return read(chunksOf(connection, query, [isHere]), { columns: names.length, leftOut, rows })
+  const query = `SELECT ${columns.join(', ')} ${within} WHERE get_bit($1, CAST(${ROW} AS INTEGER)) = 1`
+  const end = kinds.reduce((sum, { count }) => sum + count, range.from)
+  return read(chunksOf(connection, query, [isHere]), { columns: names.length, leftOut, begin: range.from, end })
 }
 
 /** By the numbers that stand for them. */
 const authors: readonly Author[] = ['human', 'machine', 'other', 'unknown']
 
-/** Of each row of the file whether it is selected; the chunks have the numbers of their authors, in order. */
-async function rowsHere(chunks: AsyncIterable<Chunk>, choice: Selecting, total: number): Promise<DuckDBBitValue> {
+/** Of each row of the file whether it is selected; the chunks have the numbers of the authors of the range's rows, in order. */
+async function rowsHere(
+  chunks: AsyncIterable<Chunk>,
+  choice: Selecting,
+  { total, from }: RowRange,
+): Promise<DuckDBBitValue> {
   // As DuckDB has them: the first byte tells how many bits of the second are not used, and those are set.
   const unused = -total & 7
   const bytes = new Uint8Array(1 + Math.ceil(total / 8))
@@ -57,7 +98,7 @@ async function rowsHere(chunks: AsyncIterable<Chunk>, choice: Selecting, total: 
     bytes[1 + (bit >> 3)]! |= 0x80 >> (bit & 7)
   }
   for (let bit = 0; bit < unused; bit++) set(bit)
-  let row = 0
+  let row = from
   for await (const { count, item } of chunks)
     for (let i = 0; i < count; i++, row++) {
       const author = authors[item(i, 0) as number] as Author
@@ -116,18 +157,22 @@ function isIn(column: string, values: ReadonlySet<string | undefined>): string {
 
 async function* read(
   chunks: AsyncIterable<Chunk>,
-  of: { readonly columns: number; readonly rows: number; readonly leftOut: readonly LeftOut[] },
+  of: {
+    readonly columns: number
+    readonly leftOut: readonly LeftOut[]
+    readonly begin: number
+    readonly end: number
+  },
 ): AsyncGenerator<Rows> {
-  const none = { count: 0, number: () => 0, value: () => undefined }
-  let read = 0
-  yield { ...none, read, leftOut: of.leftOut }
+  let read = of.begin
+  yield { ...NO_ROWS, read, leftOut: of.leftOut }
   for await (const { count, item, value } of chunks) {
     const number = (row: number): number => item(row, of.columns) as number
     if (number(0) < read) throw new Error(`DuckDB gave row ${number(0)} after row ${read - 1}`)
     read = number(count - 1) + 1
     yield { count, value, number, read, leftOut: [] }
   }
-  yield { ...none, read: of.rows, leftOut: [] }
+  yield { ...NO_ROWS, read: of.end, leftOut: [] }
 }
 
 async function hasColumn(connection: DuckDBConnection, path: string, name: string): Promise<boolean> {

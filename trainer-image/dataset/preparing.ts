@@ -47,8 +47,12 @@ export async function rowsOf(dataDir: string, location: string, side: string): P
   return reader.getRowObjects() as unknown as Row[]
 }
 
-/** Writes rows as a parquet file, every column as text. */
-export async function parquetOf(path: string, rows: readonly Readonly<Record<string, string>>[]): Promise<void> {
+/** Writes rows as a parquet file, every column as text. A row group has as many rows as DuckDB wants, or a multiple of 2048. */
+export async function parquetOf(
+  path: string,
+  rows: readonly Readonly<Record<string, string>>[],
+  rowGroup?: number,
+): Promise<void> {
   const columns = Object.keys(rows[0] ?? {})
   const connection = await (await DuckDBInstance.create(':memory:')).connect()
   await connection.run(`CREATE TABLE made (${columns.map((name) => `"${name}" VARCHAR`).join(', ')})`)
@@ -59,7 +63,8 @@ export async function parquetOf(path: string, rows: readonly Readonly<Record<str
   }
   appender.closeSync()
   await mkdir(dirname(path), { recursive: true })
-  await connection.run(`COPY made TO '${path}' (FORMAT parquet)`)
+  const size = rowGroup === undefined ? '' : `, ROW_GROUP_SIZE ${rowGroup}`
+  await connection.run(`COPY made TO '${path}' (FORMAT parquet${size})`)
   connection.closeSync()
 }
 

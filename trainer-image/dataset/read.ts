@@ -4,7 +4,8 @@ import { JobFailure } from '../job/failure.ts'
 import { CsvInvalid, NotUtf8 } from './csv.ts'
 import { bytesOf, readCsvFile } from './csv-file.ts'
 import { chunksOf, databaseFailure, fileLiteral, identifier, literal } from './database.ts'
-import { selectedRows } from './parquet.ts'
+import { NO_ROWS, type RowRange, rangeOf, rowsIn, selectedRows } from './parquet.ts'
+import { FILE_START, type FilePlace, type Part, WHOLE_FILE } from './part.ts'
 import type { LeftOut, Selection } from './selection.ts'
 import type { Format } from './source.ts'
 
@@ -22,6 +23,8 @@ export interface Rows {
    * nothing out.
    */
   readonly leftOut?: readonly LeftOut[] | undefined
+  /** With the last rows of a part that is not the file's last: where the next one begins. */
+  readonly next?: FilePlace | undefined
 }
 
 export interface TextFile {
@@ -47,7 +50,8 @@ export const formatOf = (path: string): Format | undefined => endings.find(([end
 /**
  * Yields the wanted columns of a file in its own order, some hundreds or thousands of rows at a time. A column that is not there, and
  * anything that can not be read as the format says, is SourceInvalid with the file, the place and what was expected. `onShare` hears
- * how much of the file has been read, about, from 0 to 1. Where the format allows it, rows that `selection` does not want are left out.
+ * how much of the file has been read, about, from 0 to 1. Of CSV and Parquet rows that `selection` does not want are left out. Files
+ * other than Parquet and CSV that is not packed are one part.
  */
 export async function* readRows(
   connection: DuckDBConnection,
@@ -55,28 +59,31 @@ export async function* readRows(
   wanted: readonly string[],
   onShare: (read: number) => void = () => {},
   selection?: Selection,
+  part: Part = WHOLE_FILE,
 ): AsyncGenerator<Rows> {
   const { size } = await stat(file.path)
   if (size === 0) throw new JobFailure('SourceInvalid', `${file.path} is empty; expected rows`)
   try {
-    if (file.format === 'CSV')
-      return yield* readCsvFile(file.path, csvOptions(file.path, wanted), selection, (bytes) => onShare(bytes / size))
+    if (file.format === 'CSV') {
+      const onBytes = (bytes: number): void => onShare(bytes / size)
+      return yield* readCsvFile(file.path, csvOptions(file.path, wanted), selection, onBytes, part)
+    }
     const table = await tableOf(connection, file, wanted)
-    const total = file.format === 'Parquet' ? await parquetRows(connection, file.path) : undefined
+    const range = file.format === 'Parquet' ? await rangeOf(connection, { path: file.path, size }, part) : undefined
     // The default of 1 MB makes the readers wait for us after every few hundred texts.
     await connection.run("SET streaming_buffer_size = '32MB'")
-    const selected =
-      selection &&
-      total !== undefined &&
-      (await selectedRows(connection, { path: file.path, total }, wanted, selection))
+    const selected = selection && range && (await selectedRows(connection, range, wanted, selection))
     const columns = wanted.map((name) => `CAST(${identifier(name)} AS VARCHAR)`)
+    const isPart = range && range.to - range.from < range.total
+    const query = `SELECT ${columns.join(', ')} ${isPart ? rowsIn(range) : `FROM ${table}`}`
     let units = 0
-    for await (const rows of selected || allRows(connection, `SELECT ${columns.join(', ')} FROM ${table}`)) {
+    for await (const rows of selected ?? allRows(connection, query, range?.from ?? 0)) {
       // Of a format that does not say how many rows it has, the values that were read stand for its bytes.
-      units = total === undefined ? units + lengthOf(rows, wanted.length) : rows.read
-      onShare(Math.min(units / (total ?? size), 1))
+      units = range === undefined ? units + lengthOf(rows, wanted.length) : rows.read
+      onShare(Math.min(units / (range?.total ?? size), 1))
       yield rows
     }
+    if (range && range.to < range.total) yield { ...NO_ROWS, read: range.to, next: placeBehind(range, size) }
   } catch (error) {
     throw readFailure(error, file)
   }
@@ -167,13 +174,15 @@ function requireColumns(path: string, wanted: readonly string[], found: readonly
       )
 }
 
-async function parquetRows(connection: DuckDBConnection, path: string): Promise<number> {
-  const reader = await connection.runAndReadAll(`SELECT num_rows FROM parquet_file_metadata(${fileLiteral(path)})`)
-  return Number(reader.getRows()[0]?.[0])
-}
+const placeBehind = ({ to, total }: RowRange, size: number): FilePlace => ({
+  ...FILE_START,
+  row: to,
+  byte: Math.round((size * to) / total),
+})
 
-async function* allRows(connection: DuckDBConnection, query: string): AsyncGenerator<Rows> {
-  let read = 0
+/** Of a query whose first row is number `first`. */
+async function* allRows(connection: DuckDBConnection, query: string, first: number): AsyncGenerator<Rows> {
+  let read = first
   for await (const { count, value } of chunksOf(connection, query)) {
     const before = read
     read += count

@@ -33,12 +33,12 @@ const FIELDS = 3
 /** A block is written when its texts have so many bytes. */
 const BLOCK_BYTES = 4 * 2 ** 20
 
-/** The spool of a new folder: what `body` appends. */
-export async function writeSpool(folder: string, body: (spool: SpoolWriter) => Promise<void>): Promise<void> {
+/** The spool of a new folder: what `body` appends. Returns what `body` does. */
+export async function writeSpool<T>(folder: string, body: (spool: SpoolWriter) => Promise<T>): Promise<T> {
   const file = await open(join(folder, fileName), 'wx')
   try {
     const block = new Block()
-    await body({
+    const result = await body({
       async append(texts) {
         for (const text of texts) {
           block.add(text)
@@ -47,6 +47,7 @@ export async function writeSpool(folder: string, body: (spool: SpoolWriter) => P
       },
     })
     await block.moveTo(file)
+    return result
   } finally {
     await file.close()
   }

@@ -1,32 +1,25 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { existsSync, globSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { DataCounts, PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
 import { csv, machineText, prose } from '../../test/fixtures/sources.ts'
 import { prepare } from './prepare.ts'
 import { configOf, contextOf } from './preparing.ts'
 
-const root = await mkdtemp(join(tmpdir(), 'stages-'))
-after(() => rm(root, { recursive: true, force: true }))
-let folders = 0
-const freshFolder = async (): Promise<string> => {
-  const path = join(root, `f${folders++}`)
-  await mkdir(path)
-  return path
-}
+const freshFolder = await freshFolders('stages-')
 
 /** Each third text has two near copies; enough that every stage takes a while. */
 const texts = Array.from({ length: 4000 }, (_, i) => {
   const first = i - (i % 3)
   return `${machineText(first, 100)} ${prose[first % 500]} The end of number ${i}.`
 })
-const source = join(root, 'a.csv')
+const source = join(await freshFolder(), 'a.csv')
 await writeFile(source, csv([['text'], ...texts.map((text) => [text])]))
 const usual = configOf([{ filePath: source }])
 const whole = await prepare(usual, contextOf(await freshFolder()))
@@ -56,21 +49,21 @@ const moments = [
   {
     moment: 'while it reads',
     kept: [],
-    isNow: (work: string) => globSync(join(work, 'attempt-*', 'texts-0', '*')).length > 0,
+    isNow: (work: string) => globSync(join(work, 'attempt-*', 'texts-0-0', '*')).length > 0,
   },
   {
     moment: 'after the texts',
-    kept: ['texts-0'],
-    isNow: (work: string) => globSync(join(work, 'stages/*/texts-0/manifest.json')).length > 0,
+    kept: ['texts-0-0'],
+    isNow: (work: string) => globSync(join(work, 'stages/*/texts-0-0/manifest.json')).length > 0,
   },
   {
     moment: 'after the clusters',
-    kept: ['clusters', 'texts-0'],
+    kept: ['clusters', 'texts-0-0'],
     isNow: (work: string) => globSync(join(work, 'stages/*/clusters/manifest.json')).length > 0,
   },
   {
     moment: 'while it writes',
-    kept: ['clusters', 'texts-0'],
+    kept: ['clusters', 'texts-0-0'],
     isNow: (work: string) => globSync(join(work, 'attempt-*', 'output', '*')).length > 0,
   },
 ]
@@ -93,7 +86,7 @@ for (const { moment, kept, isNow } of moments)
     const { preparation } = JSON.parse(await readFile(join(dataDir, 'log'), 'utf8'))
     assert.equal(preparation.digest, whole.digest, second.log())
     assert.deepEqual(DataCounts.fromJSON(preparation.counts), whole.counts)
-    for (const stage of ['texts-0', 'clusters'])
+    for (const stage of ['texts-0-0', 'clusters'])
       assert.equal(second.log().includes(`"stage":"${stage}"`), found.includes(stage), `${stage}: ${second.log()}`)
     assert.deepEqual(await readdir(workOf(dataDir)), [])
   })

@@ -49,6 +49,7 @@ interface CsvAddon {
   ): { readonly next: number; readonly bounds: Int32Array; readonly fault?: CsvFault }
 }
 
+/** Of one file: it remembers the kinds that came. */
 export function csvScanner(options: {
   readonly delimiter: number
   readonly columns: number
