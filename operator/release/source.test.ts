@@ -53,7 +53,7 @@ const cases: {
     source: of('prose', 'Best'),
     runs: [run({ checkpoints: [{ step: 9, letter: 'a' }] })],
     want: 'invalid CheckpointNotFound',
-    says: /no Best; it has checkpoint-9: none of them was evaluated; name one, or Latest$/,
+    says: /no Best; it has checkpoint-9, none of which was evaluated; name one, or Latest$/,
   },
   { a_source: 'a missing run can still come', source: of('verse', 'Best'), want: 'waiting RunNotFound' },
   {

@@ -68,7 +68,10 @@ function resolveAnew(run: QLoRARun, wanted: string): Resolution {
   const checkpoint = choose(checkpoints, wanted)
   if (checkpoint) return resolvedTo({ run: name, runUID, checkpoint: wanted, adapter: adapterOf(run, checkpoint) })
   const there = checkpoints.map((each) => each.name).join(', ') || 'none'
-  const why = wanted === 'Best' && checkpoints.length > 0 ? ': none of them was evaluated; name one, or Latest' : ''
+  const none = checkpoints.some(({ evalLoss }) => evalLoss !== undefined)
+    ? 'and calls none the best'
+    : 'none of which was evaluated'
+  const why = wanted === 'Best' && checkpoints.length > 0 ? `, ${none}; name one, or Latest` : ''
   return invalid(
     ReleaseReason.CheckpointNotFound,
     `spec.source.run.checkpoint: run ${name} has no ${wanted}; it has ${there}${why}`,
