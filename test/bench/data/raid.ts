@@ -52,7 +52,7 @@ export async function writeRaid(folder: string, bytes: number): Promise<number> 
   file.end()
   await once(file, 'finish')
   const instance = await DuckDBInstance.create(':memory:', {
-    memory_limit: '2GB',
+    memory_limit: '8GB', // 2 GB of CSV want more than 2
     temp_directory: `${folder}.tmp`,
     threads: '1',
   })
