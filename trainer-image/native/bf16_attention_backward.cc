@@ -44,14 +44,6 @@ Block block_of(float* base, int64_t size) {
           {}};
 }
 
-// The pairs (even[i], odd[i]).
-__m512i interleave(__m512 even, __m512 odd) {
-  const __m512i low = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even));
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, low);
-}
-
 // P and dS of kBf16Rows queries from i on against the panel of keys at `column`, of which query i sees `visible`.
 void score_tile(const Block& b, int64_t i, int64_t rows, int64_t column, int64_t visible, const Pair* k_panel,
                 const Pair* v_panel, int64_t pairs, int64_t stride, float scale) {
