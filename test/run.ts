@@ -41,7 +41,7 @@ const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buff
 const stages: Readonly<Record<string, Stage>> = {
   unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2, lane: 2 },
   parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1, lane: 1 },
-  cuda: { files: ['test/{cuda,gpu}/**/*.test.ts'], concurrency: 1, lane: 3 },
+  cuda: { files: ['test/{cuda,gpu}/**/*.test.ts'], concurrency: 1, lane: 1 },
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2, lane: 2 },
   apiserver: {
     files: ['test/apiserver/**/*.test.ts'],
