@@ -261,6 +261,47 @@ test("Paired gives the machine's text of a pair as input, and Denoise where a ro
   for (const [i, text] of prose.slice(0, 40).entries()) assert.equal(inputs.get(text), machineText(2000 + i))
 })
 
+test('of pairs that are trained on only those of the other side are set aside for the evaluation, and none that the model was given', async () => {
+  const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
+  // Every tenth machine's text stands in four rows, a few of which are trained on.
+  const again = [1, 2, 3].flatMap((n) =>
+    Array.from({ length: 6 }, (_, i) => [
+      `x${n}${i}`,
+      prose[40 + 6 * n + i] as string,
+      machineText(2000 + 10 * i),
+      'y',
+    ]),
+  )
+  const files = { 'a.csv': pairedCsv(0, 60) + csv(again) }
+  const change = { format, split: { trainPercent: 60, seed: 4 } }
+  const { dataDir, result } = await prepareFrom('dmitva/human_ai_generated_text', files, change)
+  const [train, validation, aside] = await Promise.all(
+    ['train', 'validation', 'ai_inputs'].map((side) => rowsOf(dataDir, result.location, side)),
+  )
+  const given = new Set(textsOf(train ?? [], 'input'))
+  const held = new Set(textsOf(validation ?? [], 'input'))
+  const wanted = [...held].filter((text) => !given.has(text))
+  assert.ok(wanted.length > 10 && wanted.length < held.size)
+  assert.deepEqual(textsOf(aside ?? [], 'text').sort(), wanted.sort())
+})
+
+test('a text that is labelled both ways is trained on, so it is not set aside for the evaluation', async () => {
+  const files = { 'a.csv': labelledCsv(0, 10) + csv([[prose[3]?.toUpperCase() as string, 'ai']]) }
+  const { dataDir, result } = await prepareFrom('silentone0725/ai-human-text-detection-v1', files)
+  assert.equal((await rowsOf(dataDir, result.location, 'ai_inputs')).length, 10)
+})
+
+test('a reviewer is told that the known rule does not count, and that not all rows were read', async () => {
+  const fields = { keep: { policy: 'All' }, limit: 24 }
+  const { dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, fields)
+  const { warnings } = JSON.parse(await readFile(join(dataDir, result.location, 'report.json'), 'utf8'))
+  for (const warning of [
+    'Source s0: sources[].keep is other than what is known of the repository: human-written is model in [human] and attack in [none].',
+    'Source s0: only its first 24 rows were read (sources[].limit).',
+  ])
+    assert.ok(warnings.includes(warning), warnings.join('\n'))
+})
+
 test('Paired without a source of pairs is refused', async () => {
   const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
   await assert.rejects(prepareFrom('badhanr/wikipedia_human_written_text', { 'a.csv': 'text\nx\n' }, { format }), {

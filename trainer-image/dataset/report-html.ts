@@ -5,13 +5,16 @@ import { funnelPicture, lengthPicture } from './report-pictures.ts'
 
 /** The report for people: what came in, what was taken out and why, and how it is approved. */
 export function htmlOf(report: Report): string {
-  const { counts, sources, warnings, rules } = report
+  const { counts, sources, warnings, rules, machineTexts } = report
   return pageOf({
     title: `Dataset ${report.dataset || 'without a name'}`,
     about: {
       digest: report.digest,
       rows: `${counts.train} to train on, ${counts.validation} to validate on, of ${counts.read} read`,
       sample: rules.format.sample,
+      ...(machineTexts > 0 && {
+        'set aside': `${machineTexts} machine-written texts for the evaluation (ai_inputs.parquet)`,
+      }),
     },
     style,
     body: [
@@ -34,6 +37,7 @@ ${report.lengths.map(lengthPicture).join('\n')}`,
       section('Sources and licences', licenses(report)),
       section('What copying the input would score', copyBaselines(report)),
       section('Contamination', contamination(report)),
+      section('Duplicates', duplicates(report)),
       section('Largest duplicate clusters', clusters(report)),
       section('What each rule removed', removed(report)),
       section('Rules', list(rulesInWords(report))),
@@ -88,6 +92,18 @@ ${table(
     cell(tooShort),
   ]),
 )}`
+
+const duplicates = ({ sources }: Report): string =>
+  table(
+    ['source', 'exact', 'near', 'of these: copies of another source', 'of its own'],
+    sources.map(({ name, counts: { exactDuplicates, nearDuplicates, crossSourceDuplicates } }) => [
+      cell(name),
+      cell(exactDuplicates),
+      cell(nearDuplicates),
+      cell(crossSourceDuplicates),
+      cell(exactDuplicates + nearDuplicates - crossSourceDuplicates),
+    ]),
+  )
 
 function clusters({ largestClusters }: Report): string {
   if (largestClusters.length === 0) return '<p>No text has a copy.</p>'
