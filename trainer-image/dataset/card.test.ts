@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { globSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -49,13 +50,19 @@ test('the card names every file with rows as a split, and DuckDB reads each of t
   const query = async (sql: string) => (await connection.runAndReadAll(sql)).getRowsJson()
   const both = `read_parquet(['${folder}/train.parquet', '${folder}/validation.parquet'])`
   assert.deepEqual(
-    await query(`SELECT column_name FROM (DESCRIBE SELECT * FROM ${both})`),
-    columns.map((name) => [name]),
+    await query(`SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM ${both})`),
+    columns.map((name) => [name, 'VARCHAR']),
   )
   assert.deepEqual(await query(`SELECT count(*), count(DISTINCT target), count(target) FROM ${both}`), [
     ['120', '120', '120'],
   ])
   assert.deepEqual(await query(`SELECT count(*) > 50 FROM '${folder}/ai_inputs.parquet'`), [[true]])
+  // `datasets` takes the paths for patterns: each finds its file and no other, and every parquet file is found. make bench SUITE=data loads one with it.
+  const found = front.configs.flatMap(({ data_files }) =>
+    data_files.flatMap(({ path }) => globSync(path, { cwd: folder })),
+  )
+  assert.deepEqual(found.toSorted(), globSync('**/*.parquet', { cwd: folder }).toSorted())
+  for (const { data_files } of front.configs) for (const { split } of data_files) assert.match(split, /^\w+(\.\w+)*$/)
   // The tables of the card and the columns of the rows are the same.
   for (const name of columns) assert.match(card, new RegExp(`^\\| ${name} \\|`, 'm'))
 })

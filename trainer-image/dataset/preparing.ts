@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { pino } from 'pino'
-import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { type DeepPartial, PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import type { JobContext } from '../job/context.ts'
 import type { Surroundings } from './build.ts'
 import type { WorkFolder } from './work-folder.ts'
@@ -23,7 +23,7 @@ export const contextOf = (dataDir: string, signal = new AbortController().signal
 
 export type Change = Partial<Omit<PrepareConfig, 'sources'>>
 /** One configuration; sources are named s0, s1, … and stand under CC0-1.0. */
-export const configOf = (sources: Partial<Source>[], change: Change = {}): PrepareConfig =>
+export const configOf = (sources: DeepPartial<Source>[], change: Change = {}): PrepareConfig =>
   PrepareConfig.fromPartial({
     owner: { namespace: 'default', name: 'prose', uid: 'dataset-1' },
     attempt: 1,

@@ -157,15 +157,62 @@ test('of several values asked for, one that no row has stops', async () => {
 
 test("a condition of the user's takes the place of the known one on its column, the others stay", async () => {
   const keep = { policy: 'Matching', column: 'attack', values: ['upper_lower'] }
-  const { rows } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(20) }, {}, { keep })
-  assert.deepEqual(
-    rows.map(({ target }) => target).sort(),
-    prose
-      .slice(0, 20)
-      .map((text) => text.toUpperCase())
-      .sort(),
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(20) }, {}, { keep })
+  const upper = (texts: readonly string[]): string[] => texts.map((text) => text.toUpperCase()).sort()
+  assert.deepEqual(textsOf(rows, 'target').sort(), upper(prose.slice(0, 20)))
+  // What a human wrote under another attack is no machine's.
+  const aside = textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
+  assert.deepEqual(aside.sort(), upper(machineOfRaid(20)))
+})
+
+test("what a user asks of another column is not taken for a word about a row's author", async () => {
+  const keep = { policy: 'Matching', column: 'source_id', values: ['source-1', 'source-3'] }
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep })
+  assert.deepEqual(textsOf(rows, 'target').sort(), [prose[1], prose[3]].sort())
+  const aside = textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
+  assert.deepEqual(aside.sort(), machineOfRaid(4).sort())
+})
+
+test("conditions of the user's take the place of the whole known rule", async () => {
+  const model = { column: 'model', values: ['human', 'gpt4'] }
+  const both = { policy: 'Matching', conditions: [model, { column: 'attack', values: ['upper_lower'] }] }
+  const { rows } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep: both })
+  const wanted = [...prose.slice(0, 4), machineText(1)].map((text) => text.toUpperCase())
+  assert.deepEqual(textsOf(rows, 'target').sort(), wanted.sort())
+  const one = { policy: 'Matching', conditions: [model] }
+  const { result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep: one })
+  assert.deepEqual([result.counts?.read, result.counts?.notHuman], [72, 12])
+  await assert.rejects(
+    prepareFrom(
+      'liamdugan/raid',
+      { 'train.csv': raidCsv(1) },
+      {},
+      { keep: { ...both, conditions: [{ column: 'a' }] } },
+    ),
+    { reason: 'ConfigurationInvalid', message: /or both in each of keep\.conditions/ },
   )
 })
+
+test('a known column that is set to nothing is none: no pairs, no groups', async () => {
+  const files = { 'a.csv': pairedCsv(0, 20) }
+  const { dataDir, result } = await prepareFrom('dmitva/human_ai_generated_text', files, {}, { inputColumn: '' })
+  assert.equal((await rowsOf(dataDir, result.location, 'ai_inputs')).length, 0)
+  const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
+  await assert.rejects(prepareFrom('dmitva/human_ai_generated_text', files, { format }, { inputColumn: '' }), {
+    reason: 'ConfigurationInvalid',
+  })
+  const raid = { 'train.csv': raidCsv(20) }
+  const clustersOf = async (fields: { groupColumn?: string }) => {
+    const keep = { policy: 'Matching', column: 'attack', values: ['none', 'article_deletion'] }
+    const deduplication = { exact: false, nearThreshold: 0, shingleWords: 5 }
+    const { rows } = await prepareFrom('liamdugan/raid', raid, { deduplication }, { ...fields, keep })
+    return new Set(textsOf(rows, 'cluster')).size
+  }
+  assert.deepEqual([await clustersOf({}), await clustersOf({ groupColumn: '' })], [20, 40])
+})
+
+/** What machines wrote in raidCsv(humans). */
+const machineOfRaid = (humans: number): string[] => Array.from({ length: humans / 2 }, (_, i) => machineText(2 * i + 1))
 
 const targets = new Set(prose)
 const textsOf = (rows: readonly { readonly [column: string]: string }[], column: string) =>
