@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
+import { jsonl } from '../../test/fixtures/sources.ts'
 import { wordF1 } from './copy-baseline.ts'
 import { corrupt } from './denoise.ts'
+import { prepare } from './prepare.ts'
+import { configOf, contextOf } from './preparing.ts'
 import { isUnspaced } from './unspaced.ts'
+
+const freshFolder = await freshFolders('unspaced-')
 
 const texts = {
   Chinese:
@@ -25,6 +33,17 @@ test('a text that is too short to be hit is turned round', () => {
   const hit = Array.from({ length: 20 }, (_, seed) => corrupt('我爱公园', seed, 'x'))
   for (const each of hit) assert.notEqual(each, '我爱公园')
   assert.ok(hit.includes('公园爱我'))
+})
+
+test('near copies are found by the words that dictionaries tell', async () => {
+  const rows = Object.values(texts).flatMap((text) => {
+    const long = Array.from({ length: 5 }, (_, i) => `${i} ${text}`).join('')
+    return [{ text: long }, { text: `${long.slice(0, 60)}x${long.slice(60)}` }, { text: [...text].reverse().join('') }]
+  })
+  const dataDir = await freshFolder()
+  await writeFile(join(dataDir, 'a.jsonl'), jsonl(rows))
+  const { counts } = await prepare(configOf([{ filePath: join(dataDir, 'a.jsonl') }]), contextOf(dataDir))
+  assert.deepEqual([counts?.read, counts?.nearDuplicates], [9, 3])
 })
 
 test('marks are flattened as in spaced text', () => {

@@ -22,6 +22,9 @@ export function isUnspaced(text: string): boolean {
 export const spacedWords = (text: string, unspaced: boolean): readonly string[] =>
   unspaced ? [...wordsByIcu(text)] : (text.match(/[^\s]+/g) ?? [])
 
+/** A normal form with spaces between its words, as the search for near copies compares them. */
+export const wordsApart = (normal: string): string => (isUnspaced(normal) ? [...wordsByIcu(normal)].join(' ') : normal)
+
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
 
 /** Shares that a corruption touches. */
