@@ -21,8 +21,7 @@ OPERATORS := build/operator.mjs build/widget-operator.mjs
 build/operator.mjs: ENTRY := operator/main.ts
 build/widget-operator.mjs: ENTRY := test/apiserver/widget-operator.ts
 $(OPERATORS): $(OPERATOR_SOURCES) $(wildcard test/apiserver/widget*.ts) | $(DEPS)
-	@esbuild $(ENTRY) --bundle --platform=node --format=esm --target=node24 --log-level=warning --outfile=$@ \
-	  --banner:js='import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+	@node operator/bundle.ts $(ENTRY) $@
 
 operator: build/operator.mjs ## Bundle the operator into one file
 

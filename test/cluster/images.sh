@@ -26,6 +26,8 @@ build_base() {
   cp "$HERE/images/base/Dockerfile" "$ROOT/package.json" "$ROOT/package-lock.json" "$context/"
   mmdebstrap --variant=extract --include=base-files,libc6,libstdc++6,libgcc-s1,libgomp1,libdnnl2 bookworm "$context/rootfs.tar"
   (cd "$context" && npm install --no-save --omit=dev --ignore-scripts --no-audit --no-fund --loglevel=error)
+  # What nothing in an image loads: the packages of the operator, which is one file; those of another libc; what only compilers and debuggers read
+  (cd "$context/node_modules" && rm -rf @kubernetes @dot-i @types @duckdb/*-musl && find . \( -name '*.d.ts' -o -name '*.map' \) -delete)
   "$ROOT/node_modules/.bin/node" -e 'require("fs").copyFileSync(process.execPath, process.argv[1])' "$context/node"
   chmod 0755 "$context/node"; strip "$context/node" || true
   $BUILDAH build -q --isolation chroot -t "$BASE" "$context"

@@ -33,24 +33,21 @@ void look_up(Bf16* values, const uint8_t* codes, int64_t count, const float* cod
 // Rows [begin, begin + count) of W as bf16: W's own, or in `values`, which has room for them in f32. begin is a
 // multiple of nf4_step.
 const Bf16* bf16_rows(float* values, const HeldMatrix& w, int64_t begin, int64_t count) {
-  auto* rounded = reinterpret_cast<Bf16*>(values);
   const int64_t size = count * w.cols;
   if (w.nf4.codes) {
     const Nf4Tensor& t = w.nf4;
+    auto* to = reinterpret_cast<Bf16*>(values);
     for (int64_t i = 0; i < size; i += t.block) {
       const int64_t at = begin * w.cols + i;
       float absmax;
       nf4_absmax(&absmax, t, at / t.block, 1);
-      look_up(rounded + i, t.codes + at / 2, smaller(t.block, size - i), t.code, absmax);
+      look_up(to + i, t.codes + at / 2, smaller(t.block, size - i), t.code, absmax);
     }
-    return rounded;
+    return to;
   }
   if (w.format == Format::kBF16) return reinterpret_cast<const Bf16*>(w.stored) + begin * w.cols;
   decode_rows(values, w, begin, count);
-  for (int64_t i = 0; i < size; i += 32) {  // what is written lies before what is read next
-    _mm512_mask_storeu_epi16(rounded + i, first_of_32(size - i), pairs_of(values + i, size - i));
-  }
-  return rounded;
+  return rounded(values, size);
 }
 
 }  // namespace
@@ -59,8 +56,8 @@ void bf16_matmul(Rows y, ConstRows x, const HeldMatrix& w, Transpose transposed,
   const bool by_rows = transposed == Transpose::kNT;
   const int64_t pairs = (x.cols + 1) / 2, x_stride = bf16_row_pairs(x.cols), panel = pairs * kBf16Cols;
   const int64_t decoded = bf16_rows_decoded(w), of_thread = round_up(decoded * w.cols, 16);
-  scratch += (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4;
-  auto* panels = reinterpret_cast<Pair*>(scratch + omp_get_max_threads() * of_thread);
+  scratch = aligned(scratch);
+  Pair* panels = pairs_at(scratch + omp_get_max_threads() * of_thread);
   Pair* rows = panels + (y.cols + kBf16Cols - 1) / kBf16Cols * panel;
   const int64_t panel_count = (y.cols + kBf16Cols - 1) / kBf16Cols;
 #pragma omp parallel

@@ -148,8 +148,8 @@ void Llama::gather_head(const Pass& pass, const Workspace& w) const {
                            a_.norm_epsilon);
 }
 
-// loss: in double the sum before this pass, then with it; flags: a layer each, whether its output is no finite number,
-// where the loss is none.
+// loss: becomes the sum of the losses up to this pass, of which loss[-1] is that without it; flags: of each layer
+// whether its output is no finite number, where the loss is none.
 void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w, double* loss, int32_t* flags) const {
   const auto count = static_cast<int64_t>(pass.head_rows.size());
   const Rows normed = activations(w.head_normed, count, a_.hidden);
