@@ -68,7 +68,7 @@ generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
 verify: native generate ## Lint, types, formats, and that generated files are current
 	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
 	  { echo "generated files are stale: commit these"; exit 1; }
-	@node test/cuda/report.ts --check
+	@test/cluster/packages.sh && node test/cuda/report.ts --check
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
 	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES)) $(wildcard test/gpu/device/*/*.h)

@@ -30,6 +30,7 @@ async function prepared(
 interface Card {
   readonly license: unknown
   readonly size_categories: unknown
+  readonly language?: unknown
   readonly configs: readonly { config_name: string; data_files: readonly { split: string; path: string }[] }[]
 }
 const filesOf = ({ configs }: Card) =>
@@ -65,6 +66,12 @@ test('the card names every file with rows as a split, and DuckDB reads each of t
   for (const { data_files } of front.configs) for (const { split } of data_files) assert.match(split, /^\w+(\.\w+)*$/)
   // The tables of the card and the columns of the rows are the same.
   for (const name of columns) assert.match(card, new RegExp(`^\\| ${name} \\|`, 'm'))
+})
+
+test('the card says the languages when they were asked for', async () => {
+  const cleaning = { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: true, removeEmails: true }
+  const { front } = await prepared(labelledCsv(0, 10), { cleaning: { ...cleaning, languages: ['en'] } })
+  assert.deepEqual(front.language, ['en'])
 })
 
 test('splits without rows are left out, and a licence that the Hub does not know is another', async () => {

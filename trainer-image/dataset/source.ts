@@ -75,7 +75,7 @@ export function planSource(source: Source): PlannedSource {
       : preset?.license
         ? { expression: preset.license, evidence: 'known repository' }
         : { expression: '', evidence: 'none' },
-    cautions: preset?.cautions ?? [],
+    cautions: [...(preset?.cautions ?? []), ...ruleReplaced(source, preset?.human ?? [])],
     limit: source.limit > 0 ? source.limit : Number.POSITIVE_INFINITY,
   }
 }
@@ -120,6 +120,16 @@ function humanRows({ name, keep }: Source, known: readonly Condition[]): readonl
   const isOnIt = ({ column }: Condition): boolean => column === own.column
   return known.some(isOnIt) ? known.map((condition) => (isOnIt(condition) ? own : condition)) : [...known, own]
 }
+
+/** For a reviewer: that the known rule, or a part of it, does not count. */
+const ruleReplaced = ({ keep }: Source, known: readonly Condition[]): readonly string[] =>
+  keep?.policy && known.length > 0
+    ? [`sources[].keep is other than what is known of the repository: human-written is ${inWords(known)}.`]
+    : []
+
+/** "label in [human] and attack in [none]". */
+export const inWords = (conditions: readonly Condition[]): string =>
+  conditions.map(({ column, values }) => `${column} in [${values.join(', ')}]`).join(' and ')
 
 /** Throws SourceInvalid when the policy does not allow the licence. */
 export function requireLicense(name: string, license: License, policy: LicensePolicy | undefined): void {

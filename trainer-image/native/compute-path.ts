@@ -20,6 +20,8 @@ export interface EngineInfo {
 
 /** Of the GPU that the paths 'cuda' and 'cuda_f32' compute on. */
 export interface DeviceMemory {
+  /** As CUDA names it, such as "NVIDIA H100 80GB HBM3 MIG 1g.10gb". */
+  readonly name: string
   readonly freeBytes: number
   readonly totalBytes: number
 }
