@@ -21,8 +21,7 @@ OPERATORS := build/operator.mjs build/widget-operator.mjs
 build/operator.mjs: ENTRY := operator/main.ts
 build/widget-operator.mjs: ENTRY := test/apiserver/widget-operator.ts
 $(OPERATORS): $(OPERATOR_SOURCES) $(wildcard test/apiserver/widget*.ts) | $(DEPS)
-	@esbuild $(ENTRY) --bundle --platform=node --format=esm --target=node24 --log-level=warning --outfile=$@ \
-	  --banner:js='import { createRequire } from "node:module"; const require = createRequire(import.meta.url);'
+	@node operator/bundle.ts $(ENTRY) $@
 
 operator: build/operator.mjs ## Bundle the operator into one file
 
@@ -69,7 +68,7 @@ generate: $(DEPS) ## Types and chart from crds/, stubs from proto/
 verify: native generate ## Lint, types, formats, and that generated files are current
 	@changed=$$(git status --porcelain -- $(GENERATED)) && ! grep '^.[^ ]' <<<"$$changed" || \
 	  { echo "generated files are stale: commit these"; exit 1; }
-	@node test/cuda/report.ts --check
+	@test/cluster/packages.sh && node test/cuda/report.ts --check
 	@biome ci --error-on-warnings . && tsc -p . && (cd proto && buf lint)
 	@clang-format --dry-run --Werror $(wildcard trainer-image/native/*.cc trainer-image/native/*.h test/*/*.cc test/*/*.h) \
 	  $(filter %.cc %.h %.cu %.cuh,$(CUDA_SOURCES)) $(wildcard test/gpu/device/*/*.h)

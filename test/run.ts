@@ -10,6 +10,7 @@ import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { startSharedApiServer } from './apiserver/shared-api-server.ts'
 import { cacheDir } from './cache.ts'
+import { keepTimes, longestFirst } from './order.ts'
 
 // Half of what a test file or a pod takes to start is compiling modules that have not changed.
 process.env['NODE_COMPILE_CACHE'] ??= join(cacheDir, 'compiled-modules')
@@ -41,7 +42,7 @@ const stopCluster = (env: NodeJS.ProcessEnv, output: 'inherit' | 'ignore'): Buff
 const stages: Readonly<Record<string, Stage>> = {
   unit: { files: ['operator/**/*.test.ts', 'trainer-image/**/*.test.ts'], concurrency: 2, lane: 2 },
   parity: { files: ['test/parity/**/*.test.ts', 'test/bench/*.test.ts'], concurrency: 1, lane: 1 },
-  cuda: { files: ['test/{cuda,gpu}/**/*.test.ts'], concurrency: 1, lane: 1 },
+  cuda: { files: ['test/{cuda,gpu}/**/*.test.ts'], concurrency: 2, lane: 1 },
   wire: { files: ['test/wire/**/*.test.ts'], concurrency: 2, lane: 2 },
   apiserver: {
     files: ['test/apiserver/**/*.test.ts'],
@@ -109,6 +110,10 @@ async function runStage(name: string, files: readonly string[], print: (text: st
     if (event.details.type !== 'suite')
       resultOf(event).failures.push({ test: event.name, error: event.details.error.message })
   })
+  const times: Record<string, number> = {}
+  events.on('test:summary', ({ file, duration_ms }) => {
+    if (file !== undefined) times[relative('', file)] = Math.round(duration_ms)
+  })
   let rest = ''
   try {
     for await (const chunk of events.compose(spec)) {
@@ -117,6 +122,7 @@ async function runStage(name: string, files: readonly string[], print: (text: st
       if (end > 0) print(text.slice(0, end))
       rest = text.slice(end)
     }
+    keepTimes(times)
   } finally {
     await after?.(failed() || interrupted.signal.aborted)
   }
@@ -126,9 +132,10 @@ async function runStage(name: string, files: readonly string[], print: (text: st
 /** Stages one after the other. Beside another lane, each line begins with its stage. */
 async function runLane(names: readonly string[], alone: boolean): Promise<void> {
   for (const name of names) {
-    const files = stages[name]!.files.flatMap((pattern) => globSync(pattern)).sort()
-    if (files.length === 0) throw new Error(`stage "${name}" has no test file in ${stages[name]!.files.join(' ')}`)
-    await runStage(name, files, (text) =>
+    const { files: patterns, concurrency } = stages[name]!
+    const files = patterns.flatMap((pattern) => globSync(pattern)).sort()
+    if (files.length === 0) throw new Error(`stage "${name}" has no test file in ${patterns.join(' ')}`)
+    await runStage(name, concurrency > 1 ? longestFirst(files) : files, (text) =>
       process.stdout.write(alone ? text : text.replaceAll(/^(?=.)/gm, `${name} │ `)),
     )
     if (interrupted.signal.aborted) return

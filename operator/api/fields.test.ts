@@ -148,7 +148,8 @@ const pod: HumanizerDatasetSpec['pod'] = {
 }
 
 test('every field of a dataset changes what is made, or what is said of it', () => {
-  const keep = { policy: 'Matching' as const, column: 'model', values: ['human'] }
+  const condition = { column: 'model', values: ['human'] }
+  const keep = { policy: 'Matching' as const, ...condition, conditions: [condition] }
   const every = {
     format: 'CSV' as const,
     textColumn: 't',

@@ -1,13 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { PrepareConfig } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { dataset } from '../run/world.ts'
 import { prepareConfig, type SpecSource, specHash } from './prepare-config.ts'
 import { prepareChildren } from './prepare-job.ts'
 
+/** As the pod reads them. */
 const sourcesOf = (sources: SpecSource[]) => {
   const sample = dataset()
   const reclaim = { kind: 'HumanizerDataset', policy: 'Retain', createdTime: '', sweep: undefined }
-  return prepareConfig({ ...sample, spec: { ...sample.spec, sources } }, 1, 'key', reclaim).sources
+  const config = prepareConfig({ ...sample, spec: { ...sample.spec, sources } }, 1, 'key', reclaim)
+  return PrepareConfig.fromJSON(JSON.parse(JSON.stringify(PrepareConfig.toJSON(config)))).sources
 }
 
 test('a source of files is told where it is mounted, so that no link leads the preparation out of there', () => {
@@ -19,6 +22,17 @@ test('a source of files is told where it is mounted, so that no link leads the p
   assert.deepEqual([volume?.filePath, volume?.mountPath], ['/sources/shelf/books/a.txt', '/sources/shelf'])
   assert.deepEqual([configMap?.filePath, configMap?.mountPath], ['/sources/note/a.txt', '/sources/note'])
   assert.deepEqual([http?.filePath, http?.mountPath], [undefined, ''])
+})
+
+test('a column that is left out of a spec is the known one, and one set to nothing is none', () => {
+  const huggingFace = { repo: 'a/b', revision: 'main' }
+  const columns = { inputColumn: '', groupColumn: '' }
+  const [known, none] = sourcesOf([
+    { name: 'a', huggingFace },
+    { name: 'b', huggingFace, ...columns },
+  ])
+  assert.deepEqual([known?.inputColumn, known?.groupColumn], [undefined, undefined])
+  assert.deepEqual([none?.inputColumn, none?.groupColumn], ['', ''])
 })
 
 test('an evaluation set is mounted and configured as a source is, and is part of what decides the rows', () => {

@@ -95,11 +95,12 @@ function sourceOf(source: SpecSource): Source {
       policy: source.keep.policy,
       column: source.keep.column ?? '',
       values: source.keep.values ?? [],
+      conditions: source.keep.conditions ?? [],
     },
     license: source.license ?? '',
     limit: source.limit ?? 0,
-    groupColumn: source.groupColumn ?? '',
-    inputColumn: source.inputColumn ?? '',
+    groupColumn: source.groupColumn,
+    inputColumn: source.inputColumn,
   }
 }
 

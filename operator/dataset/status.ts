@@ -6,7 +6,6 @@ import { type Attempt, type Decision, MAX_FAILURES, type Status } from './decide
 import { progressAfter } from './progress.ts'
 
 const MAX_ATTEMPTS = 10
-const MESSAGE_CHARACTERS = 4096
 const SUMMARY_CHARACTERS = 2048
 /** What the CRD takes; a card may name many licences. */
 const LICENSE_CHARACTERS = 128
@@ -68,11 +67,10 @@ export function statusAfter(dataset: HumanizerDataset, decision: Decision, now: 
 
 function said(dataset: HumanizerDataset, status: Status, summary: Summary, now: Date): Status {
   const generation = dataset.metadata.generation ?? 0
-  const message = summary.message.slice(0, MESSAGE_CHARACTERS)
   return {
     ...status,
     observedGeneration: generation,
-    conditions: readyFrom(status.conditions, { ...summary, message }, generation, now),
+    conditions: readyFrom(status.conditions, summary, generation, now),
   }
 }
 

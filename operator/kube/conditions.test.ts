@@ -18,6 +18,16 @@ test('the transition time moves when the status flips, and only then', () => {
   assert.equal(flipped[0]?.lastTransitionTime, '2026-01-01T00:01:00Z')
 })
 
+test('a message is cut to what the CRDs take', () => {
+  const [ready, stalled] = readyFrom(
+    undefined,
+    { state: 'stalled', reason: 'Long', message: 'm'.repeat(5000) },
+    1,
+    late,
+  )
+  assert.deepEqual([ready?.message.length, stalled?.message.length], [4096, 4096])
+})
+
 test('conditions of others and their order are kept', () => {
   const others: Condition[] = ['A', 'Ready', 'B'].map((type) => ({
     ...{ type, status: 'True', reason: 'Set', message: '', observedGeneration: 1, lastTransitionTime: '' },

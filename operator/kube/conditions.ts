@@ -19,7 +19,10 @@ export function findCondition(conditions: readonly Condition[] | undefined, type
   return conditions?.find((condition) => condition.type === type)
 }
 
-/** The list with this condition in it; the others and their order are kept. lastTransitionTime moves only when status flips. */
+/** Most characters of a condition's message in any of our CRDs. */
+const MESSAGE_CHARACTERS = 4096
+
+/** The list with this condition in it, its message cut to fit; the others and their order are kept. lastTransitionTime moves only when status flips. */
 export function setCondition(
   conditions: readonly Condition[] | undefined,
   { type, status, reason, message, observedGeneration }: Observation,
@@ -27,7 +30,10 @@ export function setCondition(
 ): Condition[] {
   const before = findCondition(conditions, type)
   const lastTransitionTime = before?.status === status ? before.lastTransitionTime : kubeTime(now)
-  const next: Condition = { type, status, reason, message, observedGeneration, lastTransitionTime }
+  const next: Condition = {
+    ...{ type, status, reason, message: message.slice(0, MESSAGE_CHARACTERS) },
+    ...{ observedGeneration, lastTransitionTime },
+  }
   if (!before) return [...(conditions ?? []), next]
   return (conditions ?? []).map((condition) => (condition.type === type ? next : condition))
 }

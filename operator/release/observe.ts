@@ -1,8 +1,8 @@
 import type { AdapterRelease } from '../api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../api/generated/qlorarun.ts'
-import type { Cluster, KubeObject } from '../kube/cluster.ts'
+import type { Cluster } from '../kube/cluster.ts'
 import { type AttemptState, attemptState, type Job } from '../workload/attempt-state.ts'
-import type { ClaimState } from '../workload/claim.ts'
+import { readClaim } from '../workload/children.ts'
 import { attemptLabel, childSelector, isOwnedBy, ownerOf } from '../workload/names.ts'
 import { type Pod as JobPod, ownContainer } from '../workload/pod-state.ts'
 import type { Release } from './adapter.ts'
@@ -39,7 +39,7 @@ export async function observe(
   const [merge, push] = [currentMerge(release), currentPush(release)]
   const [sources, claim, [pods, jobPods], jobs, ...children] = await Promise.all([
     observeSources(release, cluster, namespace),
-    observeClaim(cluster, namespace, release.spec.storage.claimName),
+    readClaim(cluster, namespace, release.spec.storage.claimName),
     cluster.list<Pod>({ apiVersion: 'v1', kind: 'Pod' }, namespace, selector).then(async (all) => {
       const serving = all.filter(({ metadata }) => metadata.labels?.[attemptLabel] === undefined)
       const seen = await Promise.all(serving.map((pod) => observePod(pod, release, caller, asked, now)))
@@ -110,12 +110,3 @@ const restartsOf = (own: ContainerStatus | undefined, all: readonly ContainerSta
   all
     .filter((each) => each === own || each.name === vllmContainerName)
     .reduce((sum, { restartCount }) => sum + restartCount, 0)
-
-interface Claim extends KubeObject {
-  spec?: { accessModes?: string[] }
-}
-
-async function observeClaim(cluster: Cluster, namespace: string, name: string): Promise<ClaimState | undefined> {
-  const claim = await cluster.get<Claim>({ apiVersion: 'v1', kind: 'PersistentVolumeClaim', namespace, name })
-  return claim && { name, accessModes: claim.spec?.accessModes ?? [] }
-}

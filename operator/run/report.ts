@@ -13,7 +13,6 @@ const PROGRESS_SECONDS = 10
 const MAX_CHECKPOINTS = 24
 const MAX_WARNINGS = 16
 const WARNING_CHARACTERS = 512
-const MESSAGE_CHARACTERS = 4096
 const MAX_FINDINGS = 8
 const verdicts = ['Healthy', 'Overfitting', 'Underfitting', 'CopyCollapse', 'Unknown'] as const
 
@@ -44,7 +43,7 @@ function withFinite({ metadata }: QLoRARun, status: Status, report: RunReport, n
     type: ConditionType.Finite,
     status: 'False',
     reason: RunReason.NotFinite,
-    message: `infinite or not a number, and therefore absent: ${paths.join(', ')}`.slice(0, MESSAGE_CHARACTERS),
+    message: `infinite or not a number, and therefore absent: ${paths.join(', ')}`,
     observedGeneration: metadata.generation ?? 0,
   } as const
   const conditions =
@@ -65,7 +64,7 @@ function withTracking({ metadata }: QLoRARun, status: Status, { tracking }: RunR
       type: ConditionType.Tracked,
       status: isWell ? 'True' : 'False',
       reason: isWell ? RunReason.Tracked : RunReason.TrackingFailed,
-      message: [url, problem].filter(Boolean).join(': ').slice(0, MESSAGE_CHARACTERS),
+      message: [url, problem].filter(Boolean).join(': '),
       observedGeneration: metadata.generation ?? 0,
     },
     now,
@@ -84,7 +83,7 @@ function withDiagnosis({ metadata }: QLoRARun, status: Status, { diagnosis }: Ru
       type: ConditionType.Healthy,
       status: reason === 'Healthy' ? 'True' : reason === 'Unknown' ? 'Unknown' : 'False',
       reason,
-      message: says.join('; ').slice(0, MESSAGE_CHARACTERS),
+      message: says.join('; '),
       observedGeneration: metadata.generation ?? 0,
     },
     now,

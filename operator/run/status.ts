@@ -7,7 +7,6 @@ import { phaseOf, reported } from './report.ts'
 import { configDigest, modelClaim } from './train-config.ts'
 
 const MAX_ATTEMPTS = 10
-const MESSAGE_CHARACTERS = 4096
 
 /** The status after `decision`; written before it is carried out. A run that started has its checklist in it. */
 export function statusAfter(run: QLoRARun, decision: Decision, now: Date, others: Others): Status {
@@ -140,9 +139,8 @@ function said(
   succeeded: 'True' | 'False' | 'Unknown' = 'Unknown',
 ): Status {
   const observedGeneration = run.metadata.generation ?? 0
-  const { reason } = summary
-  const message = summary.message.slice(0, MESSAGE_CHARACTERS)
-  const ready = readyFrom(status.conditions, { ...summary, message }, observedGeneration, now)
+  const { reason, message } = summary
+  const ready = readyFrom(status.conditions, summary, observedGeneration, now)
   const conditions = setCondition(
     ready,
     { type: 'Succeeded', status: succeeded, reason, message, observedGeneration },

@@ -35,14 +35,8 @@ async function write<T extends WithConditions>(cluster: Cluster, object: T, stat
   return written
 }
 
-const MESSAGE_CHARACTERS = 4096
-
 function refused<T extends WithConditions>({ status, metadata: { generation = 0 } }: T, message: string): T['status'] {
-  const summary = {
-    state: 'reconciling',
-    reason: WorkloadReason.StatusInvalid,
-    message: message.slice(0, MESSAGE_CHARACTERS),
-  } as const
+  const summary = { state: 'reconciling', reason: WorkloadReason.StatusInvalid, message } as const
   return {
     ...status,
     observedGeneration: generation,

@@ -14,9 +14,9 @@ import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { binDir } from '../cache.ts'
 import { spawnTied } from '../child.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { Kubelet } from './run-kubelet.ts'
 import { readyOf, reasonOf, User } from './run-objects.ts'
-import { operatorIn } from './run-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
 const root = join(import.meta.dirname, '..', '..')
@@ -72,7 +72,7 @@ test('a dataset tells how far it is, then where its report is, and is approved b
   const namespace = await server.namespace()
   const user = new User(server.client(), namespace)
   await using kubelet = new Kubelet(server.client(), namespace, () => ({ kind: 'run', ip: address }))
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   const { port } = files.address() as AddressInfo
   const http = {
     url: `http://127.0.0.1:${port}/prose.jsonl`,

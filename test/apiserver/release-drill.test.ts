@@ -12,6 +12,7 @@ import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
 import { binDir } from '../cache.ts'
 import { blocksOf } from '../cluster/commands.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { conditionOf, digestOf, ReleaseScene, signingKey, trainerImage } from './release-scene.ts'
 import { operatorIn } from './run-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
@@ -143,7 +144,7 @@ test('killed after every one of its writes, the operator brings the drill to its
         assert.equal(first, FAULT_EXIT_CODE, faulty.lastWords)
         swept.push(n)
       }
-      await using _ = operatorIn(server, scene.namespace, env)
+      await using _ = await operatorHere(server, scene.namespace, { signingKey, trainerImage })
       const { status } = await drilled(scene, 'monday', 60)
       // A drill whose operator died with requests under way may count those as lost by nobody: it passes.
       assert.equal(status?.drill?.state, 'Passed', `killed after write ${n}: ${JSON.stringify(status?.drill)}`)

@@ -2,14 +2,12 @@
 import { generateKeyPairSync } from 'node:crypto'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
-import { type ApiClient, loadKubeConfig } from '../../operator/kube/client.ts'
+import type { ApiClient } from '../../operator/kube/client.ts'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
-import { HumanizerOperator } from '../../operator/operator.ts'
 import { releaseController } from '../../operator/release/controller.ts'
-import { settingsFrom } from '../../operator/settings.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { type OperatorHere, operatorHere } from './operator-here.ts'
 import { ServingPods } from './serving-stand-in.ts'
-import { silent } from './widget.ts'
 
 const { privateKey } = generateKeyPairSync('ed25519')
 /** What the scene's operator signs with; another that takes its place needs the same key, or it rolls the pods. */
@@ -32,7 +30,7 @@ export class ReleaseScene {
   readonly namespace: string
   readonly pods: ServingPods
   readonly #server: ApiServer
-  #operator: HumanizerOperator | undefined
+  #operator: OperatorHere | undefined
 
   private constructor(server: ApiServer, namespace: string) {
     this.#server = server
@@ -54,19 +52,12 @@ export class ReleaseScene {
   }
 
   async startOperator(): Promise<void> {
-    const env = {
-      POD_NAMESPACE: this.namespace,
-      POD_NAME: `operator-${Date.now()}`,
-      TRAINER_IMAGE: trainerImage,
-      SIGNING_KEY_FILE: 'key.pem',
-      WATCH_NAMESPACES: this.namespace,
-      METRICS_PORT: '0',
-      HEALTH_PORT: '0',
-    }
-    const settings = settingsFrom(env, () => signingKey)
-    const config = loadKubeConfig({ text: this.#server.kubeConfig() })
-    this.#operator = new HumanizerOperator(settings, config, [releaseController], silent)
-    await this.#operator.start()
+    this.#operator = await operatorHere(this.#server, this.namespace, {
+      podName: `operator-${Date.now()}`,
+      trainerImage,
+      signingKey,
+      controllers: [releaseController],
+    })
   }
 
   async stopOperator(): Promise<void> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { load } from 'js-yaml'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { Invalid } from '../../operator/kube/errors.ts'
 import { blocksOf } from '../cluster/commands.ts'
@@ -91,6 +92,19 @@ const refused: { kind: 'HumanizerDataset' | 'QLoRARun'; spec: object; says: RegE
     spec: source({ keep: { policy: 'Matching', column: 'label' } }),
     says: /policy Matching needs column and values/,
   },
+  {
+    kind: 'HumanizerDataset',
+    spec: source({
+      keep: { policy: 'Matching', column: 'a', values: ['b'], conditions: [{ column: 'c', values: ['d'] }] },
+    }),
+    says: /or conditions in their place/,
+  },
+  {
+    kind: 'HumanizerDataset',
+    spec: source({ keep: { policy: 'Matching', conditions: [] } }),
+    says: /keep\.conditions.*at least 1/,
+  },
+  { kind: 'HumanizerDataset', spec: source({ textColumn: '' }), says: /sources\[0\]\.textColumn/ },
   { kind: 'HumanizerDataset', spec: dataset({ memory: '100Mi' }), says: /spec\.memory/ },
   { kind: 'HumanizerDataset', spec: dataset({ memory: '2G' }), says: /spec\.memory/ },
   { kind: 'HumanizerDataset', spec: dataset({ review: { approvedDigest: 'd' } }), says: /review\.approvedDigest/ },
@@ -282,6 +296,17 @@ test("the documented defaults are the API server's", async () => {
     [spec.evaluation.everySteps, spec.checkpoints, spec.logging.everySteps],
     [200, { everySteps: 500, keep: 3 }, 25],
   )
+})
+
+test('of a source all that is known of its repository can be replaced, as docs/datasets.md says, and its columns of pairs and groups left out', async () => {
+  const text = readFileSync(new URL('../../docs/datasets.md', import.meta.url), 'utf8')
+  const [{ sources }, { keep }] = blocksOf(text)
+    .filter((block) => /^\w+:/.test(block))
+    .map((block) => load(block)) as [{ sources: object[] }, { keep: { conditions: object[] } }]
+  assert.equal(keep.conditions.length, 2)
+  const own = { inputColumn: '', groupColumn: '', keep }
+  await user.create('HumanizerDataset', 'own', { sources: [{ ...sources[0], ...own }] })
+  assert.partialDeepStrictEqual((await user.dataset('own')).spec.sources[0], own)
 })
 
 test('a run can be edited until it has started; then only what does not shape it', async () => {

@@ -1,6 +1,7 @@
 /** Plays the kubelet and the trainer image for the pods of Jobs: what runs, how it ends and what it tells. */
 import type { ApiClient } from '../../operator/kube/client.ts'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
+import { Mirror } from './mirror.ts'
 
 /** A pod that a Job's controller made. */
 export interface JobPod {
@@ -126,6 +127,9 @@ export class Kubelet implements AsyncDisposable {
   readonly #client: ApiClient
   readonly #namespace: string
   readonly #script: (pod: JobPod) => PodScript
+  readonly #pods: Mirror<Pod>
+  /** uids of pods that were started; the mirror may not show it yet. */
+  readonly #started = new Set<string | undefined>()
   readonly #stop = new AbortController()
   readonly #running: Promise<void>
 
@@ -133,6 +137,8 @@ export class Kubelet implements AsyncDisposable {
     this.#client = client
     this.#namespace = namespace
     this.#script = script
+    const labelSelector = 'batch.kubernetes.io/job-name'
+    this.#pods = new Mirror(client, { apiVersion: 'v1', kind: 'Pod', plural: 'pods', namespace, labelSelector })
     this.#running = this.#run()
   }
 
@@ -143,6 +149,7 @@ export class Kubelet implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     await this.#running
+    await this.#pods.stop()
   }
 
   async #run(): Promise<void> {
@@ -153,13 +160,11 @@ export class Kubelet implements AsyncDisposable {
   }
 
   async #turn(): Promise<void> {
-    const { items } = await this.#client.request<{ items: Pod[] }>('GET', `/api/v1/namespaces/${this.#namespace}/pods`)
-    const jobs = items.filter(({ metadata }) => metadata.labels?.['batch.kubernetes.io/job-name'])
-    const alive = jobs.filter(({ status }) => status?.phase === 'Pending' || status?.phase === 'Running')
+    const alive = this.#pods.items.filter(({ status }) => status?.phase === 'Pending' || status?.phase === 'Running')
     const trainers = alive.filter(({ spec }) => spec.containers[0]?.command.at(-1) === 'train')
     this.mostTrainers = Math.max(this.mostTrainers, trainers.length)
     for (const pod of alive)
-      if (!pod.status?.containerStatuses && !pod.metadata.deletionTimestamp) await this.#start(pod)
+      if (!this.#started.has(pod.metadata.uid) && !pod.metadata.deletionTimestamp) await this.#start(pod)
   }
 
   async #start(pod: Pod): Promise<void> {
@@ -180,6 +185,7 @@ export class Kubelet implements AsyncDisposable {
       podIP: (script.kind === 'run' && script.ip) || '127.0.0.1',
       containerStatuses: [containerStatus({ running: { startedAt } }, script.kind !== 'hang')],
     })
+    this.#started.add(pod.metadata.uid)
     if (script.kind === 'end' || script.kind === 'evict') await this.end(seen.name, script)
   }
 

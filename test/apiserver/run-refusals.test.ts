@@ -3,9 +3,10 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { completes } from './run-kubelet.ts'
 import { datasetSpec, readyOf, reasonOf, type User } from './run-objects.ts'
-import { operatorIn, reaches, scene } from './run-scene.ts'
+import { reaches, scene } from './run-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
@@ -21,7 +22,7 @@ const datasetIs = (user: User, reason: string): Promise<number> =>
 test('a ConfigMap or key that a source lacks is named before any Job is made, and the dataset goes on when it is there', async () => {
   const { namespace, user, kubelet } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await user.create('HumanizerDataset', 'prose', datasetSpec)
   await datasetIs(user, 'ConfigMapMissing')
@@ -39,7 +40,7 @@ test('a claim that the quota forbids is said by the dataset, once, and made when
   const { namespace, user, kubelet } = await scene(server)
   await using _ = kubelet
   await user.forbid('persistentvolumeclaims')
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await user.makeSource()
   await user.create('HumanizerDataset', 'prose', datasetSpec)
@@ -61,7 +62,7 @@ test('a Job that the quota forbids is waited for', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
   await user.forbid('count/jobs.batch')
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await start()
   await datasetIs(user, 'Forbidden')
@@ -77,7 +78,7 @@ test('a Job that the quota forbids is waited for', async () => {
 test('a pod that Kubernetes calls malformed stalls the run until spec.pod is mended', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   const term = { labelSelector: {}, topologyKey: '' }
   await start({ pod: { affinity: { podAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [term] } } } })
@@ -95,7 +96,7 @@ test('a trainer that never listens is stopped after progressDeadlineSeconds and 
     n === 0 ? { kind: 'hang' } : completes(pod),
   )
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await start({ progressDeadlineSeconds: 10 })
   await reaches(user, 'Succeeded', 90)
@@ -109,7 +110,7 @@ test('a trainer that never listens is stopped after progressDeadlineSeconds and 
 test('a dataset whose claim is deleted says what is gone and takes no empty claim in its place; nothing starts on it', async () => {
   const { namespace, user, kubelet, start } = await scene(server, () => ({ kind: 'run' }))
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await start({ suspend: true })
   await datasetIs(user, 'Prepared')
@@ -127,7 +128,7 @@ const QUEUE = { 'kueue.x-k8s.io/queue-name': 'gpus' }
 test('a Job for a Kueue queue is made suspended, and what Kueue writes to it afterwards is never written over', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await operator.ready()
   await start({}, QUEUE)
   for (const name of ['prose-fetch-1', 'prose-train-1']) {

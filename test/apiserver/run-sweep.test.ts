@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { FAULT_EXIT_CODE } from '../../operator/kube/fault.ts'
 import type { ApiServer } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { operatorIn, reaches, scene } from './run-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
@@ -23,7 +24,7 @@ test('killed after every one of its writes, the operator comes to the same end a
     const first = await Promise.race([faulty.exited, done])
     if (first === 'done') return false
     assert.equal(first, FAULT_EXIT_CODE, faulty.lastWords)
-    await using healthy = operatorIn(server, namespace)
+    await using healthy = await operatorHere(server, namespace)
     await done
     await healthy.ready()
     assert.deepEqual(

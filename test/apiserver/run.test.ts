@@ -5,9 +5,10 @@ import type { AdapterRelease } from '../../operator/api/generated/adapterrelease
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import type { Job } from '../../operator/workload/attempt-state.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { completes, digestOf, fails, type JobPod, Kubelet, type PodScript } from './run-kubelet.ts'
 import { apiVersion, reasonOf, type User } from './run-objects.ts'
-import { operatorIn, reaches, scene } from './run-scene.ts'
+import { reaches, scene } from './run-scene.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
 let server: ApiServer
@@ -26,7 +27,7 @@ const config = async (user: User, name: string): Promise<Record<string, unknown>
 test('a dataset and a run go from YAML to Succeeded, with every child as designed', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start({ lora: { rank: 8 }, pod: { labels: { team: 'writers' } } })
   await operator.ready()
   await reaches(user, 'Succeeded')
@@ -91,7 +92,7 @@ test('a dataset and a run go from YAML to Succeeded, with every child as designe
 test('a finished run hears that its dataset is approved and that a release refuses its checkpoint, and keeps it', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'Succeeded')
@@ -137,7 +138,7 @@ test("every pod passes the Pod Security Standard 'restricted'", async () => {
     body: { metadata: { labels: { 'pod-security.kubernetes.io/enforce': 'restricted' } } },
   })
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'Succeeded')
@@ -173,7 +174,7 @@ for (const { a_run, train, attempts, pods } of stories)
   test(`a run ${a_run}`, async () => {
     const { namespace, user, kubelet, start } = await scene(server, train)
     await using _ = kubelet
-    await using operator = operatorIn(server, namespace)
+    await using operator = await operatorHere(server, namespace)
     await start()
     await operator.ready()
     await reaches(user, 'Succeeded')
@@ -190,7 +191,7 @@ test('a run whose pod is deleted goes on in a new attempt that does not count', 
     n === 0 ? { kind: 'run' } : completes(pod),
   )
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'Training')
@@ -203,7 +204,7 @@ test('a run whose pod is deleted goes on in a new attempt that does not count', 
 test('a finished run whose Job and pods are deleted by hand stays Succeeded and makes nothing', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'Succeeded')
@@ -228,7 +229,7 @@ for (const { pods, attempts } of [
     )
     await using _ = kubelet
     {
-      await using operator = operatorIn(server, namespace)
+      await using operator = await operatorHere(server, namespace)
       await start()
       await operator.ready()
       await reaches(user, 'Training')
@@ -240,7 +241,7 @@ for (const { pods, attempts } of [
       return status?.conditions?.some(({ type }) => type === 'Complete') ?? false
     })
     if (pods === 'are deleted') await user.delete('pods', pod.name)
-    await using operator = operatorIn(server, namespace)
+    await using operator = await operatorHere(server, namespace)
     await reaches(user, 'Succeeded')
     await operator.ready()
     const { status } = await user.run()
@@ -253,7 +254,7 @@ test('a run that is suspended leaves no pod and goes on when it is resumed', asy
     n === 0 ? { kind: 'run' } : completes(pod),
   )
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'Training')
@@ -272,7 +273,7 @@ test('a run that cannot succeed is Stalled with the words of the trainer, says i
     n === 0 ? fails(pod, 64, 'ConfigurationInvalid', 'lora.targetModules: z_proj matches no layer') : completes(pod),
   )
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'ConfigurationInvalid')
@@ -297,7 +298,7 @@ test('a Job of that name that belongs to somebody else is left alone, and the ru
     body: { apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'prose-train-1' }, data: { mine: 'yes' } },
   })
   await using _ = kubelet
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await reaches(user, 'NameConflict')
@@ -308,7 +309,7 @@ test('a Job of that name that belongs to somebody else is left alone, and the ru
 
 test('a changed dataset is prepared again, and the old digest stands until the new one is there', async () => {
   const { namespace, user, kubelet, start } = await scene(server)
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   await start()
   await operator.ready()
   await until('the dataset is prepared', async () => reasonOf(await user.dataset()) === 'Prepared')

@@ -10,9 +10,14 @@ import { type ServingServiceServer, ServingServiceService } from '#proto/humaniz
 import type { ApiClient } from '../../operator/kube/client.ts'
 import type { KubeObject } from '../../operator/kube/cluster.ts'
 import { type RunningServer, service, startServer } from '../../trainer-image/service/server.ts'
+import { Mirror } from './mirror.ts'
 
 interface Pod extends KubeObject {
   spec: { volumes: { name: string; configMap?: { name: string } }[] }
+}
+
+interface ConfigMap extends KubeObject {
+  data?: Record<string, string>
 }
 
 interface StandIn {
@@ -60,6 +65,7 @@ export class ServingPods {
   readonly #namespace: string
   /** Test files run at once; the process id keeps their addresses apart. */
   readonly #subnet = `127.${1 + ((process.pid >> 8) % 254)}.${process.pid & 255}`
+  readonly #mirrors: { readonly pods: Mirror<Pod>; readonly configMaps: Mirror<ConfigMap> }
   #nextAddress = 2
   #stopped = false
   #loop: Promise<void>
@@ -67,6 +73,11 @@ export class ServingPods {
   constructor(client: ApiClient, namespace: string) {
     this.#client = client
     this.#namespace = namespace
+    const labelSelector = 'humanizer.dev/release,!humanizer.dev/attempt'
+    this.#mirrors = {
+      pods: new Mirror(client, { apiVersion: 'v1', kind: 'Pod', plural: 'pods', namespace, labelSelector }),
+      configMaps: new Mirror(client, { apiVersion: 'v1', kind: 'ConfigMap', plural: 'configmaps', namespace }),
+    }
     this.#loop = this.#run()
   }
 
@@ -87,6 +98,7 @@ export class ServingPods {
   async stop(): Promise<void> {
     this.#stopped = true
     await this.#loop
+    await Promise.all([this.#mirrors.pods.stop(), this.#mirrors.configMaps.stop()])
     for (const pod of this.#pods.values()) await close(pod)
   }
 
@@ -98,16 +110,15 @@ export class ServingPods {
   }
 
   async #pass(): Promise<void> {
-    const { items } = await this.#client.request<{ items: Pod[] }>('GET', this.#path('pods'), {
-      query: { labelSelector: 'humanizer.dev/release,!humanizer.dev/attempt' },
-    })
+    const { items } = this.#mirrors.pods
     for (const [uid, pod] of this.#pods)
       if (!items.some(({ metadata }) => metadata.uid === uid)) {
         this.#pods.delete(uid)
         await close(pod)
       }
-    if (items.length === 0) return
-    const files = await this.#files()
+    const files: Files = new Map(
+      this.#mirrors.configMaps.items.map(({ metadata, data }) => [metadata.name, data ?? {}]),
+    )
     for (const item of items) {
       const uid = item.metadata.uid ?? ''
       if (!this.#pods.has(uid) && this.schedulerSays !== '') {
@@ -213,20 +224,12 @@ export class ServingPods {
     return reportRunning(this.#client, `${this.#path('pods')}/${metadata.name}`, { ip, startedAt, restarts, ready })
   }
 
-  /** The data of every ConfigMap of the namespace by its name: one request, however many pods there are. */
-  async #files(): Promise<Files> {
-    const { items } = await this.#client.request<{ items: (KubeObject & { data?: Record<string, string> })[] }>(
-      'GET',
-      this.#path('configmaps'),
-    )
-    return new Map(items.map(({ metadata, data }) => [metadata.name, data ?? {}]))
-  }
-
   #path(resource: string): string {
     return `/api/v1/namespaces/${this.#namespace}/${resource}`
   }
 }
 
+/** The data of every ConfigMap of the namespace by its name. */
 type Files = ReadonlyMap<string, Readonly<Record<string, string>>>
 
 /** Content of a file of the ConfigMap that the pod mounts as `volume`. */

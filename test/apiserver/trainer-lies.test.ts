@@ -4,9 +4,9 @@ import { after, before, test } from 'node:test'
 import type { AdapterRelease } from '../../operator/api/generated/adapterrelease.ts'
 import type { QLoRARun } from '../../operator/api/generated/qlorarun.ts'
 import { type ApiServer, until } from './api-server.ts'
+import { operatorHere } from './operator-here.ts'
 import { completes, digestOf, type JobPod, Kubelet, type PodEnd } from './run-kubelet.ts'
 import { readyOf, runSpec, User } from './run-objects.ts'
-import { operatorIn } from './run-scene.ts'
 import { ServingPods } from './serving-stand-in.ts'
 import { sharedApiServer } from './shared-api-server.ts'
 
@@ -133,7 +133,7 @@ test(`${Object.keys(lies).length} lies of a trainer: none serves, each is told i
     return pod.command === 'train' && lie ? lie.tells(pod) : completes(pod, hash)
   })
   const pods = new ServingPods(server.client(), namespace)
-  await using operator = operatorIn(server, namespace)
+  await using operator = await operatorHere(server, namespace)
   try {
     await operator.ready()
     hash = await user.start() // a run that tells the truth is the first

@@ -11,6 +11,7 @@ before(async () => {
   const world = await openWorld()
   namespace = await world.openNamespace('bad-input')
   await namespace.apply('HumanizerDataset', 'prose', datasetSpec())
+  await namespace.apply('HumanizerDataset', 'secret', lacksSecret) // it waits for a minute: from now on
   const fixtures = join(namespace.folder, 'fixtures')
   cpSync(join(fixtures, 'tiny-llama'), join(fixtures, 'truncated'), { recursive: true })
   truncateSync(join(fixtures, 'truncated', 'model.safetensors'), 20_000)
@@ -23,6 +24,8 @@ before(async () => {
   await namespace.ready('hds', 'prose')
 })
 
+const hub = { repo: 'humanizer/none', tokenSecretRef: { name: 'token', key: 'token' } }
+const lacksSecret = { sources: [{ name: 'hub', huggingFace: hub, textColumn: 'text', license: 'CC0-1.0' }] }
 const source = (changes: object): object => ({
   sources: [
     { name: 'prose', volume: { claimName: 'humanizer', path: 'fixtures/prose.jsonl' }, license: 'CC0-1.0', ...changes },
@@ -80,10 +83,6 @@ const cases = [
 // The Secret's test mostly waits for the kubelet to mount again; the others go on beside it.
 describe('bad input', { concurrency: 2 }, () => {
   test('a Secret that comes late lets the dataset go on by itself', async () => {
-    const hub = { repo: 'humanizer/none', tokenSecretRef: { name: 'token', key: 'token' } }
-    await namespace.apply('HumanizerDataset', 'secret', {
-      sources: [{ name: 'hub', huggingFace: hub, textColumn: 'text', license: 'CC0-1.0' }],
-    })
     const waiting = await namespace.until(
       'hds',
       'secret',

@@ -37,7 +37,7 @@ async function deleteAll(kind: 'arl' | 'qlr' | 'hds', name: string): Promise<voi
   assert.notEqual(await leftovers(selector), '', `nothing is labelled ${selector}`)
   await namespace.kubectl(['delete', kind, name, '--wait=true'])
   const gone = async () => ((await leftovers(selector)) === '' ? true : undefined)
-  await waitFor(`nothing labelled ${selector} to be left`, 240, gone, 2000)
+  await waitFor(`nothing labelled ${selector} to be left`, 240, gone, 1000)
 }
 
 const there = (folder: string): boolean => existsSync(join(namespace.folder, folder))

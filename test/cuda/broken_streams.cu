@@ -79,23 +79,17 @@ std::string through_host(Early early) {
 
 void broken_streams() {
   holds("two tiles give the same bits in any order of their streams", through_tiles(Missing::kNothing));
-  const auto exposed = [](const char* name, auto missing) {
-    std::string problem;
-    if constexpr (std::is_same_v<decltype(missing), Early>) {
-      problem = through_host(missing);
-    } else {
-      problem = through_tiles(missing);
-    }
+  const auto exposed = [](const char* name, const std::string& problem) {
     holds(name, problem.empty() ? "eight orders gave the same bits" : "");
   };
-  exposed("a tile filled before its memory is free is exposed", Missing::kOpened);
-  exposed("a tile read before it is filled is exposed", Missing::kDecoded);
-  exposed("a tile filled again before it is read is exposed", Missing::kRead);
+  exposed("a tile filled before its memory is free is exposed", through_tiles(Missing::kOpened));
+  exposed("a tile read before it is filled is exposed", through_tiles(Missing::kDecoded));
+  exposed("a tile filled again before it is read is exposed", through_tiles(Missing::kRead));
   holds("inputs that wait on the host come back in any order of the streams", through_host(Early::kNothing));
-  exposed("an input copied before it is made is exposed", Early::kOffload);
-  exposed("an input overwritten before it is copied is exposed", Early::kNext);
-  exposed("an input fetched while its place is read is exposed", Early::kFetch);
-  exposed("an input read before it has come back is exposed", Early::kRead);
+  exposed("an input copied before it is made is exposed", through_host(Early::kOffload));
+  exposed("an input overwritten before it is copied is exposed", through_host(Early::kNext));
+  exposed("an input fetched while its place is read is exposed", through_host(Early::kFetch));
+  exposed("an input read before it has come back is exposed", through_host(Early::kRead));
 }
 
 }  // namespace humanizer::cuda

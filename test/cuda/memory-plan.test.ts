@@ -57,7 +57,7 @@ const program = fileURLToPath(new URL('../../build/native/cuda_step', import.met
 const env = { ...process.env, GOMP_SPINCOUNT: '2000' }
 const lines = execFileSync(program, ['memory'], { encoding: 'utf8', env }).trim().split('\n')
 test('each policy in bf16 and in f32 was measured', () => assert.equal(lines.length, 8))
-for (const [path, policy, taken, operations] of lines.map((line) => line.split(' '))) {
+for (const [path, policy, taken, withTexts, operations] of lines.map((line) => line.split(' '))) {
   const needed = needs(path === 'cuda' ? 2 : 4)
   test(`a step on ${path} with ${policy} is of as many operations as were planned, but for the first layer's and the head's`, () => {
     const more = stepOperations(needed, policy as ActivationCheckpointing) - Number(operations)
@@ -69,5 +69,11 @@ for (const [path, policy, taken, operations] of lines.map((line) => line.split('
     const planned = Object.values(step).reduce((sum, bytes) => sum + bytes, 0) - productsWorkspace
     const ratio = planned / Number(taken)
     assert.ok(ratio >= 1 && ratio < 1.1, `planned ${planned}, taken ${taken}: ${ratio}`)
+  })
+  if (policy === 'None' || policy === 'Selective') continue // where room is plenty nothing is written
+  test(`texts after a step on ${path} with ${policy} take no more than was planned beside it`, () => {
+    const { generation } = memoryItems(needed, policy as ActivationCheckpointing)
+    const more = Number(withTexts) - Number(taken)
+    assert.ok(more <= generation, `${more} more, planned ${generation}`)
   })
 }

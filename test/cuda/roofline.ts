@@ -150,6 +150,7 @@ function memory(): string {
       'activations',
       'head',
       'scratch',
+      'texts',
       'all',
       'goal',
       "the host's",
@@ -159,8 +160,8 @@ function memory(): string {
     ],
     settings.map((setting) => {
       const items = memoryItems(needsOf(setting), setting.activationCheckpointing)
-      const { baseWeights, adapter, gradients, optimizer, activations, logits, scratch } = items
-      const figures = [baseWeights, adapter + gradients, optimizer, activations, logits, scratch]
+      const { baseWeights, adapter, gradients, optimizer, activations, logits, scratch, generation } = items
+      const figures = [baseWeights, adapter + gradients, optimizer, activations, logits, scratch, generation]
       const step = [needsOf(setting), setting.activationCheckpointing] as const
       return [
         nameOf(setting),
@@ -186,11 +187,9 @@ const goals = (): string =>
     })
     .join(';\n')
 
-/** Planned bytes of a step; not what texts that are written between two steps take. */
-export function stepMemory(setting: Setting): number {
-  const items = memoryItems(needsOf(setting), setting.activationCheckpointing)
-  return totalOf(items) - items.generation
-}
+/** Planned bytes, of a step and of texts that are written between two. */
+export const stepMemory = (setting: Setting): number =>
+  totalOf(memoryItems(needsOf(setting), setting.activationCheckpointing))
 
 export const page = (): string => `# GPU performance: the roofline
 
@@ -215,8 +214,8 @@ counts as useful.
 ## Memory
 
 MiB of the device, **computed**: the plan that a run makes before it begins (\`trainer-image/train/memory-items.ts\`), which the emulated device holds
-against what the engine takes. With the 32 MiB in which cuBLASLt works; without the driver's context, and without the keys and values of texts that are
-written between two steps.
+against what the engine takes. With the 32 MiB in which cuBLASLt works; without the driver's context. Texts: keys and values of what is written between two
+steps, where they find no room in the memory that a step has for its activations, head and scratch.
 
 ${memory()}
 

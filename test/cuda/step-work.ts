@@ -103,7 +103,7 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
   const adapter = loraParameters(m, s.rank)
   const head = m.hidden * m.vocabulary
   const logits = T * m.vocabulary
-  const all = [
+  const all: readonly Work[] = [
     layer('linear layers, forward', 'products', 1, 2 * T * weights, weights * BF16 + activations),
     layer(
       'linear layers, made again',
@@ -126,20 +126,14 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
     layer('SwiGLU backward', 'memory', 1, 0, 5 * T * m.intermediate * BF16),
     {
       name: "head's products, logits and their gradient",
-      kind: 'products' as const,
+      kind: 'products',
       flops: (again > 0 ? 6 : 4) * T * head,
       bytes: (again > 0 ? 3 : 2) * head * BF16 + logits * ((again > 0 ? 2 : 1) * F32 + BF16),
       integers: 0,
     },
-    { name: 'cross-entropy', kind: 'memory' as const, flops: 0, bytes: logits * (2 * F32 + BF16), integers: 0 },
+    { name: 'cross-entropy', kind: 'memory', flops: 0, bytes: logits * (2 * F32 + BF16), integers: 0 },
     // Norm, gradient twice, parameter twice, two moments of a byte twice.
-    {
-      name: '8-bit AdamW and the norm',
-      kind: 'memory',
-      flops: 0,
-      bytes: adapter * (5 * F32 + 4),
-      integers: 0,
-    } as const,
+    { name: '8-bit AdamW and the norm', kind: 'memory', flops: 0, bytes: adapter * (5 * F32 + 4), integers: 0 },
   ]
   return all.filter(({ flops, bytes, integers }) => flops + bytes + integers > 0)
 }

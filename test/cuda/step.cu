@@ -186,6 +186,9 @@ void refusals() {
   emulated_cuda::set_driver(0, 13000);
   refuses<DeviceUnavailable>("no device", "the driver shows no GPU", open);
   emulated_cuda::set_driver(1, 13000);
+  emulated_cuda::claim_capability(75);
+  refuses<DeviceUnavailable>("a GPU that is too old", "older than compute capability 8.0", open);
+  emulated_cuda::claim_capability(0);
   Model model({&cuda_backend(), a});
   const Batch batch = model.batch();
   const size_t taken = emulated_cuda::allocated_bytes();
@@ -195,7 +198,8 @@ void refusals() {
   const StepLoss loss = model.accumulate(batch, 1);
   report("and fits when there is room", std::isfinite(loss.nll) ? "" : "no loss");
   for (const auto& [error, words] :
-       {std::pair{cudaErrorECCUncorrectable, "cannot correct"}, std::pair{cudaErrorLaunchFailure, "the GPU is lost"}}) {
+       {std::pair{cudaErrorECCUncorrectable, "cannot correct"}, std::pair{cudaErrorLaunchFailure, "the GPU is lost"},
+        std::pair{cudaErrorDevicesUnavailable, "has it to itself"}}) {
     emulated_cuda::break_device(error);
     refuses<DeviceLost>(std::string("a step on a device that answers ") + cudaGetErrorName(error), words,
                         [&] { model.accumulate(batch, 2); });
@@ -203,8 +207,19 @@ void refusals() {
   }
 }
 
-// What a step takes of the device, and of how many operations a graph of it would be, for memory-plan.test.ts, which
-// knows the sizes: one sequence of 96 tokens.
+// Three texts of the batch's first tokens, 96 together, in parts.
+void write_texts(Model& model, const Batch& batch) {
+  std::vector<Turn> turns = model.sampled_turns();
+  for (const auto& [first, count] : {std::pair{0, 24}, {24, 8}}) {
+    const auto part = batch.tokens.begin() + first;
+    for (Turn& turn : turns) turn.tokens = {part, part + count};
+    if (first + count == 32) turns[0].choice = TokenChoice{inverse_temperature(0), 0, 1, 0, 0, 0};
+    model.sample(turns);
+  }
+}
+
+// What a step takes of the device, what where little of it is activations with texts after it, and of how many
+// operations a graph of it would be, for memory-plan.test.ts, which knows the sizes: one sequence of 96 tokens.
 void memory() {
   Training t{&cuda_backend(), families(16)[0].architecture};
   t.architecture.layers = 4;
@@ -221,8 +236,10 @@ void memory() {
       const StepLoss loss = model.accumulate(batch, 1);
       const size_t operations = emulated_cuda::graph_operations();
       model.update(loss, 1);
-      std::printf("%s %s %lld %zu\n", backend->instruction_path, policy, static_cast<long long>(model.peak_bytes()),
-                  operations);
+      const auto step = static_cast<long long>(model.peak_bytes());
+      if (checkpointing == Checkpointing::kFull || checkpointing == Checkpointing::kOffload) write_texts(model, batch);
+      std::printf("%s %s %lld %lld %zu\n", backend->instruction_path, policy, step,
+                  static_cast<long long>(model.peak_bytes()), operations);
     }
   }
   capture_steps(2);

@@ -43,12 +43,15 @@ struct Drawn {
   std::vector<double> logprobs;
   std::vector<int64_t> waits;
 };
-Drawn draw(const Backend& backend, const Architecture& a) {
+// trains: before the first token, and again between two.
+Drawn draw(const Backend& backend, const Architecture& a, bool trains = false) {
   Model model({&backend, a});
   std::vector<Turn> turns = model.sampled_turns();
+  const Batch batch = model.batch();
   const bool device = &backend.memory != &kHostMemory;
   Drawn drawn;
   for (int step = 0; step < 12; ++step) {
+    if (trains && step % 6 == 0) model.accumulate(batch, 1 + step);
     for (size_t i = 0; i < turns.size(); ++i) {
       turns[i].choice.reset();
       if (step == 0 && i == 1) continue;  // a part of a prompt
@@ -80,7 +83,8 @@ void tell(const std::string& name, const std::string& problem) {
 
 void tokens() {
   const std::vector<Family> all = families(8);
-  for (const Family& family : {all.front(), all.back()}) {
+  for (const bool trains : {false, true}) {
+    const Family& family = trains ? all.back() : all.front();
     const Architecture& a = family.architecture;
     const std::vector<Curvature> expected = curvatures(cpu_backend(), a, true);
     // As step.cu's bounds of the loss of a document.
@@ -88,11 +92,12 @@ void tokens() {
          far_apart(curvatures(cuda_f32_backend(), a, true), expected, 3e-6));
     tell(std::string("curvature of ") + family.name + " in bf16",
          far_apart(curvatures(cuda_backend(), a, true), expected, 1.2e-2));
-    const Drawn cpu = draw(cpu_backend(), a), device = draw(cuda_f32_backend(), a);
+    const Drawn cpu = draw(cpu_backend(), a), device = draw(cuda_f32_backend(), a, trains);
     double error = 0;
     for (size_t i = 0; i < cpu.logprobs.size(); ++i)
       error = std::max(error, std::fabs(device.logprobs[i] - cpu.logprobs[i]));
-    tell(std::string("tokens of ") + family.name + " drawn in f32, one by one",
+    tell(std::string("tokens of ") + family.name + " drawn in f32, one by one" +
+             (trains ? ", beside steps that drive caches out of their memory" : ""),
          device.ids != cpu.ids ? "another token"
          : error > 1e-5        ? "log-probabilities err by " + std::to_string(error)
                                : "");

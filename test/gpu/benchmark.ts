@@ -93,6 +93,8 @@ export interface Benchmark {
   readonly timed: TimedStep | null
   /** What did not fit into the memory, and why. */
   readonly refused: readonly string[]
+  /** What ended it early; null where nothing did. */
+  readonly failed: string | null
 }
 
 const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!
@@ -117,6 +119,7 @@ export async function benchmark(
   const rows: Row[] = []
   const refused: string[] = []
   let timed: TimedStep | null = null
+  let failed: string | null = null
   try {
     for (const [i, setting] of settings.entries())
       try {
@@ -126,13 +129,19 @@ export async function benchmark(
             timedStep(model, setting),
           )
       } catch (error) {
-        if (!(error instanceof NativeError && error.code === 'OUT_OF_MEMORY')) throw error
-        refused.push(`${nameOf(setting)}: ${error.message}`)
+        if (!(error instanceof NativeError)) throw error
+        const told = `${nameOf(setting)}: ${error.message}`
+        if (error.code === 'OUT_OF_MEMORY') {
+          refused.push(told)
+          continue
+        }
+        failed = told // what was measured before a device was lost is kept
+        break
       }
   } finally {
     dispose()
   }
-  return { rows, timed, refused }
+  return { rows, timed, refused, failed }
 }
 
 async function loaded<T>(

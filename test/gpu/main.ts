@@ -3,38 +3,44 @@
  * where that is installed), and measures, beside PEFT and Unsloth where $PYTHON (python3) has them. Writes gpu.json and gpu.md. Exit status 69
  * (EX_UNAVAILABLE) where there is no GPU to use, 1 when something differs.
  */
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { deviceMemory, NativeError } from '../../trainer-image/native/index.ts'
+import { type DeviceMemory, deviceMemory, gpuReadings, NativeError } from '../../trainer-image/native/index.ts'
 import { llama3B, settings } from './benchmark.ts'
+import { driverProblem, NEEDED, othersOn } from './driver.ts'
 import { page } from './page.ts'
 import { isRight, reportOf } from './report.ts'
 
 const root = join(import.meta.dirname, '..', '..')
-const NEEDED = 'make gpu needs Linux, an NVIDIA GPU of compute capability 8.0 or newer and its driver, 580 or newer'
 
 function unavailable(why: string): never {
   console.error(`${why}; ${NEEDED}`)
   process.exit(69)
 }
 
-const deviceFile = process.env['NVIDIA_DEVICE_FILE'] ?? '/dev/nvidiactl'
-if (!existsSync(deviceFile)) unavailable(`${deviceFile}: no such file, so no NVIDIA driver is loaded`)
+const problem = driverProblem({
+  deviceFile: process.env['NVIDIA_DEVICE_FILE'] ?? '/dev/nvidiactl',
+  versionFile: process.env['NVIDIA_VERSION_FILE'] ?? '/proc/driver/nvidia/version',
+  libraryPath: process.env['LD_LIBRARY_PATH'] ?? '',
+})
+if (problem) unavailable(problem)
 
 execFileSync('make', ['-s', 'native-cuda', 'device-ops'], { cwd: root, stdio: 'inherit' })
 process.env['HUMANIZER_NATIVE'] = join(root, 'build/cuda/trainer_native.node')
-try {
-  deviceMemory()
-} catch (error) {
-  if (error instanceof NativeError && error.code === 'DEVICE_UNAVAILABLE') unavailable(error.message)
-  throw error
+function device(): DeviceMemory {
+  try {
+    return deviceMemory()
+  } catch (error) {
+    if (error instanceof NativeError) unavailable(error.message)
+    throw error
+  }
 }
-
-const asked = spawnSync('nvidia-smi', ['--query-gpu=name', '--format=csv,noheader'], { encoding: 'utf8' })
+const found = device()
 const report = await reportOf({
-  gpu: asked.status === 0 ? asked.stdout.split('\n')[0]! : 'a GPU that nvidia-smi did not name',
+  gpu: found.name,
+  others: othersOn(found, gpuReadings()),
   emulated: false,
   cases: {
     program: join(root, 'build/cuda/device_ops'),

@@ -53,7 +53,9 @@ ${table(
 }
 
 /** gpu.md. */
-export function page({ gpu, emulated, peak, kernels, parity, sanitizer, benchmark, peers }: Report): string {
+export function page(report: Report): string {
+  const { gpu, others, emulated, peak, kernels, parity, parityProblem, sanitizer, benchmark, peers } = report
+  const problems = [parityProblem, benchmark.failed].flatMap((why) => (why === null ? [] : [`**Ended early**: ${why}`]))
   const title = emulated
     ? `# ${gpu} (emulated)
 
@@ -61,7 +63,7 @@ export function page({ gpu, emulated, peak, kernels, parity, sanitizer, benchmar
     : `# ${gpu}`
   return `${title}
 
-Random weights in NF4, rank 32 on all linear layers, dropout 0.05; medians of the steps in gpu.json. Goals are those of Llama 3.2 3B on an H100.
+${others === null ? '' : `**Not alone**: ${others}; times, and memory on the GPU, are not ours alone.\n\n`}${paragraphs(problems)}Random weights in NF4, rank 32 on all linear layers, dropout 0.05; medians of the steps in gpu.json. Goals are those of Llama 3.2 3B on an H100.
 
 ${table(
   [
@@ -101,15 +103,15 @@ ${kernels.passed} cases of the kernels are as the CPU's, ${kernels.failed.length
     .map(([tool, said]) => `${tool} ${said}`)
     .join(', ')}.
 
-${paragraphs(kernels.failed.map((line) => `**Not as the CPU's**: ${line}`))}Whole steps against the CPU, the largest relative errors (bound):
+${paragraphs(kernels.failed.map((line) => `**Not as the CPU's**: ${line}`))}Whole steps against the CPU, the largest relative errors (bound); the same bits under each policy of recomputation, and in f32 the same tokens:
 
 ${table(
   ['family', 'path', 'loss', 'gradients', 'of q and k', ''],
-  parity.map(({ family, path, ok, errors, bound }) => [
+  parity.map(({ family, path, ok, errors, bound, differ }) => [
     family,
     path,
     ...(['loss', 'gradient', 'scores'] as const).map((of) => `${errors[of].toExponential(1)} (${bound[of]})`),
-    ok ? 'ok' : 'BEYOND',
+    ok ? 'ok' : ['BEYOND', ...differ].join(': '),
   ]),
 )}
 `

@@ -1,6 +1,6 @@
 /**
  * Training steps of each model family through the addon on two compute paths, each from the first path's parameters; losses and gradients
- * compared. Run as a program (HUMANIZER_NATIVE is the engine with CUDA's kernels; arguments name the families, none: all): the GPU against the
+ * compared; steps under each policy of recomputation with each other, and what it writes. Run as a program (HUMANIZER_NATIVE is the engine with CUDA's kernels; arguments name the families, none: all): the GPU against the
  * CPU; exit status 1 when one is beyond.
  */
 import { linearModules } from '../../trainer-image/model/llama.ts'
@@ -8,10 +8,12 @@ import {
   type Adapter,
   type AdapterTensor,
   type Architecture,
+  type Batch,
   type ComputePath,
   engineInfo,
   type LoraConfig,
   loadModel,
+  type Model,
 } from '../../trainer-image/native/index.ts'
 import { firstStep, oddArchitecture, pack, randomDocument } from '../parity/random-model.ts'
 import { sharedWeights } from './weights.ts'
@@ -31,6 +33,8 @@ export const families: Readonly<Record<string, Architecture>> = {
   Mistral: { ...oddArchitecture, heads: 4, tiedEmbeddings: false },
   'Phi-3': { ...oddArchitecture, heads: 3, keyValueHeads: 3, tiedEmbeddings: false, fusedProjections: true },
 }
+
+type LoadOptions = Parameters<typeof loadModel>[2]
 
 /** As step.cu has them, and why. `scores` is of q and k. */
 export const bounds = {
@@ -55,6 +59,33 @@ function distance(a: Float32Array, b: Float32Array): number {
   return size === 0 && difference === 0 ? 0 : Math.sqrt(difference / size)
 }
 
+/** As in step.cu: heads that bf16's wide loads can read. */
+const sized = (architecture: Architecture): Architecture => ({ ...architecture, headSize: 8 })
+
+const loraOf = (a: Architecture): LoraConfig => ({
+  rank: 5,
+  alpha: 10,
+  dropout: 0.05,
+  targetModules: linearModules(a),
+  rankStabilized: false,
+  seed: 7,
+})
+
+async function open(a: Architecture, path: ComputePath, options: Partial<LoadOptions> = {}, seed = 1): Promise<Model> {
+  const { tensors, dispose } = sharedWeights(a, seed)
+  try {
+    const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
+    return await loadModel(a, tensors, { quantization, threads: 1, instructionPath: path, ...options })
+  } finally {
+    dispose()
+  }
+}
+
+const batchOf = (a: Architecture, step: number): Batch => {
+  const document = (length: number): number[] => randomDocument(length, a.vocabularySize, 100 * step + length)
+  return pack([[document(17), document(9)], [document(30)]])
+}
+
 /** The largest relative errors over all steps and matrices of `path` against `reference`; seed: of path's weights. */
 export async function compare(
   architecture: Architecture,
@@ -62,33 +93,15 @@ export async function compare(
   reference: ComputePath,
   seed = 1,
 ): Promise<Errors> {
-  // As in step.cu: heads that bf16's wide loads can read.
-  const a = { ...architecture, headSize: 8 }
-  const lora: LoraConfig = {
-    rank: 5,
-    alpha: 10,
-    dropout: 0.05,
-    targetModules: linearModules(a),
-    rankStabilized: false,
-    seed: 7,
-  }
-  const open = async (path: ComputePath, seed: number) => {
-    const { tensors, dispose } = sharedWeights(a, seed)
-    try {
-      const quantization = { type: 'NF4', blockSize: 64, doubleQuantization: true } as const
-      return await loadModel(a, tensors, { quantization, threads: 1, instructionPath: path })
-    } finally {
-      dispose()
-    }
-  }
-  const expected = await open(reference, 1)
-  const actual = await open(path, seed)
+  const a = sized(architecture)
+  const lora = loraOf(a)
+  const expected = await open(a, reference)
+  const actual = await open(a, path, {}, seed)
   const errors: Errors = { loss: 0, gradient: 0, scores: 0 }
   try {
     const adapter: Adapter = await expected.createAdapter(lora)
     for (let step = 1; step <= STEPS; step++) {
-      const document = (length: number): number[] => randomDocument(length, a.vocabularySize, 100 * step + length)
-      const batch = pack([[document(17), document(9)], [document(30)]])
+      const batch = batchOf(a, step)
       const other = await actual.loadAdapter(lora, adapter.tensors())
       const loss = await expected.accumulate(adapter, batch, step)
       const otherLoss = await actual.accumulate(other, batch, step)
@@ -108,6 +121,46 @@ export async function compare(
   return errors
 }
 
+/** Loss and gradients of a step under each policy of recomputation, as text: the same, bit for bit. */
+export async function otherBits(architecture: Architecture, path: ComputePath): Promise<string[]> {
+  const a = sized(architecture)
+  const bits: string[] = []
+  for (const activationCheckpointing of policies) {
+    const model = await open(a, path, { activationCheckpointing })
+    try {
+      const adapter = await model.createAdapter(loraOf(a))
+      const { nll } = await model.accumulate(adapter, batchOf(a, 1), 1)
+      const gradients = adapter
+        .gradients()
+        .map(({ data }) => Buffer.from(data.buffer, data.byteOffset, data.byteLength))
+      bits.push([nll, ...gradients.map((gradient) => gradient.toString('base64'))].join())
+    } finally {
+      model.close()
+    }
+  }
+  return policies.filter((_, i) => bits[i] !== bits[0]).map((policy) => `other bits under ${policy} than under None`)
+}
+const policies = ['None', 'Selective', 'Full', 'Offload'] as const
+
+/** The tokens that follow a prompt, the most probable at a time, on the base. */
+export async function written(architecture: Architecture, path: ComputePath): Promise<number[]> {
+  const a = sized(architecture)
+  const model = await open(a, path)
+  try {
+    const sequence = model.openSequence(undefined, 64)
+    const written: number[] = []
+    let tokens = Int32Array.from(randomDocument(20, a.vocabularySize, 3))
+    while (written.length < 8) {
+      const [logits] = await model.forward([{ sequence, tokens }])
+      written.push(logits!.indexOf(Math.max(...logits!)))
+      tokens = Int32Array.of(written.at(-1)!)
+    }
+    return written
+  } finally {
+    model.close()
+  }
+}
+
 if (import.meta.main) {
   const named = process.argv.slice(2)
   for (const [path, bound] of [
@@ -116,9 +169,15 @@ if (import.meta.main) {
   ] as const)
     for (const [family, architecture] of Object.entries(families)) {
       if (named.length > 0 && !named.includes(family)) continue
-      const errors = await compare(architecture, path, engineInfo().instructionPath)
-      const isOk = isWithin(errors, bound)
+      const { instructionPath } = engineInfo()
+      const errors = await compare(architecture, path, instructionPath)
+      const differ = await otherBits(architecture, path)
+      if (path === 'cuda_f32') {
+        const [ours, theirs] = [await written(architecture, path), await written(architecture, instructionPath)]
+        if (ours.join() !== theirs.join()) differ.push(`tokens ${ours.join(' ')} instead of ${theirs.join(' ')}`)
+      }
+      const isOk = isWithin(errors, bound) && differ.length === 0
       if (!isOk) process.exitCode = 1
-      console.log(JSON.stringify({ family, path, ok: isOk, errors, bound }))
+      console.log(JSON.stringify({ family, path, ok: isOk, errors, bound, differ }))
     }
 }

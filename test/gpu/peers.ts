@@ -70,7 +70,11 @@ export function peerSteps(a: Architecture, { python, settings, steps, device }: 
 }
 
 function run(python: string, args: readonly string[]): { problem: string | undefined; output: string } {
-  const { error, status, stdout, stderr } = spawnSync(python, args, { encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const { error, status, stdout, stderr } = spawnSync(python, args, {
+    encoding: 'utf8',
+    maxBuffer: 2 ** 28,
+    timeout: 20 * 60_000,
+  })
   if (error) return { problem: error.message, output: '' }
   const last = stderr.trimEnd().split('\n').at(-1)
   return { problem: status === 0 ? undefined : last || `exit status ${status}`, output: stdout }

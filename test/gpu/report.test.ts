@@ -16,6 +16,7 @@ const goal = { tokensPerSecond: 25_000, gib: 4.6 }
 test('on the emulated device it compares, measures, and its page says that it was emulated', async () => {
   const report: Report = await reportOf({
     gpu: 'stand-in of test/cuda',
+    others: null,
     emulated: true,
     cases: { program: join(build, 'cuda_ops'), groups: ['rows'] },
     families: ['Qwen2'],

@@ -12,6 +12,8 @@ export interface Comparison {
   readonly ok: boolean
   readonly errors: Errors
   readonly bound: Errors
+  /** What should be the same and is not: bits of another policy, tokens in f32. */
+  readonly differ: readonly string[]
 }
 
 /** Of the cases of test/cuda/ops*.cu. */
@@ -22,14 +24,18 @@ export interface KernelCases {
 }
 
 export interface Report {
-  /** As nvidia-smi names it. */
+  /** As CUDA names it. */
   readonly gpu: string
+  /** Who else was there: driver.ts. */
+  readonly others: string | null
   /** The device of test/cuda/emulator: nothing here then says anything about a GPU. */
   readonly emulated: boolean
   /** Dense bf16 operations a second of the card's data sheet; null where the card is not known. */
   readonly peak: number | null
   readonly kernels: KernelCases
   readonly parity: readonly Comparison[]
+  /** Why that ended early; null where it did not. */
+  readonly parityProblem: string | null
   /** What each tool of compute-sanitizer said of the kernels' cases. */
   readonly sanitizer: Readonly<Record<string, string>>
   readonly benchmark: Benchmark
@@ -38,6 +44,7 @@ export interface Report {
 
 export interface Work {
   readonly gpu: string
+  readonly others: string | null
   readonly emulated: boolean
   /** The kernels' cases, and which groups of them (ops.cc). */
   readonly cases: { readonly program: string; readonly groups: readonly string[] }
@@ -51,22 +58,25 @@ export interface Work {
   readonly peers: PeerPlan
 }
 
-/** Nothing differs, and something was compared. */
-export const isRight = ({ kernels, parity, sanitizer }: Report): boolean =>
+/** Nothing differs, something was compared, and nothing ended early. */
+export const isRight = ({ kernels, parity, parityProblem, sanitizer, benchmark }: Report): boolean =>
+  parityProblem === null &&
+  benchmark.failed === null &&
   kernels.failed.length === 0 &&
   kernels.passed > 0 &&
   parity.length > 0 &&
   parity.every(({ ok }) => ok) &&
-  Object.values(sanitizer).every((said) => said === 'clean' || said === NOT_INSTALLED)
+  Object.values(sanitizer).every((said) => said === 'clean' || said === NOT_INSTALLED || said === TOO_LONG)
 
 export async function reportOf(work: Work): Promise<Report> {
-  const { gpu, emulated, cases, families, architecture, path, settings, steps, threads, peers } = work
+  const { gpu, others, emulated, cases, families, architecture, path, settings, steps, threads, peers } = work
   return {
     gpu,
+    others,
     emulated,
     peak: peakOf(gpu),
     kernels: kernelCases(cases.program, cases.groups),
-    parity: comparisons(families),
+    ...comparisons(families),
     sanitizer: sanitized(cases.program, cases.groups),
     benchmark: await benchmark(architecture, path, { settings, steps, threads }),
     peers: peerSteps(architecture, peers),
@@ -81,7 +91,9 @@ const peaks: readonly (readonly [string, number])[] = [
   ['4090', 165e12],
 ]
 
-export const peakOf = (gpu: string): number | null => peaks.find(([name]) => gpu.includes(name))?.[1] ?? null
+/** Of a slice of a card (MIG) no peak is known. */
+export const peakOf = (gpu: string): number | null =>
+  gpu.includes('MIG ') ? null : (peaks.find(([name]) => gpu.includes(name))?.[1] ?? null)
 
 function kernelCases(program: string, groups: readonly string[]): KernelCases {
   const { error, status, signal, stdout } = spawnSync(program, groups, {
@@ -89,17 +101,16 @@ function kernelCases(program: string, groups: readonly string[]): KernelCases {
     stdio: ['ignore', 'pipe', 'inherit'],
     maxBuffer: 2 ** 28,
   })
-  if (error) throw error
-  const lines = stdout.split('\n')
+  const lines = (stdout ?? '').split('\n')
   const failed = lines.flatMap((line) => (line.startsWith('not ok ') ? [line.slice('not ok '.length)] : []))
-  if (status !== 0) failed.push(`${program} ended with ${signal ?? `exit status ${status}`}`)
+  if (status !== 0) failed.push(`${program} ended with ${error?.message ?? signal ?? `exit status ${status}`}`)
   return { passed: lines.filter((line) => line.startsWith('ok ')).length, failed }
 }
 
 /** In a process of its own: a device that is lost takes its process with it. */
-function comparisons(families: readonly string[]): Comparison[] {
+function comparisons(families: readonly string[]): Pick<Report, 'parity' | 'parityProblem'> {
   const program = join(import.meta.dirname, 'parity.ts')
-  const { status, stdout } = spawnSync(process.execPath, [program, ...families], {
+  const { status, signal, stdout } = spawnSync(process.execPath, [program, ...families], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'inherit'],
   })
@@ -107,24 +118,31 @@ function comparisons(families: readonly string[]): Comparison[] {
     .split('\n')
     .filter(Boolean)
     .map((line) => JSON.parse(line) as Comparison)
-  if (status !== 0 && parity.every(({ ok }) => ok)) throw new Error(`${program} ended with ${status}`)
-  return parity
+  const isEarly = status !== 0 && parity.every(({ ok }) => ok)
+  return { parity, parityProblem: isEarly ? `${program} ended with ${signal ?? `exit status ${status}`}` : null }
 }
 
 const NOT_INSTALLED = 'not installed'
+/** Under a tool a case takes a hundred times as long. */
+const TOOL_MINUTES = 20
+const TOO_LONG = `not finished in ${TOOL_MINUTES} minutes`
 /** The exit status that compute-sanitizer is told to give where it found something. */
 const FOUND = 99
 
 function sanitized(program: string, groups: readonly string[]): Record<string, string> {
   const said: Record<string, string> = {}
+  const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/local/cuda/bin` } // where NVIDIA's installers put it
   for (const tool of ['memcheck', 'racecheck', 'initcheck', 'synccheck']) {
     const { error, status } = spawnSync(
       'compute-sanitizer',
       ['--tool', tool, '--error-exitcode', String(FOUND), program, ...groups],
-      { stdio: ['ignore', 'ignore', 'inherit'] },
+      { stdio: ['ignore', 'ignore', 'inherit'], env, timeout: TOOL_MINUTES * 60_000 },
     )
+    const code = (error as NodeJS.ErrnoException | undefined)?.code
     said[tool] = error
-      ? NOT_INSTALLED
+      ? code === 'ETIMEDOUT'
+        ? TOO_LONG
+        : NOT_INSTALLED
       : status === 0
         ? 'clean'
         : status === FOUND

@@ -274,7 +274,17 @@ suite('arguments', () => {
   test('the addon itself reads no typed array as one of another type', () =>
     withWeights(async (tensors) => {
       const nf4 = { nf4: true, blockSize: 64, doubleQuantization: true }
-      const model = await addon().loadModel(oddArchitecture, tensors, nf4, 1, 'Full', () => {})
+      const model = await addon().loadModel(
+        oddArchitecture,
+        tensors,
+        nf4,
+        1,
+        'Full',
+        () => {},
+        undefined,
+        undefined,
+        true,
+      )
       const refusal = { code: 'INVALID_ARGUMENT', message: /a typed array is of another type/ }
       for (const field of ['tokens', 'labels', 'documents', 'sequences', 'sequenceOrdinals'] as const) {
         const evaluate = (value: unknown) => addon().evaluate(model, undefined, { ...batch, [field]: other(value) })

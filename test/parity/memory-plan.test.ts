@@ -4,7 +4,14 @@ import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { after, suite, test } from 'node:test'
 import { linearModules } from '../../trainer-image/model/llama.ts'
-import { type Architecture, engineInfo, loadModel, type Quantization } from '../../trainer-image/native/index.ts'
+import {
+  type Adapter,
+  type Architecture,
+  engineInfo,
+  loadModel,
+  type Model,
+  type Quantization,
+} from '../../trainer-image/native/index.ts'
 import { type MemoryNeeds, memoryItems } from '../../trainer-image/train/memory-items.ts'
 import { lora, oddArchitecture, pack, randomDocument, randomWeights } from './random-model.ts'
 
@@ -126,32 +133,59 @@ for (const { name, architecture, quantization, threads, documents, microBatchSiz
       })
   })
 
-test('a generation between two steps takes its keys and values, and no more scratch than the step', async () => {
+suite('texts between two steps', () => {
   const { tensors, dispose } = randomWeights(small)
-  const model = await loadModel(small, tensors, { quantization: nf4, threads: 2 })
-  dispose()
-  const adapter = await model.createAdapter(lora)
-  await model.accumulate(adapter, pack([[randomDocument(512, small.vocabularySize, 1)]]), 1)
-  const { residentBytes } = model.memory()
-  const sequence = model.openSequence(adapter, 512)
+  after(dispose)
   const none = { tokens: new Int32Array(), penalties: new Float32Array() }
   const choice = { temperature: 1, topP: 0.9, random: 0.5, alternatives: 20, ...none }
-  for (let part = 0; part < 2; part++)
-    await model.sample([{ sequence, tokens: Int32Array.from(randomDocument(256, small.vocabularySize, part)), choice }])
-  const needs: MemoryNeeds = {
-    architecture: small,
-    tensors,
-    quantization: nf4,
-    lora: { rank: lora.rank, targetModules: linearModules(small) },
-    threads: 2,
-    lengths: { longestSequence: 512, longestDocument: 512, shortestDocument: 512, mostDocuments: 1, mostLabels: 511 },
-    microBatchSize: 1,
-    maxSequenceLength: 512,
-    bf16Products: false,
-    heldByNode: 0,
-  }
-  assert.equal(model.memory().residentBytes - residentBytes, memoryItems(needs, 'Selective').generation)
-  model.close()
+  const parts = [1, 2, 3].map((part) => Int32Array.from(randomDocument(part * 40, small.vocabularySize, part)))
+  const train = (model: Model, adapter: Adapter, length: number) =>
+    model.accumulate(adapter, pack([[randomDocument(length, small.vocabularySize, 1)]]), 1)
+
+  test('lie in the memory of the step, where that has room for them, and are planned so', async () => {
+    const model = await loadModel(small, tensors, { quantization: nf4, threads: 2 })
+    const adapter = await model.createAdapter(lora)
+    await train(model, adapter, 512)
+    const { residentBytes } = model.memory()
+    const sequences = [1, 2].map(() => model.openSequence(adapter, 256))
+    for (const tokens of parts) await model.sample(sequences.map((sequence) => ({ sequence, tokens, choice })))
+    assert.equal(model.memory().residentBytes, residentBytes)
+    const needs: MemoryNeeds = {
+      architecture: small,
+      tensors,
+      quantization: nf4,
+      lora: { rank: lora.rank, targetModules: linearModules(small) },
+      threads: 2,
+      lengths: { longestSequence: 512, longestDocument: 512, shortestDocument: 512, mostDocuments: 1, mostLabels: 511 },
+      microBatchSize: 1,
+      maxSequenceLength: 512,
+      bf16Products: false,
+      heldByNode: 0,
+    }
+    assert.equal(memoryItems(needs, 'Selective').generation, 0)
+    model.close()
+  })
+
+  test('go on in memory of their own when a step comes, with the same logits', async () => {
+    const model = await loadModel(small, tensors, { quantization: nf4, threads: 2 })
+    const adapter = await model.createAdapter(lora)
+    await train(model, adapter, 256)
+    const [untouched, moved] = [model.openSequence(adapter, 256), model.openSequence(adapter, 256)]
+    const expected = []
+    for (const tokens of parts) expected.push(await model.forward([{ sequence: untouched, tokens }]))
+    untouched.close()
+    const { residentBytes } = model.memory()
+    for (const [index, tokens] of parts.entries()) {
+      assert.deepEqual(await model.forward([{ sequence: moved, tokens }]), expected[index])
+      await train(model, adapter, index < 2 ? 256 : 300) // which grows the step's memory, too
+    }
+    assert.ok(model.memory().residentBytes > residentBytes)
+    moved.close()
+    const { residentBytes: after } = model.memory()
+    await model.forward([{ sequence: model.openSequence(adapter, 256), tokens: parts[0]! }])
+    assert.equal(model.memory().residentBytes, after)
+    model.close()
+  })
 })
 
 /** Trains two steps, evaluates and writes two checkpoints in a process of its own; its last line: {peak, planned}, in bytes. */

@@ -7,6 +7,7 @@ import { canonicalJson } from '../storage/digest.ts'
 import type { OwnerRecord } from '../storage/owners.ts'
 import { SharedContent, sharedDownloads } from '../storage/shared-content.ts'
 import { codePoints } from './characters.ts'
+import { normalForm } from './cleaning.ts'
 import { idOf } from './collect.ts'
 import { collectTexts, DATABASE_SHARE } from './collect-texts.ts'
 import type { Collected } from './collecting.ts'
@@ -14,9 +15,11 @@ import { CopyBaselines } from './copy-baseline.ts'
 import { type Database, usingDatabase } from './database.ts'
 import { corrupt } from './denoise.ts'
 import type { Deduplicated } from './duplicates.ts'
+import { FirstOfEqual } from './exact.ts'
 import { keptOf, sentenceOf, sumCounts } from './funnel.ts'
 import { binOf, noLengths } from './lengths.ts'
 import { type LocatedSource, locate } from './locate.ts'
+import { MachineTexts } from './machine-texts.ts'
 import { makeReport, type Written } from './make-report.ts'
 import { dropDuplicates, findClusters } from './near-duplicates.ts'
 import { type Example, exampleWriter } from './output.ts'
@@ -134,7 +137,7 @@ async function locateAll(
 const COPIED = { own: 10_000, others: 500 }
 
 async function writeExamples(
-  { split, format }: Settings,
+  { split, format, cleaning }: Settings,
   located: readonly LocatedSource[],
   { sourceOf, rowOf, counts, machineTexts }: Collected,
   { kept, cluster }: Deduplicated,
@@ -156,6 +159,10 @@ async function writeExamples(
   const writer = await exampleWriter(database)
   const baselines = new CopyBaselines()
   const lengths = located.map(noLengths)
+  // Of pairs that are trained on, what the other side of the split is given can still be set aside.
+  const machine = new MachineTexts(split.seed, cleaning)
+  for (const { id, source, text } of machineTexts) machine.offer(id, source, () => text)
+  const trained = new FirstOfEqual()
   const all = counts.reduce((sum, of) => sum + keptOf(of), 0)
   let ordinal = 0
   for await (const texts of spool.read()) {
@@ -168,6 +175,8 @@ async function writeExamples(
         const side = inValidation(clusterOf(ordinal)) ? 'validation' : 'train'
         ;(counts[index] as DataCounts)[side]++
         const pair = pairOf(format.sample, id, text, input, split.seed)
+        if (pair.kind === 'Paired' && side === 'train') trained.find(normalForm(input), ordinal)
+        else if (pair.kind === 'Paired') machine.offer(id, source.name, () => input)
         if (isDrawn(split.seed, id, COPIED.own, all)) baselines.add(pair)
         if (isDrawn(split.seed, id, COPIED.others, all))
           for (const other of otherKinds(pair.kind, input)) baselines.add(pairOf(other, id, text, input, split.seed))
@@ -187,8 +196,9 @@ async function writeExamples(
     await writer.append('validation', sides.validation)
     report({ stage: 'Writing', source: '', rows: ordinal, percent: 70 + (25 * ordinal) / kept.length })
   }
-  await writer.finish(output, machineTexts)
-  return { copyBaselines: baselines.all, lengths }
+  const aside = format.sample === 'Paired' ? await machine.sample(trained) : machineTexts
+  await writer.finish(output, aside)
+  return { copyBaselines: baselines.all, lengths, machineTexts: aside.length }
 }
 
 /** The kinds of sample that a text could be used for beside its own. */

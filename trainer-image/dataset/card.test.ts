@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { globSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +30,7 @@ async function prepared(
 interface Card {
   readonly license: unknown
   readonly size_categories: unknown
+  readonly language?: unknown
   readonly configs: readonly { config_name: string; data_files: readonly { split: string; path: string }[] }[]
 }
 const filesOf = ({ configs }: Card) =>
@@ -49,15 +51,27 @@ test('the card names every file with rows as a split, and DuckDB reads each of t
   const query = async (sql: string) => (await connection.runAndReadAll(sql)).getRowsJson()
   const both = `read_parquet(['${folder}/train.parquet', '${folder}/validation.parquet'])`
   assert.deepEqual(
-    await query(`SELECT column_name FROM (DESCRIBE SELECT * FROM ${both})`),
-    columns.map((name) => [name]),
+    await query(`SELECT column_name, column_type FROM (DESCRIBE SELECT * FROM ${both})`),
+    columns.map((name) => [name, 'VARCHAR']),
   )
   assert.deepEqual(await query(`SELECT count(*), count(DISTINCT target), count(target) FROM ${both}`), [
     ['120', '120', '120'],
   ])
   assert.deepEqual(await query(`SELECT count(*) > 50 FROM '${folder}/ai_inputs.parquet'`), [[true]])
+  // `datasets` takes the paths for patterns: each finds its file and no other, and every parquet file is found. make bench SUITE=data loads one with it.
+  const found = front.configs.flatMap(({ data_files }) =>
+    data_files.flatMap(({ path }) => globSync(path, { cwd: folder })),
+  )
+  assert.deepEqual(found.toSorted(), globSync('**/*.parquet', { cwd: folder }).toSorted())
+  for (const { data_files } of front.configs) for (const { split } of data_files) assert.match(split, /^\w+(\.\w+)*$/)
   // The tables of the card and the columns of the rows are the same.
   for (const name of columns) assert.match(card, new RegExp(`^\\| ${name} \\|`, 'm'))
+})
+
+test('the card says the languages when they were asked for', async () => {
+  const cleaning = { minCharacters: 50, maxCharacters: 8000, minWords: 10, removeUrls: true, removeEmails: true }
+  const { front } = await prepared(labelledCsv(0, 10), { cleaning: { ...cleaning, languages: ['en'] } })
+  assert.deepEqual(front.language, ['en'])
 })
 
 test('splits without rows are left out, and a licence that the Hub does not know is another', async () => {

@@ -5,8 +5,8 @@ const HUB_LICENSE =
   /^(mit|apache-2\.0|cc0-1\.0|cc-by(-nc)?(-sa|-nd)?-[234]\.[05]|odc-by|pddl|odbl|gpl-[23]\.0|bsd-[23]-clause)$/
 
 /** README.md of the folder: the card that the Hub shows and that `datasets` takes the splits from. Splits without rows are left out. */
-export function cardOf(report: Report, machineTexts: number): string {
-  const { counts, sources, digest, dataset, evaluationSets } = report
+export function cardOf(report: Report): string {
+  const { counts, sources, digest, dataset, evaluationSets, machineTexts, rules } = report
   const split = (name: string, file: string) => [`      - split: ${name}`, `        path: ${file}`]
   const licenses = [...new Set(sources.map(({ license }) => license.toLowerCase()))]
   const known = licenses.every((license) => HUB_LICENSE.test(license))
@@ -14,6 +14,9 @@ export function cardOf(report: Report, machineTexts: number): string {
     '---',
     `pretty_name: ${JSON.stringify(dataset || 'Human-written text')}`,
     ...(known ? ['license:', ...licenses.map((license) => `  - ${license}`)] : ['license: other']),
+    ...(rules.cleaning.languages.length > 0
+      ? ['language:', ...rules.cleaning.languages.map((code) => `  - ${code}`)]
+      : []),
     'task_categories:',
     '  - text-generation',
     'size_categories:',
@@ -50,7 +53,7 @@ export function cardOf(report: Report, machineTexts: number): string {
     ...(evaluationSets.length > 0
       ? [
           '',
-          `No text shares ${report.rules.ngramWords} words in a row with ${evaluationSets.map(({ name }) => plain(name)).join(', ')}.`,
+          `No text shares ${rules.ngramWords} words in a row with ${evaluationSets.map(({ name }) => plain(name)).join(', ')}.`,
         ]
       : []),
   ]

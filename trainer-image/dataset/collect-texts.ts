@@ -39,8 +39,8 @@ export async function collectTexts(
 ): Promise<{ collected: Collected; folders: readonly string[]; evaluationSets: readonly EvaluationSet[] }> {
   const readingAt = await readingOf(located)
   const opened = { threads, memoryBytes: settings.memoryBytes * DATABASE_SHARE }
-  const { cleaning, deduplication, split } = settings
-  const rules = { cleaning, exact: deduplication.exact, seed: split.seed }
+  const { cleaning, deduplication, split, format } = settings
+  const rules = { cleaning, exact: deduplication.exact, seed: split.seed, trainsOnPairs: format.sample === 'Paired' }
   const watch = {
     signal,
     onRows: (index: number, rows: number, file: number, share: number): void => {

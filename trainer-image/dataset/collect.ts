@@ -21,6 +21,7 @@ import { FILE_START, type FilePlace } from './part.ts'
 import { readRows, requireSchema } from './read.ts'
 import type { Place } from './reading.ts'
 import { isLeftOut } from './selection.ts'
+import { inWords } from './source.ts'
 import type { SpooledText, SpoolWriter } from './spool.ts'
 
 /** How a row is named: by its source and its place there. */
@@ -30,6 +31,8 @@ export interface CollectingRules {
   readonly cleaning: Cleaning
   readonly exact: boolean
   readonly seed: number
+  /** The other texts of pairs are what a model is given in training: none of them is set aside for the evaluation. */
+  readonly trainsOnPairs?: boolean | undefined
   readonly evaluation?: EvaluationTexts | undefined
 }
 
@@ -93,6 +96,7 @@ export async function collectShard(
     end += source.texts.length
     if (end <= from.file) continue
     const wanted = columnsOf(source)
+    const scope = groupScope(source)
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
@@ -150,7 +154,7 @@ export async function collectShard(
             continue
           }
           const paired = value(row, inputAt) ?? ''
-          if (paired !== '') machine.offer(id, source.name, () => paired)
+          if (paired !== '' && !rules.trainsOnPairs) machine.offer(id, source.name, () => paired)
           const cleaned = clean(value(row, textAt) ?? '', rules.cleaning)
           ;(lengths[index] as number[])[binOf(cleaned.characters)]! += 1
           if (cleaned.kind === 'removed') {
@@ -183,7 +187,7 @@ export async function collectShard(
           rowOf.push(number)
           copies.push(0)
           const group = value(row, groupAt)
-          groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
+          groupOf.push(group === undefined ? ordinal : groups.find(`${scope}\0${group}`, ordinal))
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
         }
         await spool.append(kept)
@@ -207,16 +211,20 @@ const columnsOf = ({ human, textColumn, inputColumn, groupColumn }: LocatedSourc
   return [...human.map(({ column }) => column), ...others]
 }
 
+/** Two sources of one repository, say with other rules, have the same groups: a RAID source stays on one side in all of them. */
+const groupScope = ({ name, groupColumn, location: { huggingFace } }: LocatedSource): string =>
+  huggingFace ? `${huggingFace.repository.toLowerCase()}\0${groupColumn}` : name
+
 export const excerptOf = (text: string): string => beginning(text.slice(0, 4000).replace(/\s+/g, ' '), 280)
 
 /** A label that is neither that of a human nor a known other one: the source has changed, or is not what we take it for. */
 const unknownValue = ({ name, human }: LocatedSource, path: string, row: number, filter: HumanFilter): JobFailure => {
   const known = human
     .filter(({ others }) => others !== undefined)
-    .map(({ column, values, others = [] }) => `${column} in [${[...values, ...others].join(', ')}]`)
+    .map(({ column, values, others = [] }) => ({ column, values: [...values, ...others] }))
   return new JobFailure(
     'SourceInvalid',
-    `source ${name}: row ${row}, in ${path}, has an unknown value: known is ${known.join(' and ')}; ${filter.valuesSeen()} (sources[].keep says which rows are human-written)`,
+    `source ${name}: row ${row}, in ${path}, has an unknown value: known is ${inWords(known)}; ${filter.valuesSeen()} (sources[].keep says which rows are human-written)`,
   )
 }
 
@@ -230,7 +238,7 @@ function requireHumanRows(source: LocatedSource, count: DataCounts, filter: Huma
     )
   }
   const limited = Number.isFinite(source.limit) ? ` (sources[].limit is ${source.limit})` : ''
-  const wanted = source.human.map(({ column, values }) => `${column} in [${values.join(', ')}]`).join(' and ')
+  const wanted = inWords(source.human)
   if (count.notHuman === count.read)
     throw new JobFailure(
       'SourceInvalid',

@@ -90,6 +90,6 @@ export const collectedOf = async (collecting: Collecting): Promise<Collected> =>
   copies: collecting.copies.all,
   examples: collecting.examples.all,
   lengths: collecting.lengths,
-  machineTexts: await collecting.machine.sample(),
+  machineTexts: await collecting.machine.sample(collecting.texts),
   mojibake: collecting.mojibake,
 })

@@ -13,14 +13,18 @@ export class FirstOfEqual {
   /** The ordinal of the first text equal to this one; `ordinal`, and remembered, when there was none before. */
   find(text: string, ordinal: number): number {
     if (this.#held * 3 > this.#places * 2) this.#grow()
-    const sum = hash('md5', text, 'buffer')
-    const words = [0, 4, 8, 12].map((at) => sum.readUInt32LE(at))
+    const words = sumOf(text)
     const at = this.#placeOf(words)
     const first = this.#table[at + 4] as number
     if (first > 0) return first - 1
     this.#table.set([...words, ordinal + 1], at)
     this.#held++
     return ordinal
+  }
+
+  /** Whether there was an equal one. */
+  has(text: string): boolean {
+    return (this.#table[this.#placeOf(sumOf(text)) + 4] as number) > 0
   }
 
   /** What was remembered of the ordinals from `ordinal` on, for `remember`: five words each. */
@@ -56,4 +60,9 @@ export class FirstOfEqual {
     for (let at = 0; at < old.length; at += 5)
       if (old[at + 4] !== 0) this.#table.set(old.subarray(at, at + 5), this.#placeOf(old.subarray(at, at + 4)))
   }
+}
+
+function sumOf(text: string): readonly number[] {
+  const sum = hash('md5', text, 'buffer')
+  return [0, 4, 8, 12].map((at) => sum.readUInt32LE(at))
 }

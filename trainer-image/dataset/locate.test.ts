@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
-import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { type DeepPartial, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { type Hub, startHub } from '../../test/fixtures/hub.ts'
 import { sha256 } from '../storage/digest.ts'
 import { SharedContent } from '../storage/shared-content.ts'
@@ -43,8 +43,8 @@ async function hubOf(repository: string, files: Record<string, string | Uint8Arr
   return hub
 }
 
-const sourceOf = (fields: Partial<Source>) => planSource(Source.fromPartial({ name: 'here', ...fields }))
-const inRepository = (repository: string, fields: Partial<Source> = {}, files: string[] = []) =>
+const sourceOf = (fields: DeepPartial<Source>) => planSource(Source.fromPartial({ name: 'here', ...fields }))
+const inRepository = (repository: string, fields: DeepPartial<Source> = {}, files: string[] = []) =>
   sourceOf({ huggingFace: { repository, revision: '', files, tokenFile: '' }, ...fields })
 
 const downloadsOf = (hubEndpoint: string, folder = freshFolder(), signal = new AbortController().signal) => ({

@@ -1,9 +1,11 @@
 import type { Cleaning } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { nearDuplicateIndex } from '../native/dedup.ts'
 import { clean, normalForm } from './cleaning.ts'
+import type { FirstOfEqual } from './exact.ts'
 import { Lowest, rankOf } from './sampled.ts'
+import { wordsApart } from './unspaced.ts'
 
-/** Machine-written text that the human filter set aside: what a humanizer is fed in real life. Never trained on. */
+/** Machine-written text that the human filter set aside, or of a pair: what a humanizer is fed in real life. Never trained on. */
 export interface MachineText {
   readonly id: string
   readonly source: string
@@ -57,21 +59,21 @@ export class MachineTexts {
     }
   }
 
-  /** In the order of their ranks, without near copies. */
-  async sample(): Promise<readonly MachineText[]> {
+  /** In the order of their ranks, without near copies and without those of which a text that is trained on has the normal form. */
+  async sample(trained: Pick<FirstOfEqual, 'has'>): Promise<readonly MachineText[]> {
     const texts: MachineText[] = []
     const seen = new Set<string>()
     for (const { item } of this.#drawn.held) {
       const cleaned = clean(item.text, this.#rules)
       const normal = normalForm(cleaned.text)
-      if (cleaned.kind === 'removed' || normal === '' || seen.has(normal)) continue
+      if (cleaned.kind === 'removed' || normal === '' || seen.has(normal) || trained.has(normal)) continue
       seen.add(normal)
       texts.push({ ...item, text: cleaned.text })
       if (texts.length === CLEANED) break
     }
     if (texts.length === 0) return []
     const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 1 })
-    await index.add([...seen])
+    await index.add(Array.from(seen, wordsApart))
     const firsts = await index.clusters()
     return texts.filter((_, i) => firsts[i] === i).slice(0, WANTED)
   }

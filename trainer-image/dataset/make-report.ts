@@ -20,6 +20,8 @@ import type { Spool } from './spool.ts'
 export interface Written {
   readonly evaluationSets: readonly EvaluationSet[]
   readonly copyBaselines: readonly CopyBaseline[]
+  /** How many machine-written texts were set aside for the evaluation. */
+  readonly machineTexts: number
   /** By source: how many texts of each length were kept. */
   readonly lengths: readonly (readonly number[])[]
 }
@@ -28,7 +30,7 @@ export interface Written {
 export async function makeReport(
   settings: Settings,
   located: readonly LocatedSource[],
-  { counts, examples, mojibake, sourceOf, lengths, machineTexts }: Collected,
+  { counts, examples, mojibake, sourceOf, lengths }: Collected,
   deduplicated: Deduplicated,
   written: Written,
   spool: Spool,
@@ -43,11 +45,12 @@ export async function makeReport(
     examples: [...examples, ...nearCopies],
     copyBaselines: written.copyBaselines,
     evaluationSets: written.evaluationSets,
+    machineTexts: written.machineTexts,
   })
   await writeFile(join(output, 'report.json'), `${JSON.stringify(report, null, 2)}\n`)
   await writeFile(join(output, 'report.md'), markdownOf(report))
   await writeFile(join(output, 'report.html'), htmlOf(report))
-  await writeFile(join(output, 'README.md'), cardOf(report, machineTexts.length))
+  await writeFile(join(output, 'README.md'), cardOf(report))
   return report
 }
 

@@ -3,9 +3,11 @@ import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { DuckDBInstance } from '@duckdb/node-api'
 import { pino } from 'pino'
-import { PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { type DeepPartial, PrepareConfig, type Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { startHub } from '../../test/fixtures/hub.ts'
 import type { JobContext } from '../job/context.ts'
 import type { Surroundings } from './build.ts'
+import { prepare } from './prepare.ts'
 import type { WorkFolder } from './work-folder.ts'
 
 /** Surroundings of a Job whose claim is `dataDir`. */
@@ -23,7 +25,7 @@ export const contextOf = (dataDir: string, signal = new AbortController().signal
 
 export type Change = Partial<Omit<PrepareConfig, 'sources'>>
 /** One configuration; sources are named s0, s1, … and stand under CC0-1.0. */
-export const configOf = (sources: Partial<Source>[], change: Change = {}): PrepareConfig =>
+export const configOf = (sources: DeepPartial<Source>[], change: Change = {}): PrepareConfig =>
   PrepareConfig.fromPartial({
     owner: { namespace: 'default', name: 'prose', uid: 'dataset-1' },
     attempt: 1,
@@ -46,6 +48,34 @@ export async function rowsOf(dataDir: string, location: string, side: string): P
   const reader = await connection.runAndReadAll(`SELECT * FROM '${join(dataDir, location, `${side}.parquet`)}'`)
   return reader.getRowObjects() as unknown as Row[]
 }
+
+/** What the rows have in a column. */
+export const textsOf = (rows: readonly Row[], column: string): (string | undefined)[] => rows.map((row) => row[column])
+
+/** Prepares repositories of a Hub of their own, by their names or as each of `fields` adds to that; a licence must be declared. Its result, the rows of both sides, and the claim. */
+export const hubPreparation =
+  (freshFolder: () => Promise<string>, commit: string) =>
+  async (
+    repository: string,
+    files: Readonly<Record<string, string | Uint8Array>>,
+    change: Change = {},
+    ...fields: DeepPartial<Source>[]
+  ) => {
+    const bytes = Object.fromEntries(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]))
+    const hub = await startHub({ kind: 'dataset', repository, commit, files: bytes })
+    const dataDir = await freshFolder()
+    const huggingFace = { repository, revision: '', files: [], tokenFile: '' }
+    const licensePolicy = { requireDeclared: true, allowed: [] }
+    const sources = (fields.length > 0 ? fields : [{}]).map((own) => ({ license: '', huggingFace, ...own }))
+    const config = configOf(sources, { licensePolicy, ...change })
+    try {
+      const result = await prepare(config, { ...contextOf(dataDir), hubEndpoint: hub.endpoint })
+      const sides = await Promise.all(['train', 'validation'].map((side) => rowsOf(dataDir, result.location, side)))
+      return { result, rows: sides.flat(), dataDir }
+    } finally {
+      hub.close()
+    }
+  }
 
 /** Writes rows as a parquet file, every column as text. A row group has as many rows as DuckDB wants, or a multiple of 2048. */
 export async function parquetOf(

@@ -1,48 +1,17 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
-import { type Hub, startHub } from '../../test/fixtures/hub.ts'
+import { test } from 'node:test'
+import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
 import { csv, labelledCsv, machineText, numberedCsv, pairedCsv, prose, raidCsv } from '../../test/fixtures/sources.ts'
-import { prepare } from './prepare.ts'
-import { configOf, contextOf, parquetOf, rowsOf } from './preparing.ts'
+import { hubPreparation, parquetOf, rowsOf, textsOf } from './preparing.ts'
 
 const commit = '0123456789abcdef0123456789abcdef01234567'
-const root = await mkdtemp(join(tmpdir(), 'presets-'))
-const hubs: Hub[] = []
-after(async () => {
-  for (const hub of hubs) hub.close()
-  await rm(root, { recursive: true, force: true })
-})
-let folders = 0
-const freshFolder = (): string => join(root, `f${folders++}`)
-
-async function prepareFrom(
-  repository: string,
-  files: Readonly<Record<string, string | Uint8Array>>,
-  change: Parameters<typeof configOf>[1] = {},
-  fields: Parameters<typeof configOf>[0][number] = {},
-) {
-  const bytes = Object.fromEntries(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]))
-  const hub = await startHub({ kind: 'dataset', repository, commit, files: bytes })
-  hubs.push(hub)
-  const dataDir = freshFolder()
-  const huggingFace = { repository, revision: '', files: [], tokenFile: '' }
-  const config = configOf([{ license: '', huggingFace, ...fields }], {
-    licensePolicy: { requireDeclared: true, allowed: [] },
-    ...change,
-  })
-  const result = await prepare(config, { ...contextOf(dataDir), hubEndpoint: hub.endpoint })
-  const rows = [
-    ...(await rowsOf(dataDir, result.location, 'train')),
-    ...(await rowsOf(dataDir, result.location, 'validation')),
-  ]
-  return { result, rows, dataDir, hub }
-}
+const freshFolder = await freshFolders('presets-')
+const prepareFrom = hubPreparation(freshFolder, commit)
 
 const wiki = async (): Promise<Buffer> => {
-  const path = join(root, 'wiki.parquet')
+  const path = join(await freshFolder(), 'wiki.parquet')
   await parquetOf(
     path,
     prose.slice(0, 40).map((text) => ({ text })),
@@ -157,19 +126,64 @@ test('of several values asked for, one that no row has stops', async () => {
 
 test("a condition of the user's takes the place of the known one on its column, the others stay", async () => {
   const keep = { policy: 'Matching', column: 'attack', values: ['upper_lower'] }
-  const { rows } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(20) }, {}, { keep })
-  assert.deepEqual(
-    rows.map(({ target }) => target).sort(),
-    prose
-      .slice(0, 20)
-      .map((text) => text.toUpperCase())
-      .sort(),
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(20) }, {}, { keep })
+  const upper = (texts: readonly string[]): string[] => texts.map((text) => text.toUpperCase()).sort()
+  assert.deepEqual(textsOf(rows, 'target').sort(), upper(prose.slice(0, 20)))
+  // What a human wrote under another attack is no machine's.
+  const aside = textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
+  assert.deepEqual(aside.sort(), upper(machineOfRaid(20)))
+})
+
+test("what a user asks of another column is not taken for a word about a row's author", async () => {
+  const keep = { policy: 'Matching', column: 'source_id', values: ['source-1', 'source-3'] }
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep })
+  assert.deepEqual(textsOf(rows, 'target').sort(), [prose[1], prose[3]].sort())
+  const aside = textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
+  assert.deepEqual(aside.sort(), machineOfRaid(4).sort())
+})
+
+test("conditions of the user's take the place of the whole known rule", async () => {
+  const model = { column: 'model', values: ['human', 'gpt4'] }
+  const both = { policy: 'Matching', conditions: [model, { column: 'attack', values: ['upper_lower'] }] }
+  const { rows } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep: both })
+  const wanted = [...prose.slice(0, 4), machineText(1)].map((text) => text.toUpperCase())
+  assert.deepEqual(textsOf(rows, 'target').sort(), wanted.sort())
+  const one = { policy: 'Matching', conditions: [model] }
+  const { result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, { keep: one })
+  assert.deepEqual([result.counts?.read, result.counts?.notHuman], [72, 12])
+  await assert.rejects(
+    prepareFrom(
+      'liamdugan/raid',
+      { 'train.csv': raidCsv(1) },
+      {},
+      { keep: { ...both, conditions: [{ column: 'a' }] } },
+    ),
+    { reason: 'ConfigurationInvalid', message: /or both in each of keep\.conditions/ },
   )
 })
 
+test('a known column that is set to nothing is none: no pairs, no groups', async () => {
+  const files = { 'a.csv': pairedCsv(0, 20) }
+  const { dataDir, result } = await prepareFrom('dmitva/human_ai_generated_text', files, {}, { inputColumn: '' })
+  assert.equal((await rowsOf(dataDir, result.location, 'ai_inputs')).length, 0)
+  const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
+  await assert.rejects(prepareFrom('dmitva/human_ai_generated_text', files, { format }, { inputColumn: '' }), {
+    reason: 'ConfigurationInvalid',
+  })
+  const raid = { 'train.csv': raidCsv(20) }
+  const clustersOf = async (fields: { groupColumn?: string }) => {
+    const keep = { policy: 'Matching', column: 'attack', values: ['none', 'article_deletion'] }
+    const deduplication = { exact: false, nearThreshold: 0, shingleWords: 5 }
+    const { rows } = await prepareFrom('liamdugan/raid', raid, { deduplication }, { ...fields, keep })
+    return new Set(textsOf(rows, 'cluster')).size
+  }
+  assert.deepEqual([await clustersOf({}), await clustersOf({ groupColumn: '' })], [20, 40])
+})
+
+/** What machines wrote in raidCsv(humans). */
+const machineOfRaid = (humans: number): string[] => Array.from({ length: humans / 2 }, (_, i) => machineText(2 * i + 1))
+
 const targets = new Set(prose)
-const textsOf = (rows: readonly { readonly [column: string]: string }[], column: string) =>
-  rows.map((row) => row[column])
 
 test('machine-written rows are set aside into a sample for the evaluation: none of a human, none attacked, no copies', async () => {
   for (const { repository, files, change } of known) {
@@ -185,25 +199,6 @@ test('machine-written rows are set aside into a sample for the evaluation: none 
   }
 })
 
-test('of a thousand machine-written texts 256 are drawn by the names of their rows and the seed', async () => {
-  const rows = Array.from({ length: 1300 }, (_, i) => [machineText(i), 'ai'])
-  const sample = async (order: typeof rows, seed: number) => {
-    const content = csv([['text', 'label'], [prose[0] as string, 'human'], ...order])
-    const change = { split: { trainPercent: 95, seed } }
-    const { dataDir, result } = await prepareFrom(
-      'silentone0725/ai-human-text-detection-v1',
-      { 'a.csv': content },
-      change,
-    )
-    const drawn = textsOf(await rowsOf(dataDir, result.location, 'ai_inputs'), 'text')
-    return drawn.map((text) => order.findIndex(([own]) => own === text))
-  }
-  const once = await sample(rows, 1)
-  assert.equal(once.length, 256)
-  assert.deepEqual(await sample(rows.toReversed(), 1), once)
-  assert.notDeepEqual(await sample(rows, 2), once)
-})
-
 test("Paired gives the machine's text of a pair as input, and Denoise where a row has none", async () => {
   const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
   const content = pairedCsv(0, 40) + csv([['lone', prose[50] as string, '', 'x']])
@@ -214,6 +209,17 @@ test("Paired gives the machine's text of a pair as input, and Denoise where a ro
   for (const [i, text] of prose.slice(0, 40).entries()) assert.equal(inputs.get(text), machineText(2000 + i))
 })
 
+test('a reviewer is told that the known rule does not count, and that not all rows were read', async () => {
+  const fields = { keep: { policy: 'All' }, limit: 24 }
+  const { dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(4) }, {}, fields)
+  const { warnings } = JSON.parse(await readFile(join(dataDir, result.location, 'report.json'), 'utf8'))
+  for (const warning of [
+    'Source s0: sources[].keep is other than what is known of the repository: human-written is model in [human] and attack in [none].',
+    'Source s0: only its first 24 rows were read (sources[].limit).',
+  ])
+    assert.ok(warnings.includes(warning), warnings.join('\n'))
+})
+
 test('Paired without a source of pairs is refused', async () => {
   const format = { sample: 'Paired', systemPrompt: '', userTemplate: '{text}' }
   await assert.rejects(prepareFrom('badhanr/wikipedia_human_written_text', { 'a.csv': 'text\nx\n' }, { format }), {
@@ -222,15 +228,15 @@ test('Paired without a source of pairs is refused', async () => {
   })
 })
 
-test('no RAID source stands on both sides of the split, also when its attacked rows are wanted', async () => {
-  const keep = {
-    policy: 'Matching',
-    column: 'attack',
-    values: ['none', 'upper_lower', 'homoglyph', 'insert_paragraphs'],
-  }
+test('no RAID source stands on both sides of the split, also when its attacked rows are wanted, and by two sources', async () => {
+  const attacks = [
+    ['none', 'upper_lower'],
+    ['homoglyph', 'article_deletion'],
+  ]
+  const fields = attacks.map((values) => ({ keep: { policy: 'Matching', column: 'attack', values } }))
   const deduplication = { exact: false, nearThreshold: 0, shingleWords: 5 }
   const change = { split: { trainPercent: 50, seed: 3 }, deduplication }
-  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(40) }, change, { keep })
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(40) }, change, ...fields)
   const sourceOf = (id = '') => Math.floor((Number(id.slice(3)) - 1) / 12)
   const sides = await Promise.all(
     ['train', 'validation'].map(

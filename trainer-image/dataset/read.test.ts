@@ -7,7 +7,7 @@ import { DuckDBInstance } from '@duckdb/node-api'
 import { freshFolders } from '../../test/fixtures/fresh-folders.ts'
 import { jsonl, prose, proseFile } from '../../test/fixtures/sources.ts'
 import { prepare } from './prepare.ts'
-import { configOf, contextOf, rowsOf } from './preparing.ts'
+import { configOf, contextOf, parquetOf, rowsOf } from './preparing.ts'
 
 const freshFolder = await freshFolders('read-')
 
@@ -92,6 +92,25 @@ test('only human-written rows are kept, numbers compared as numbers', async () =
   )
   const { counts } = await prepare(configOf([{ filePath: path, keep }]), contextOf(await freshFolder()))
   assert.deepEqual([counts?.read, counts?.notHuman], [9, 6])
+})
+
+test('one column may be the label and the group, in every format', async () => {
+  const rows = prose.slice(0, 6).map((text, i) => ({ text, label: i < 4 ? 'human' : 'ai' }))
+  const parquet = join(await freshFolder(), 'a.parquet')
+  await parquetOf(parquet, rows)
+  const paths = [
+    parquet,
+    await source(jsonl(rows)),
+    await source(csv([['text', 'label'], ...rows.map(({ text, label }) => [text, label])]), 'a.csv'),
+  ]
+  const keep = { policy: 'Matching', column: 'label', values: ['human'] }
+  for (const filePath of paths) {
+    const dataDir = await freshFolder()
+    const config = configOf([{ filePath, keep, groupColumn: 'label' }])
+    const { location } = await prepare(config, contextOf(dataDir))
+    const clusters = (await rowsOf(dataDir, location, 'train')).map(({ cluster }) => cluster)
+    assert.deepEqual(clusters, ['s0-1', 's0-1', 's0-1', 's0-1'], filePath)
+  }
 })
 
 test('parquet is read, row order and limit hold', async () => {
@@ -194,7 +213,7 @@ const bad = [
     name: 'a.jsonl',
     content: '{"text":"x"}\n{"text":\n',
     reason: 'SourceInvalid',
-    message: /a\.jsonl as JSONL: Invalid Input Error: Malformed JSON/,
+    message: /a\.jsonl as JSONL: Invalid Input Error: Malformed JSON .* in line 2: /,
   },
   {
     source: 'an array that is cut',

@@ -122,7 +122,7 @@ async function tableOf(
     const options = `format='${records}', maximum_object_size=${MAX_RECORD_BYTES}`
     const sniff = `read_json(${name}, ${options}, map_inference_threshold=-1, field_appearance_threshold=0)`
     requireText(path, wanted, await describe(connection, sniff))
-    return `read_json(${name}, ${options}, columns={${wanted.map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
+    return `read_json(${name}, ${options}, columns={${[...new Set(wanted)].map((column) => `${literal(column)}: 'VARCHAR'`).join(', ')}})`
   }
   if (format === 'Parquet') {
     requireText(path, wanted, await describe(connection, `read_parquet(${name})`))
@@ -207,5 +207,9 @@ function readFailure(error: unknown, { path, format }: TextFile): unknown {
         : undefined
   if (problem !== undefined)
     return new JobFailure('SourceInvalid', `${path} as ${format}: ${problem}`, { cause: error })
-  return databaseFailure(error, `${path} as ${format}`, 'SourceInvalid')
+  const failure = databaseFailure(error, `${path} as ${format}`, 'SourceInvalid')
+  if (format !== 'JSONL' || !(failure instanceof JobFailure)) return failure
+  // DuckDB 1.5.6 names the line behind the one that it means.
+  const message = failure.message.replace(/(?<=, at byte \d+ in line )\d+/, (line) => String(Number(line) - 1))
+  return new JobFailure(failure.reason, message, { cause: error })
 }

@@ -61,6 +61,16 @@ before(async () => {
       const [outer, inner] = [svg.getBoundingClientRect(), text.getBoundingClientRect()]
       return inner.left < outer.left - 1 || inner.right > outer.right + 1
     }).map((text) => text.textContent))`,
+    // The page in a window of a telephone, by day and by night: whether something sticks out, and whether the ink is bright.
+    `['light', 'dark'].map((scheme) => [scheme, document.documentElement.outerHTML]).map(([scheme, markup]) => {
+      const frame = document.createElement('iframe')
+      frame.style = 'width: 360px; color-scheme: ' + scheme
+      document.body.append(frame)
+      frame.contentDocument.write('<!doctype html>' + markup)
+      const { documentElement: page, body } = frame.contentDocument
+      const ink = /\\d+/.exec(frame.contentWindow.getComputedStyle(body).color)[0]
+      return { sticksOut: page.scrollWidth > frame.contentWindow.innerWidth, isInkBright: ink > 128 }
+    })`,
   ])
 })
 
@@ -91,6 +101,13 @@ test('the funnel, the clusters with their differences and the approval stand in 
     assert.ok(String(text).includes(title), title)
   for (const words of ['not human-written: 1', 'too short: 1', 'exact duplicates: 4', 'near duplicates: 2'])
     assert.ok(String(text).includes(words), words)
+})
+
+test('it is read on a telephone, and in the dark', () => {
+  assert.deepEqual(opened.values.at(-1), [
+    { sticksOut: false, isInkBright: false },
+    { sticksOut: false, isInkBright: true },
+  ])
 })
 
 test('the figures agree with each other: lengths with counts, examples with rules, copying with the samples', () => {

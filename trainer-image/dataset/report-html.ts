@@ -5,13 +5,16 @@ import { funnelPicture, lengthPicture } from './report-pictures.ts'
 
 /** The report for people: what came in, what was taken out and why, and how it is approved. */
 export function htmlOf(report: Report): string {
-  const { counts, sources, warnings, rules } = report
+  const { counts, sources, warnings, rules, machineTexts } = report
   return pageOf({
     title: `Dataset ${report.dataset || 'without a name'}`,
     about: {
       digest: report.digest,
       rows: `${counts.train} to train on, ${counts.validation} to validate on, of ${counts.read} read`,
       sample: rules.format.sample,
+      ...(machineTexts > 0 && {
+        'set aside': `${machineTexts} machine-written texts for the evaluation (ai_inputs.parquet)`,
+      }),
     },
     style,
     body: [
@@ -24,16 +27,17 @@ export function htmlOf(report: Report): string {
       ),
       section(
         'From read to kept',
-        funnelPicture([...(sources.length > 1 ? [{ name: 'all sources', counts }] : []), ...sources]),
+        wide(funnelPicture([...(sources.length > 1 ? [{ name: 'all sources', counts }] : []), ...sources])),
       ),
       section(
         'Lengths',
-        `<p>In characters; each column is for texts 1.4 times as long as the one before. Pale what humans wrote, as cleaning left it; dark what was kept of it.</p>
-${report.lengths.map(lengthPicture).join('\n')}`,
+        `<p>In characters; each column is for texts 1.4 times as long as the one before. Grey what humans wrote, as cleaning left it; blue what was kept of it.</p>
+${wide(report.lengths.map(lengthPicture).join('\n'))}`,
       ),
       section('Sources and licences', licenses(report)),
       section('What copying the input would score', copyBaselines(report)),
       section('Contamination', contamination(report)),
+      section('Duplicates', duplicates(report)),
       section('Largest duplicate clusters', clusters(report)),
       section('What each rule removed', removed(report)),
       section('Rules', list(rulesInWords(report))),
@@ -41,6 +45,9 @@ ${report.lengths.map(lengthPicture).join('\n')}`,
     ].join('\n'),
   })
 }
+
+/** Scrolls by itself in a narrow window. */
+const wide = (pictures: string): string => `<div class="wide">${pictures}</div>`
 
 const section = (title: string, body: string): string => `<h2>${title}</h2>\n${body}`
 
@@ -89,6 +96,18 @@ ${table(
   ]),
 )}`
 
+const duplicates = ({ sources }: Report): string =>
+  table(
+    ['source', 'exact', 'near', 'of these: copies of another source', 'of its own'],
+    sources.map(({ name, counts: { exactDuplicates, nearDuplicates, crossSourceDuplicates } }) => [
+      cell(name),
+      cell(exactDuplicates),
+      cell(nearDuplicates),
+      cell(crossSourceDuplicates),
+      cell(exactDuplicates + nearDuplicates - crossSourceDuplicates),
+    ]),
+  )
+
 function clusters({ largestClusters }: Report): string {
   if (largestClusters.length === 0) return '<p>No text has a copy.</p>'
   const shown = largestClusters.map(({ id, text, size, nearCopies, near }) => {
@@ -96,7 +115,7 @@ function clusters({ largestClusters }: Report): string {
       textCell(`kept: ${id}`, escaped(text)),
       ...near.map((copy) => textCell(`dropped: ${copy.id}`, marked(text, copy.text))),
     ]
-    return `<h3>${size} texts: one kept, ${nearCopies} near copies, ${size - 1 - nearCopies} that read the same</h3>\n<table class="samples"><tr>${columns.join('')}</tr></table>`
+    return `<h3>${size} texts: one kept, ${nearCopies} near ${nearCopies === 1 ? 'copy' : 'copies'}, ${size - 1 - nearCopies} that ${size - 1 - nearCopies === 1 ? 'reads' : 'read'} the same</h3>\n<table class="samples"><tr>${columns.join('')}</tr></table>`
   })
   return `<p><ins>Only in the copy</ins>, <del>only in the text that was kept</del>.</p>\n${shown.join('\n')}`
 }
@@ -124,7 +143,8 @@ const approval = ({ digest, approve }: Report): string =>
 <pre>${escaped(approve)}</pre>`
 
 const style = `
-h3 { font-size: 1rem; margin: 1.2rem 0 .3rem } .warnings { border-left: 6px solid #8a6d00; background: #fdf9ec; padding: .1rem 1rem } .missing { color: #b42318; font-weight: 600 }
-.removed th:first-child { width: 12rem } pre { background: #f6f8fa; padding: .7rem 1rem; overflow-x: auto; user-select: all }
-svg .name { fill: var(--ink); font-weight: 600 } .funnel .read, .lengths .human { fill: #c9d4e0 } .funnel .rest { fill: #8fb2e5 } .funnel .train, .lengths .kept { fill: var(--blue) } .funnel .validation { fill: var(--orange) }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem } .warnings { border-left: 6px solid var(--caution); background: var(--caution-shade); padding: .1rem 1rem } .missing { color: var(--bad); font-weight: 600 }
+.removed th:first-child { width: 12rem } pre { background: var(--shade); padding: .7rem 1rem; overflow-x: auto; user-select: all } code { overflow-wrap: anywhere }
+svg .name { fill: var(--ink); font-weight: 600 } .funnel .read, .lengths .human { fill: light-dark(#c9d4e0, #46525f) } .funnel .rest { fill: light-dark(#8fb2e5, #3c64a0) } .funnel .train, .lengths .kept { fill: var(--blue) } .funnel .validation { fill: var(--orange) }
+@media (max-width: 46rem) { .samples tbody, .samples tr, .samples td { display: block } }
 `

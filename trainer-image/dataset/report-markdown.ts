@@ -14,6 +14,9 @@ export function markdownOf(report: Report): string {
     '',
     `Digest: ${report.digest}`,
     '',
+    ...(report.machineTexts > 0
+      ? [`${report.machineTexts} machine-written texts were set aside for the evaluation (ai_inputs.parquet).`, '']
+      : []),
     '```',
     bar('read', counts.read, counts.read),
     ...bars,
@@ -25,10 +28,17 @@ export function markdownOf(report: Report): string {
       report.warnings.map((warning) => `- ${plain(warning)}`),
     ),
     ...section('Funnel', [
-      row(['source', 'read', ...removals.map((rule) => ruleNames[rule]), 'train', 'validation']),
-      `|---|${'---:|'.repeat(removals.length + 3)}`,
+      row([
+        'source',
+        'read',
+        ...removals.map((rule) => ruleNames[rule]),
+        'train',
+        'validation',
+        "copies of another source's text",
+      ]),
+      `|---|${'---:|'.repeat(removals.length + 4)}`,
       ...report.sources.map(({ name, counts: of }) =>
-        row([name, of.read, ...removals.map((rule) => of[rule]), of.train, of.validation]),
+        row([name, of.read, ...removals.map((rule) => of[rule]), of.train, of.validation, of.crossSourceDuplicates]),
       ),
     ]),
     ...section('Sources and licences', [

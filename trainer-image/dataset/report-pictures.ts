@@ -49,7 +49,7 @@ export function funnelPicture(funnels: readonly { readonly name: string; readonl
   return `<svg class="funnel" viewBox="0 0 ${WIDTH} ${y}" role="img" aria-label="Rows from read to kept, by source">${lines.join('\n')}</svg>`
 }
 
-/** How long the texts are: pale what humans wrote, dark what was kept of it, as SVG. */
+/** How long the texts are: grey what humans wrote, blue what was kept of it, as SVG. */
 export function lengthPicture({ name, human, kept }: Lengths): string {
   const [height, bottom, top] = [110, 22, 14]
   const used = human.flatMap((count, bin) => (count > 0 ? [bin] : []))

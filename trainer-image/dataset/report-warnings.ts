@@ -73,7 +73,7 @@ function ofEvaluation(all: DataCounts, sets: readonly EvaluationSet[]): string[]
 
 function ofSource(
   { licensePolicy }: Settings,
-  { name, license, remarks, cautions }: LocatedSource,
+  { name, license, remarks, cautions, limit }: LocatedSource,
   counts: DataCounts,
   all: DataCounts,
   mojibake: number,
@@ -87,6 +87,7 @@ function ofSource(
     warnings.push(`${percent(duplicates, human)} of its human-written rows are duplicates.`)
   if (counts.read < all.read && keptOf(counts) / Math.max(keptOf(all), 1) > ONE_SOURCE)
     warnings.push(`${percent(keptOf(counts), keptOf(all))} of all that was kept is from it: the others hardly count.`)
+  if (counts.read === limit) warnings.push(`only its first ${limit} rows were read (sources[].limit).`)
   if (mojibake > 0)
     warnings.push(
       `${mojibake} texts look like UTF-8 that was read in another encoding ("Ã©" for "é"). They were kept as they are.`,

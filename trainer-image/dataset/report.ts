@@ -29,6 +29,8 @@ export interface Report {
   readonly copyBaselines: readonly CopyBaseline[]
   /** What kept texts were compared with; empty: with nothing. */
   readonly evaluationSets: readonly EvaluationSet[]
+  /** Machine-written texts that were set aside for the evaluation. */
+  readonly machineTexts: number
   readonly warnings: readonly string[]
   readonly rules: Pick<Settings, 'cleaning' | 'deduplication' | 'split' | 'format'> & {
     /** Words of a run that no kept text shares with an evaluation text; 0: there are none. */
@@ -57,13 +59,14 @@ export interface Findings {
   readonly examples: readonly Example[]
   readonly copyBaselines: readonly CopyBaseline[]
   readonly evaluationSets: readonly EvaluationSet[]
+  readonly machineTexts: number
 }
 
 export function reportOf(
   settings: Settings,
   sources: readonly LocatedSource[],
   digest: string,
-  { counts, lengths, mojibake, largestClusters, examples, copyBaselines, evaluationSets }: Findings,
+  { counts, lengths, mojibake, largestClusters, examples, copyBaselines, evaluationSets, machineTexts }: Findings,
 ): Report {
   const all = sumCounts(counts)
   const { owner, cleaning, deduplication, split, format } = settings
@@ -90,6 +93,7 @@ export function reportOf(
     examples,
     copyBaselines,
     evaluationSets,
+    machineTexts,
     warnings: warningsOf(settings, sources, counts, all, mojibake, copyBaselines, evaluationSets),
     rules: { cleaning, deduplication, split, format, ngramWords: settings.decontamination?.ngramWords ?? 0 },
   }

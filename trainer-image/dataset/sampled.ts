@@ -19,41 +19,6 @@ function rankBehind(sum: number): number {
 export const isDrawn = (seed: number, name: string, wanted: number, all: number): boolean =>
   rankOf(seed, name) < (wanted / Math.max(all, 1)) * 2 ** 32
 
-/** Of everything that is offered under one key, the few whose names have the lowest ranks: neither order nor number of threads matters. */
-export class Drawn<T> {
-  readonly #seed: number
-  readonly #wanted: number
-  readonly #drawn = new Map<string, { readonly rank: number; readonly name: string; readonly item: T }[]>()
-
-  constructor(seed: number, wanted: number) {
-    this.#seed = seed
-    this.#wanted = wanted
-  }
-
-  /** `make` is called only for what is drawn so far. */
-  offer(key: string, name: string, make: () => T): void {
-    const drawn = this.#drawn.get(key) ?? []
-    const rank = rankOf(this.#seed, name)
-    if (drawn.length === this.#wanted && rank >= (drawn.at(-1)?.rank ?? 0)) return
-    drawn.push({ rank, name, item: make() })
-    drawn.sort((a, b) => a.rank - b.rank || (a.name < b.name ? -1 : 1))
-    drawn.length = Math.min(drawn.length, this.#wanted)
-    this.#drawn.set(key, drawn)
-  }
-
-  clear(): void {
-    this.#drawn.clear()
-  }
-
-  get(key: string): readonly T[] {
-    return (this.#drawn.get(key) ?? []).map(({ item }) => item)
-  }
-
-  get all(): readonly T[] {
-    return [...this.#drawn.keys()].flatMap((key) => this.get(key))
-  }
-}
-
 /** What has the lowest ranks of all that is offered; of equal ranks what came first. */
 export class Lowest<T> {
   readonly #wanted: number
@@ -91,6 +56,33 @@ export class Lowest<T> {
     this.#held.sort((a, b) => a.rank - b.rank)
     this.#held.length = this.#wanted
     this.#limit = this.#held.at(-1)?.rank ?? this.#limit
+  }
+}
+
+/** Of everything that is offered under one key, the few whose names have the lowest ranks. */
+export class Drawn<T> {
+  readonly #seed: number
+  readonly #wanted: number
+  readonly #drawn = new Map<string, Lowest<T>>()
+
+  constructor(seed: number, wanted: number) {
+    this.#seed = seed
+    this.#wanted = wanted
+  }
+
+  /** `make` is called only for what is drawn so far. */
+  offer(key: string, name: string, make: () => T): void {
+    const drawn = this.#drawn.get(key) ?? new Lowest<T>(this.#wanted)
+    drawn.offer(rankOf(this.#seed, name), make)
+    this.#drawn.set(key, drawn)
+  }
+
+  clear(): void {
+    this.#drawn.clear()
+  }
+
+  get all(): readonly T[] {
+    return [...this.#drawn.values()].flatMap(({ held }) => held.map(({ item }) => item))
   }
 }
 

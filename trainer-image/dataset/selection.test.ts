@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { DuckDBInstance } from '@duckdb/node-api'
-import { Source } from '#proto/humanizer/trainer/v1/preparation.ts'
+import { type DeepPartial, Source } from '#proto/humanizer/trainer/v1/preparation.ts'
 import { collect } from './collect.ts'
 import { parquetOf, type Row } from './preparing.ts'
 import { Lowest, RowRanks, rankOf } from './sampled.ts'
@@ -30,7 +30,7 @@ const cleaning = {
 }
 
 /** The rows as two files of one source, in the format. */
-async function collected(format: 'CSV' | 'Parquet' | 'JSONL', rows: readonly Row[], source: Partial<Source>) {
+async function collected(format: 'CSV' | 'Parquet' | 'JSONL', rows: readonly Row[], source: DeepPartial<Source>) {
   const planned = planSource(Source.fromPartial({ name: 's', filePath: 'x', format, ...source }))
   const halves = [rows.slice(0, rows.length / 2), rows.slice(rows.length / 2)]
   const texts = await Promise.all(
@@ -52,7 +52,7 @@ async function collected(format: 'CSV' | 'Parquet' | 'JSONL', rows: readonly Row
 const lineOf = (fields: readonly string[]): string =>
   `${fields.map((field) => `"${field.replaceAll('"', '""')}"`).join(',')}\n`
 
-const preset: Partial<Source> = {
+const preset: DeepPartial<Source> = {
   filePath: undefined,
   huggingFace: { repository: 'liamdugan/raid', revision: '', files: [], tokenFile: '' },
 }
@@ -64,40 +64,41 @@ const raid = rowsOf(6000, (i) => ({
 }))
 
 // JSONL is read row by row, and nothing of it is left out.
-const cases: readonly { readonly what: string; readonly rows: readonly Row[]; readonly source: Partial<Source> }[] = [
-  {
-    what: 'RAID',
-    rows: raid.map(({ text, ...row }) => ({ generation: text!, source_id: 'x', ...row })),
-    source: preset,
-  },
-  {
-    what: 'RAID with quotes and long texts',
-    rows: raid
-      .slice(0, 600)
-      .map(({ text, ...row }) => ({ generation: `He said "${text}", twice.`, source_id: 'x', ...row })),
-    source: preset,
-  },
-  {
-    what: 'a limit',
-    rows: raid,
-    source: { limit: 3500, keep: { policy: 'Matching', column: 'attack', values: ['none'] } },
-  },
-  {
-    what: 'labels that are numbers',
-    rows: rowsOf(50, (i) => ({ label: ['0', '1', '0.0'][i % 3]! })),
-    source: { keep: { policy: 'Matching', column: 'label', values: ['0'] } },
-  },
-  {
-    what: 'more different values than are listed',
-    rows: rowsOf(900, (i) => ({ label: `l${i % 450}` })),
-    source: { keep: { policy: 'Matching', column: 'label', values: ['l7'] } },
-  },
-  {
-    what: 'a column that is called as DuckDB calls its row numbers',
-    rows: rowsOf(50, (i) => ({ label: `l${i % 2}`, file_row_number: 'x' })),
-    source: { keep: { policy: 'Matching', column: 'label', values: ['l1'] } },
-  },
-]
+const cases: readonly { readonly what: string; readonly rows: readonly Row[]; readonly source: DeepPartial<Source> }[] =
+  [
+    {
+      what: 'RAID',
+      rows: raid.map(({ text, ...row }) => ({ generation: text!, source_id: 'x', ...row })),
+      source: preset,
+    },
+    {
+      what: 'RAID with quotes and long texts',
+      rows: raid
+        .slice(0, 600)
+        .map(({ text, ...row }) => ({ generation: `He said "${text}", twice.`, source_id: 'x', ...row })),
+      source: preset,
+    },
+    {
+      what: 'a limit',
+      rows: raid,
+      source: { limit: 3500, keep: { policy: 'Matching', column: 'attack', values: ['none'] } },
+    },
+    {
+      what: 'labels that are numbers',
+      rows: rowsOf(50, (i) => ({ label: ['0', '1', '0.0'][i % 3]! })),
+      source: { keep: { policy: 'Matching', column: 'label', values: ['0'] } },
+    },
+    {
+      what: 'more different values than are listed',
+      rows: rowsOf(900, (i) => ({ label: `l${i % 450}` })),
+      source: { keep: { policy: 'Matching', column: 'label', values: ['l7'] } },
+    },
+    {
+      what: 'a column that is called as DuckDB calls its row numbers',
+      rows: rowsOf(50, (i) => ({ label: `l${i % 2}`, file_row_number: 'x' })),
+      source: { keep: { policy: 'Matching', column: 'label', values: ['l1'] } },
+    },
+  ]
 for (const { what, rows, source } of cases)
   for (const format of ['Parquet', 'CSV'] as const)
     test(`a ${format} file gives what the rows give one by one: ${what}`, async () => {

@@ -66,8 +66,8 @@ export function planSource(source: Source): PlannedSource {
     location: source,
     format,
     textColumn: source.textColumn || preset?.textColumn || 'text',
-    inputColumn: source.inputColumn || preset?.inputColumn || '',
-    groupColumn: source.groupColumn || preset?.groupColumn || '',
+    inputColumn: source.inputColumn ?? preset?.inputColumn ?? '',
+    groupColumn: source.groupColumn ?? preset?.groupColumn ?? '',
     human: humanRows(source, preset?.human ?? []),
     files: files.length > 0 ? files : (preset?.files ?? []),
     license: source.license
@@ -75,14 +75,14 @@ export function planSource(source: Source): PlannedSource {
       : preset?.license
         ? { expression: preset.license, evidence: 'known repository' }
         : { expression: '', evidence: 'none' },
-    cautions: preset?.cautions ?? [],
+    cautions: [...(preset?.cautions ?? []), ...ruleReplaced(source, preset?.human ?? [])],
     limit: source.limit > 0 ? source.limit : Number.POSITIVE_INFINITY,
   }
 }
 
 /** As a source; every row counts where the set itself does not say otherwise. */
 export const planEvaluation = (set: Source): PlannedSource =>
-  planSource({ ...set, keep: set.keep ?? { policy: 'All', column: '', values: [] } })
+  planSource({ ...set, keep: set.keep ?? { policy: 'All', column: '', values: [], conditions: [] } })
 
 /** What a download is called on disk: its ending may tell the format. */
 export function nameInUrl(source: string, url: string): string {
@@ -98,7 +98,10 @@ export function nameInUrl(source: string, url: string): string {
   }
 }
 
-/** A condition of the user's takes the place of the preset's on the same column; those on other columns stay. */
+/**
+ * Several conditions of the user's are the whole rule. A single one takes the place of the known one on its column, or stands behind the known ones:
+ * the first stays the one about who wrote a row, or what a human wrote would pass for a machine's.
+ */
 function humanRows({ name, keep }: Source, known: readonly Condition[]): readonly Condition[] {
   if (keep === undefined || keep.policy === '') return known
   if (keep.policy === 'All') return []
@@ -107,13 +110,26 @@ function humanRows({ name, keep }: Source, known: readonly Condition[]): readonl
       'ConfigurationInvalid',
       `source ${name}: keep.policy is "${keep.policy}"; expected All or Matching`,
     )
-  if (keep.column === '' || keep.values.length === 0)
+  const own = { column: keep.column, values: keep.values }
+  if ((keep.conditions.length > 0 ? keep.conditions : [own]).some(({ column, values }) => !column || !values.length))
     throw new JobFailure(
       'ConfigurationInvalid',
-      `source ${name}: keep.policy Matching needs keep.column and keep.values`,
+      `source ${name}: keep.policy Matching needs keep.column and keep.values, or both in each of keep.conditions`,
     )
-  return [{ column: keep.column, values: keep.values }, ...known.filter(({ column }) => column !== keep.column)]
+  if (keep.conditions.length > 0) return keep.conditions
+  const isOnIt = ({ column }: Condition): boolean => column === own.column
+  return known.some(isOnIt) ? known.map((condition) => (isOnIt(condition) ? own : condition)) : [...known, own]
 }
+
+/** For a reviewer: that the known rule, or a part of it, does not count. */
+const ruleReplaced = ({ keep }: Source, known: readonly Condition[]): readonly string[] =>
+  keep?.policy && known.length > 0
+    ? [`sources[].keep is other than what is known of the repository: human-written is ${inWords(known)}.`]
+    : []
+
+/** "label in [human] and attack in [none]". */
+export const inWords = (conditions: readonly Condition[]): string =>
+  conditions.map(({ column, values }) => `${column} in [${values.join(', ')}]`).join(' and ')
 
 /** Throws SourceInvalid when the policy does not allow the licence. */
 export function requireLicense(name: string, license: License, policy: LicensePolicy | undefined): void {

@@ -3,6 +3,7 @@ import { Generation } from '../serve/generation.ts'
 import { choiceOf } from '../serve/sampler.ts'
 import { Scheduler } from '../serve/scheduler.ts'
 import type { Codec } from '../train/example.ts'
+import { PROMPT_TOKENS, TEXTS_AT_ONCE } from '../train/text-memory.ts'
 import type { Work } from '../train/work.ts'
 import type { Continuation, Sample } from './samples.ts'
 
@@ -20,10 +21,6 @@ export interface Output {
   readonly finish: 'stop' | 'length'
 }
 
-/** Sequences that are computed together, and prompt tokens of one pass: no result depends on them but for rounding. */
-export const AT_ONCE = 8
-const PASS_TOKENS = 256
-
 /**
  * The greedy answer to each sample, in their order: equal adapters and samples give equal answers. Keys and values of all answers
  * together stay within `cacheTokens`, which the plan of memory counts.
@@ -37,7 +34,7 @@ export async function writeOutputs(
   { signal, beat }: Work,
 ): Promise<Output[]> {
   const endIds = new Set(endOfTurnIds)
-  const limits = { maxRunning: AT_ONCE, maxWaiting: samples.length, prefillTokens: PASS_TOKENS, cacheTokens }
+  const limits = { maxRunning: TEXTS_AT_ONCE, maxWaiting: samples.length, prefillTokens: PROMPT_TOKENS, cacheTokens }
   const jobs = samples.map(({ prompt, maxTokens }) => {
     const text = tokenizer.decodeStream()
     const options = { prompt, maxTokens, sampling, seed: 0, choice: 0, stops: [], endIds, text }
@@ -72,7 +69,7 @@ export async function extract(
       let length = 0
       while (length < next.length) {
         signal.throwIfAborted()
-        const tokens = pending.subarray(0, PASS_TOKENS)
+        const tokens = pending.subarray(0, PROMPT_TOKENS)
         const choice = tokens.length === pending.length ? greedy : undefined
         const [token] = await cancelledOn(signal, model, () => model.sample([{ sequence, tokens, choice }]))
         beat()

@@ -104,10 +104,10 @@ function samplesOf(samples: readonly ReviewedSample[]): string {
 }
 
 const style = `
-.verdict { border-left: 6px solid #b42318; background: #fdf3f2; padding: .1rem 1rem .6rem; margin: 1.2rem 0 } .verdict h2 { margin: .6rem 0 0 }
-.verdict.Healthy { border-color: #1a7f37; background: #f0f8f2 } .verdict.Unknown { border-color: #8a6d00; background: #fdf9ec }
-.metrics td { white-space: nowrap; font-variant-numeric: tabular-nums } .done { color: #1a7f37; font-weight: 600 } .open { color: #8a6d00 }
+.verdict { border-left: 6px solid var(--bad); background: var(--bad-shade); padding: .1rem 1rem .6rem; margin: 1.2rem 0 } .verdict h2 { margin: .6rem 0 0 }
+.verdict.Healthy { border-color: var(--good); background: var(--good-shade) } .verdict.Unknown { border-color: var(--caution); background: var(--caution-shade) }
+.metrics td { white-space: nowrap; font-variant-numeric: tabular-nums } .done { color: var(--good); font-weight: 600 } .open { color: var(--caution) }
 polyline { fill: none; stroke-width: 2 } g.training { stroke: var(--blue); fill: var(--blue) } g.held-out { stroke: var(--orange); fill: var(--orange) }
-line.baseline { stroke: var(--soft); stroke-dasharray: 5 4 } circle.best { fill: none; stroke: #1a7f37; stroke-width: 2 }
+line.baseline { stroke: var(--soft); stroke-dasharray: 5 4 } circle.best { fill: none; stroke: var(--good); stroke-width: 2 }
 .key .training { color: var(--blue); font-weight: 600 } .key .held-out { color: var(--orange); font-weight: 600 } .key .baseline { color: var(--soft) }
 `

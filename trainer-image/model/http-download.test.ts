@@ -236,6 +236,15 @@ for (const { what, headers, milliseconds } of patience)
     assert.ok(times[1]! - times[0]! >= milliseconds - 5, `${times[1]! - times[0]!} ms`)
   })
 
+test('a server that fails in the middle of its rate window is asked again at once', async () => {
+  const began = performance.now()
+  const { done } = attempt((q, r, n) =>
+    (n === 1 ? status(502, { ratelimit: '"resolvers";r=2999;t=55' }) : whole)(q, r, n),
+  )
+  await done()
+  assert.ok(performance.now() - began < 30_000, 'the window was waited for')
+})
+
 test('the query of an address, which may be a signature, is in no message', async () => {
   const signed = `${url}?X-Signature=secret`
   for (const serve of [

@@ -109,8 +109,8 @@ export async function getJson(
       try {
         return { body: (await response.json()) as unknown, headers: response.headers }
       } catch (error) {
-        const problem = silence.aborted ? 'it did not end in time' : `it is not JSON: ${(error as Error).message}`
-        throw new Transient(`of the answer: ${problem}`, 0, { cause: error })
+        const problem = silence.aborted ? 'did not end in time' : `is not JSON: ${(error as Error).message}`
+        throw new Transient(`the answer ${problem}`, 0, { cause: error })
       }
     },
   )
@@ -161,24 +161,29 @@ async function send(
   throw statusFailure(url, response)
 }
 
-function statusFailure(url: string, { status, statusText, headers }: Response): Error {
+function statusFailure(url: string, response: Response): Error {
+  const { status, statusText, headers } = response
   // The Hub says in this header which of repository, revision or file is missing or gated.
   const detail = headers.get('x-error-message') ?? statusText
   const message = `${withoutQuery(url)} answered ${status}${detail ? `: ${detail.slice(0, 200)}` : ''}`
   if (status === 401 || status === 403) return new JobFailure('AccessDenied', message)
   if (status === 404 || status === 410) return new JobFailure('NotFound', message)
   if (status < 500 && ![408, 425, 429].includes(status)) return new JobFailure('SourceInvalid', message)
-  return new Transient(`answered ${status}`, Math.min(millisecondsAskedFor(headers), MAX_RETRY_AFTER_MILLISECONDS))
+  return new Transient(`answered ${status}`, Math.min(millisecondsAskedFor(response), MAX_RETRY_AFTER_MILLISECONDS))
 }
 
 /** What follows a "?" may be a signature, and messages are read by more people than specs. */
 export const withoutQuery = (url: string): string => url.replace(/\?.*/s, '')
 
-/** Retry-After in seconds or as a date (RFC 9110), else what is left of the window in the Hub's RateLimit, such as `"api";r=0;t=55`; 0: nothing asked. */
-function millisecondsAskedFor(headers: Headers): number {
+/**
+ * Retry-After in seconds or as a date (RFC 9110), else of a 429 what is left of the window in the Hub's RateLimit, such as `"api";r=0;t=55`; 0:
+ * nothing asked. Other answers have that header, too, and tell by it only how many requests are left.
+ */
+function millisecondsAskedFor({ status, headers }: Response): number {
   const retry = headers.get('retry-after')
+  const window = status === 429 ? /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1] : undefined
   const date = Date.parse(retry ?? '') - Date.now()
-  const seconds = Number(retry ?? /;\s*t=(\d+)/.exec(headers.get('ratelimit') ?? '')?.[1] ?? 0)
+  const seconds = Number(retry ?? window ?? 0)
   return Math.max((Number.isNaN(seconds) ? date : seconds * 1000) || 0, 0)
 }
 

@@ -1,8 +1,6 @@
 // With P = softmax(scale Q K^T), made again from lse:  dV = P^T dO;  dS = P (dO V^T - rowsum(dO out)) scale;
 // dQ = dS K;  dK = dS^T Q.  A task is one key head and one chunk of the queries, with a dK and dV of its own; the
 // chunks' are added in order at the end.
-#include <omp.h>
-
 #include <cmath>
 
 #include "attention.h"
@@ -17,9 +15,6 @@ static_assert(kAttentionBlock % kTileRows == 0 && kKeyBlock % kTileRows == 0 && 
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-int64_t chunks_of(int64_t rows) { return attention_chunks(rows); }
-int64_t chunk_end(int64_t rows, int64_t c) { return attention_chunk_begin(rows, c, kTileRows); }
-
 // The memory of one span and key head: K^T and V^T as panels, K as rows, and (dK, dV) of each chunk.
 struct Store {
   int64_t keys, size;  // padded to whole tiles
@@ -29,19 +24,21 @@ struct Store {
   float* k_rows() const { return base + 2 * keys * size; }
   float* dk(int64_t chunk) const { return base + (3 + 2 * chunk) * keys * size; }
   float* dv(int64_t chunk) const { return dk(chunk) + keys * size; }
+  static constexpr int64_t kCols = kTileCols, kSumRows = kTileRows;
   static int64_t floats(int64_t keys, int64_t size, int64_t chunks) { return (3 + 2 * chunks) * keys * size; }
 };
 
 // kAttentionBlock rows of one head, padded with zeros, and tiles of kKeyBlock columns.
 struct Block {
   float *q, *dout, *dq, *p, *ds, *lse, *delta;
+  static constexpr int64_t kRows = kAttentionBlock, kTile = kTileRows;
+  static int64_t floats(int64_t size) { return kAttentionBlock * (3 * size + 2 * kKeyBlock + 2); }
+  static Block at(float* base, int64_t size) {
+    float* p = base + 3 * kAttentionBlock * size;
+    float *ds = p + kAttentionBlock * kKeyBlock, *lse = ds + kAttentionBlock * kKeyBlock;
+    return {base, base + kAttentionBlock * size, base + 2 * kAttentionBlock * size, p, ds, lse, lse + kAttentionBlock};
+  }
 };
-
-Block block_of(float* base, int64_t size) {
-  float* p = base + 3 * kAttentionBlock * size;
-  float *ds = p + kAttentionBlock * kKeyBlock, *lse = ds + kAttentionBlock * kKeyBlock;
-  return {base, base + kAttentionBlock * size, base + 2 * kAttentionBlock * size, p, ds, lse, lse + kAttentionBlock};
-}
 
 void copy_rows(float* to, int64_t size, ConstRows x, int64_t begin, int64_t rows, int64_t whole) {
   for (int64_t i = 0; i < whole; ++i) {
@@ -136,66 +133,7 @@ void pack(const AttentionSpan& span, int64_t kv, int64_t head_size, const Store&
 
 void attention_backward(const AttentionSpan* spans, const AttentionGradients* gradients, int64_t count,
                         const AttentionShape& s, float* scratch) {
-  const int64_t size = round_up(s.head_size, kTileCols), group = s.heads / s.kv_heads;
-  const int64_t of_thread = kAttentionBlock * (3 * size + 2 * kKeyBlock + 2);
-  float* stores = scratch + omp_get_max_threads() * of_thread;
-  const auto store_of = [&](float* base, int64_t rows, int64_t kv) {
-    const int64_t keys = round_up(rows, kKeyBlock);
-    return Store{keys, size, base + kv * Store::floats(keys, size, chunks_of(rows))};
-  };
-  const auto floats_of = [&](int64_t rows) {
-    return s.kv_heads * Store::floats(round_up(rows, kKeyBlock), size, chunks_of(rows));
-  };
-#pragma omp parallel
-  {
-    const Block block = block_of(scratch + omp_get_thread_num() * of_thread, size);
-    float* base = stores;
-    for (int64_t n = 0; n < count; base += floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, panels = (rows + kTileCols - 1) / kTileCols;
-#pragma omp for schedule(static) nowait
-      for (int64_t task = 0; task < s.kv_heads * panels; ++task) {
-        const int64_t kv = task / panels;
-        pack(spans[n], kv, s.head_size, store_of(base, rows, kv), task % panels * kTileCols);
-      }
-    }
-#pragma omp barrier
-    base = stores;
-    for (int64_t n = 0; n < count; base += floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, chunks = chunks_of(rows);
-#pragma omp for schedule(dynamic) nowait
-      for (int64_t task = 0; task < s.kv_heads * chunks; ++task) {
-        const int64_t kv = task % s.kv_heads, chunk = task / s.kv_heads, end = chunk_end(rows, chunk + 1);
-        const Store store = store_of(base, rows, kv);
-        for (int64_t i = 0; i < 2 * store.keys * size; ++i) store.dk(chunk)[i] = 0;  // dv follows dk
-        for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
-          for (int64_t begin = chunk_end(rows, chunk); begin < end; begin += kAttentionBlock) {
-            backward_block(spans[n], gradients[n], s, h, begin, smaller(kAttentionBlock, end - begin), store, chunk,
-                           block);
-          }
-        }
-      }
-    }
-#pragma omp barrier
-    base = stores;
-    for (int64_t n = 0; n < count; base += floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, chunks = chunks_of(rows);
-#pragma omp for schedule(static) nowait
-      for (int64_t task = 0; task < rows * s.kv_heads; ++task) {
-        const int64_t r = task / s.kv_heads, kv = task % s.kv_heads;
-        const Store store = store_of(base, rows, kv);
-        float *dk = gradients[n].dk.row(r) + kv * s.head_size, *dv = gradients[n].dv.row(r) + kv * s.head_size;
-        for (int64_t c = 0; c < s.head_size; ++c) {
-          float sum_k = 0, sum_v = 0;
-          for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-            sum_k += store.dk(chunk)[r * size + c];
-            sum_v += store.dv(chunk)[r * size + c];
-          }
-          dk[c] = sum_k;
-          dv[c] = sum_v;
-        }
-      }
-    }
-  }
+  backward_by_chunks<Store, Block>(spans, gradients, count, s, scratch);
 }
 
 }  // namespace humanizer::HUMANIZER_ISA

@@ -1,7 +1,5 @@
 // Backward is attention_backward.cc's, a block of queries against a block of keys at a time: P and dS are made in
 // registers and laid out by pairs of keys for dQ and by pairs of queries for dV and dK.
-#include <omp.h>
-
 #include "attention_chunks.h"
 #include "bf16_attention_packing.h"
 #include "bf16_tile.h"
@@ -11,8 +9,7 @@ namespace humanizer::HUMANIZER_ISA {
 
 namespace {
 
-constexpr int64_t kBlock = kBf16AttentionBlock, kSumRows = 8;  // kSumRows: keys of a tile of dV or dK
-static_assert(kBlock % kBf16Rows == 0 && kBf16Rows % 2 == 0 && kKeyBlock % kBf16Cols == 0 && kBf16Cols % kSumRows == 0);
+constexpr int64_t kBlock = kBf16AttentionBlock;
 
 // The memory of one span and key head: K^T and V^T by panels of keys, K by pairs of keys, and (dK, dV) of each chunk.
 struct Store {
@@ -24,6 +21,7 @@ struct Store {
   int64_t k_panel() const { return keys / 2 * kBf16Cols; }
   float* dk(int64_t chunk) const { return base + (3 + 4 * chunk) * keys * size / 2; }
   float* dv(int64_t chunk) const { return dk(chunk) + keys * size; }
+  static constexpr int64_t kCols = kBf16Cols, kSumRows = 8;  // kSumRows: keys of a tile of dV or dK
   static int64_t floats(int64_t keys, int64_t size, int64_t chunks) { return (3 + 4 * chunks) * keys * size / 2; }
 };
 
@@ -32,25 +30,19 @@ struct Block {
   Pair *q, *dout, *q_pairs, *dout_pairs;  // by pairs of columns, then by pairs of queries
   Pair *ds, *p_pairs, *ds_pairs;          // ds: by pairs of keys
   alignas(64) float lse[kBlock], delta[kBlock];
+  static constexpr int64_t kRows = kBlock, kTile = kBf16Rows;
+  static int64_t floats(int64_t size) { return kBlock * (2 * size + kKeyBlock * 3 / 2); }
+  static Block at(float* base, int64_t size) {
+    Pair* q = pairs_at(base);
+    Pair* ds = q + 2 * kBlock * size;
+    return {q,  q + kBlock * size / 2,       q + kBlock * size,       q + 3 * kBlock * size / 2,
+            ds, ds + kBlock * kKeyBlock / 2, ds + kBlock * kKeyBlock, {},
+            {}};
+  }
 };
 
-constexpr int64_t kPanel = kBlock / 2 * kBf16Cols;  // of q_pairs and dout_pairs
-
-Block block_of(float* base, int64_t size) {
-  Pair* q = pairs_at(base);
-  Pair* ds = q + 2 * kBlock * size;
-  return {q,  q + kBlock * size / 2,       q + kBlock * size,       q + 3 * kBlock * size / 2,
-          ds, ds + kBlock * kKeyBlock / 2, ds + kBlock * kKeyBlock, {},
-          {}};
-}
-
-// The pairs (even[i], odd[i]).
-__m512i interleave(__m512 even, __m512 odd) {
-  const __m512i low = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even));
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-                                         5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, low);
-}
+constexpr int64_t kSumRows = Store::kSumRows, kPanel = kBlock / 2 * kBf16Cols;  // kPanel: of q_pairs and dout_pairs
+static_assert(kBlock % kBf16Rows == 0 && kBf16Rows % 2 == 0 && kKeyBlock % kBf16Cols == 0 && kBf16Cols % kSumRows == 0);
 
 // P and dS of kBf16Rows queries from i on against the panel of keys at `column`, of which query i sees `visible`.
 void score_tile(const Block& b, int64_t i, int64_t rows, int64_t column, int64_t visible, const Pair* k_panel,
@@ -150,68 +142,7 @@ void pack(const AttentionSpan& span, int64_t kv, int64_t head_size, const Store&
 
 void bf16_attention_backward(const AttentionSpan* spans, const AttentionGradients* gradients, int64_t count,
                              const AttentionShape& s, float* scratch) {
-  const int64_t size = round_up(s.head_size, kBf16Cols), group = s.heads / s.kv_heads;
-  const int64_t of_thread = kBlock * (2 * size + kKeyBlock * 3 / 2);
-  scratch = aligned(scratch);
-  float* stores = scratch + omp_get_max_threads() * of_thread;
-  const auto chunks_of = [](int64_t rows) { return attention_chunks(rows); };
-  const auto end_of = [](int64_t rows, int64_t chunk) { return attention_chunk_begin(rows, chunk, kBf16Rows); };
-  const auto floats_of = [&](int64_t rows) { return Store::floats(round_up(rows, kKeyBlock), size, chunks_of(rows)); };
-  const auto store_of = [&](float* base, int64_t rows, int64_t kv) {
-    return Store{round_up(rows, kKeyBlock), size, base + kv * floats_of(rows)};
-  };
-#pragma omp parallel
-  {
-    Block block = block_of(scratch + omp_get_thread_num() * of_thread, size);
-    float* base = stores;
-    for (int64_t n = 0; n < count; base += s.kv_heads * floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, panels = (rows + kBf16Cols - 1) / kBf16Cols;
-#pragma omp for schedule(static) nowait
-      for (int64_t task = 0; task < s.kv_heads * panels; ++task) {
-        const int64_t kv = task / panels;
-        pack(spans[n], kv, s.head_size, store_of(base, rows, kv), task % panels * kBf16Cols);
-      }
-    }
-#pragma omp barrier
-    base = stores;
-    for (int64_t n = 0; n < count; base += s.kv_heads * floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, chunks = chunks_of(rows);
-#pragma omp for schedule(dynamic) nowait
-      for (int64_t task = 0; task < s.kv_heads * chunks; ++task) {
-        const int64_t kv = task % s.kv_heads, chunk = task / s.kv_heads, end = end_of(rows, chunk + 1);
-        const Store store = store_of(base, rows, kv);
-        const int64_t seen = round_up(end, kSumRows) * size;
-        for (int64_t i = 0; i < seen; ++i) store.dk(chunk)[i] = 0;
-        for (int64_t i = 0; i < seen; ++i) store.dv(chunk)[i] = 0;
-        for (int64_t h = kv * group; h < (kv + 1) * group; ++h) {
-          for (int64_t begin = end_of(rows, chunk); begin < end; begin += kBlock) {
-            backward_block(spans[n], gradients[n], s, h, begin, smaller(kBlock, end - begin), store, chunk, block);
-          }
-        }
-      }
-    }
-#pragma omp barrier
-    base = stores;
-    for (int64_t n = 0; n < count; base += s.kv_heads * floats_of(spans[n].q.rows), ++n) {
-      const int64_t rows = spans[n].q.rows, chunks = chunks_of(rows);
-#pragma omp for schedule(static) nowait
-      for (int64_t task = 0; task < rows * s.kv_heads; ++task) {
-        const int64_t r = task / s.kv_heads, kv = task % s.kv_heads;
-        const Store store = store_of(base, rows, kv);
-        float *dk = gradients[n].dk.row(r) + kv * s.head_size, *dv = gradients[n].dv.row(r) + kv * s.head_size;
-        int64_t chunk = 0;
-        while (end_of(rows, chunk + 1) <= r) ++chunk;  // the chunks before it see none of this key
-        for (bool add = false; chunk < chunks; ++chunk, add = true) {
-          const float *of_k = store.dk(chunk) + r * size, *of_v = store.dv(chunk) + r * size;
-#pragma omp simd
-          for (int64_t c = 0; c < s.head_size; ++c) {
-            dk[c] = (add ? dk[c] : 0.0f) + of_k[c];
-            dv[c] = (add ? dv[c] : 0.0f) + of_v[c];
-          }
-        }
-      }
-    }
-  }
+  backward_by_chunks<Store, Block>(spans, gradients, count, s, aligned(scratch));
 }
 
 }  // namespace humanizer::HUMANIZER_ISA

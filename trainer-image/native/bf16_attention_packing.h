@@ -10,11 +10,6 @@
 
 namespace humanizer::HUMANIZER_ISA {
 
-static inline Pair* pairs_at(float* scratch) { return reinterpret_cast<Pair*>(scratch); }
-static inline float* aligned(float* scratch) {
-  return scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4;
-}
-
 static inline ConstRows head(ConstRows x, int64_t h, int64_t size) { return columns(x, h * size, size); }
 
 static inline float scale_of(const AttentionShape& s) { return 1.0f / std::sqrt(static_cast<float>(s.head_size)); }

@@ -24,10 +24,6 @@ void fetch(ConstRows x, int64_t column) {
   }
 }
 
-float* aligned(float* scratch) { return scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4; }
-
-Pair* pairs_at(float* scratch) { return reinterpret_cast<Pair*>(scratch); }
-
 __mmask16 half_of(uint32_t kept, int64_t half) { return static_cast<__mmask16>(kept >> half); }
 
 // rows (x.rows, stride pairs) = x by pairs of columns, what is dropped as zeros; rows up to a whole tile are zero.

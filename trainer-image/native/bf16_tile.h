@@ -15,6 +15,13 @@ static inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 using Pair = uint32_t;
 using Bf16 = uint16_t;
 
+static inline Pair* pairs_at(float* scratch) { return reinterpret_cast<Pair*>(scratch); }
+
+// The first cache line that begins in scratch.
+static inline float* aligned(float* scratch) {
+  return scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4;
+}
+
 static inline __mmask16 first(int64_t count) {
   return static_cast<__mmask16>(count >= 16 ? 0xffff : count <= 0 ? 0 : (1u << count) - 1);
 }
@@ -33,12 +40,25 @@ static inline __m512i pairs_of(const float* from, int64_t count) {
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low));
 }
 
-// The pairs (even[i], odd[i]) of those that the masks choose, else zeros.
-static inline __m512i pairs_of_two(const float* even, __mmask16 of_even, const float* odd, __mmask16 of_odd) {
-  const __m512 low = _mm512_maskz_loadu_ps(of_even, even), high = _mm512_maskz_loadu_ps(of_odd, odd);
+// In place: the nearest bf16 of each value, ties to even.
+static inline const Bf16* rounded(float* values, int64_t count) {
+  auto* to = reinterpret_cast<Bf16*>(values);
+  for (int64_t i = 0; i < count; i += 32) {  // what is written lies before what is read next
+    _mm512_mask_storeu_epi16(to + i, first_of_32(count - i), pairs_of(values + i, count - i));
+  }
+  return to;
+}
+
+// The pairs (even[i], odd[i]).
+static inline __m512i interleave(__m512 even, __m512 odd) {
   const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
                                          5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+  return _mm512_permutexvar_epi16(order, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(odd, even)));
+}
+
+// The same of those that the masks choose, else zeros.
+static inline __m512i pairs_of_two(const float* even, __mmask16 of_even, const float* odd, __mmask16 of_odd) {
+  return interleave(_mm512_maskz_loadu_ps(of_even, even), _mm512_maskz_loadu_ps(of_odd, odd));
 }
 static inline __m512i pairs_of_two(const Bf16* even, __mmask16 of_even, const Bf16* odd, __mmask16 of_odd) {
   const __m512i low = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(of_even, even));

@@ -1,6 +1,6 @@
 /**
- * The kernels of one kind of processor. avx512_bf16 rounds the factors of the linear layers' products to bf16 and adds in f32
- * (bf16_matmul.h, bf16_lora.h); the others compute in f32.
+ * The kernels of one kind of processor. avx512_bf16 rounds the factors of the products of linear layers, head, LoRA and attention to bf16
+ * and adds in f32 (bf16_matmul.h, bf16_lora.h, bf16_attention.h); the others compute in f32.
  */
 export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
 /** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
@@ -20,6 +20,8 @@ export interface EngineInfo {
 
 /** Of the GPU that the paths 'cuda' and 'cuda_f32' compute on. */
 export interface DeviceMemory {
+  /** As CUDA names it, such as "NVIDIA H100 80GB HBM3 MIG 1g.10gb". */
+  readonly name: string
   readonly freeBytes: number
   readonly totalBytes: number
 }

@@ -3,7 +3,7 @@ import type { Architecture } from './base-model.ts'
 /**
  * Which activations of a training pass wait for its backward pass; the rest is made again. Loss, gradients and adapter are the same bits.
  * None: all that is read. Selective: not the outputs of norms and SwiGLU, which cost little. Full: each layer's input; the layers run
- * forward twice.
+ * forward twice. Offload: as Full; on a GPU all inputs but the last two wait in the host's memory.
  */
 export type ActivationCheckpointing = 'None' | 'Selective' | 'Full' | 'Offload'
 

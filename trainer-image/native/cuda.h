@@ -18,6 +18,7 @@ const Backend& cuda_f32_backend();
 
 struct DeviceMemory {
   int64_t free, total;  // bytes
+  std::string name;     // of the device, such as "NVIDIA H100 80GB HBM3 MIG 1g.10gb"
 };
 // Of the device that those two compute on, and throwing as they do.
 DeviceMemory device_memory();

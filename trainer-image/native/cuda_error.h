@@ -9,7 +9,8 @@
 
 namespace humanizer::cuda {
 
-inline constexpr int kOldestDriver = 580;  // of CUDA 13.0
+inline constexpr int kOldestDriver = 580;    // that CUDA 13.0 runs on, the oldest of its major version (ADR 17)
+inline constexpr int kOldestCapability = 8;  // major, that there are kernels for
 
 // Throws DeviceUnavailable, DeviceLost or Error, naming what to do, the call and CUDA's word.
 inline void expect(cudaError_t status, const char* call) {
@@ -29,7 +30,10 @@ inline void expect(cudaError_t status, const char* call) {
             where);
       }
       throw DeviceUnavailable("the NVIDIA driver is too old: it speaks CUDA " + spoken + "; expected at least driver " +
-                              std::to_string(kOldestDriver) + ", which speaks 13.0: update the node's" + where);
+                              std::to_string(kOldestDriver) +
+                              ", which speaks 13.0: update the node's; a data-centre GPU also runs with its old one "
+                              "where NVIDIA's package cuda-compat-13-0 is found before the driver's libcuda.so.1" +
+                              where);
     case cudaErrorNoDevice:
       throw DeviceUnavailable(
           "the driver shows no GPU: the pod must ask for nvidia.com/gpu, and the node's device plugin must have one to "
@@ -46,8 +50,12 @@ inline void expect(cudaError_t status, const char* call) {
           "from "
           "its newest checkpoint" +
           where);
-    case cudaErrorLaunchFailure:
     case cudaErrorDevicesUnavailable:
+      throw DeviceLost(
+          "the GPU is busy or lost: nvidia-smi shows a process that has it to itself (compute mode), or none, and then "
+          "the node's kernel log an Xid; the run goes on from its newest checkpoint in a new pod" +
+          where);
+    case cudaErrorLaunchFailure:
     case cudaErrorDeviceUninitialized:
       throw DeviceLost(
           "the GPU is lost to this process: see the node's kernel log for its Xid; the run goes on from its newest "

@@ -64,9 +64,11 @@ const Memory kPinnedMemory = {
 
 // Throws what stands in the way of using the first device.
 void open_device() {
-  int devices = 0;
+  int devices = 0, major = 0;
   expect(cudaGetDeviceCount(&devices), "cudaGetDeviceCount");
   expect(cudaSetDevice(0), "cudaSetDevice");
+  expect(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "cudaDeviceGetAttribute");
+  if (major < kOldestCapability) expect(cudaErrorNoKernelImageForDevice, "compute capability");
 }
 
 }  // namespace cuda
@@ -75,7 +77,9 @@ DeviceMemory device_memory() {
   cuda::open_device();
   size_t free = 0, total = 0;
   cuda::expect(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-  return {static_cast<int64_t>(free), static_cast<int64_t>(total)};
+  cudaDeviceProp properties;
+  cuda::expect(cudaGetDeviceProperties(&properties, 0), "cudaGetDeviceProperties");
+  return {static_cast<int64_t>(free), static_cast<int64_t>(total), properties.name};
 }
 
 }  // namespace humanizer

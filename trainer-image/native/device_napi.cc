@@ -31,6 +31,7 @@ Napi::Value memory_of_device(const Napi::CallbackInfo& info) {
   DeviceMemory memory{};
   now_or_throw(info.Env(), [&] { memory = device_memory(); });
   Napi::Object o = Napi::Object::New(info.Env());
+  o.Set("name", memory.name);
   o.Set("freeBytes", static_cast<double>(memory.free));
   o.Set("totalBytes", static_cast<double>(memory.total));
   return o;

@@ -30,9 +30,9 @@ export interface Addon {
     threads: number,
     activationCheckpointing: ActivationCheckpointing,
     onProgress: (fraction: number) => void,
-    instructionPath?: ComputePath,
-    timed?: boolean,
-    keepSteps?: boolean,
+    instructionPath: ComputePath | undefined,
+    timed: boolean | undefined,
+    keepSteps: boolean,
   ): Promise<ModelHandle>
   createAdapter(
     model: ModelHandle,

@@ -92,19 +92,6 @@ struct Product {
   }
 };
 
-// In place: the nearest bf16 of each value, ties to even.
-const Bf16* rounded(float* values, int64_t count) {
-  auto* to = reinterpret_cast<Bf16*>(values);
-  for (int64_t i = 0; i < count; i += 32) {
-    const int64_t left = count - i;
-    const auto mask = static_cast<__mmask32>(left >= 32 ? 0xffffffffu : (1u << left) - 1);
-    const __m512 low = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask), values + i);
-    const __m512 high = _mm512_maskz_loadu_ps(static_cast<__mmask16>(mask >> 16), values + i + 16);
-    _mm512_mask_storeu_epi16(to + i, mask, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
-  }
-  return to;
-}
-
 // scale[k]: that of the k-th run of W's rows from `begin` on, which begin with a block.
 void run_scales(float* scale, const Nf4Tensor& t, int64_t begin, int64_t values) {
   const int64_t runs = values / kRun, runs_of_block = t.block / kRun;
@@ -116,9 +103,9 @@ void run_scales(float* scale, const Nf4Tensor& t, int64_t begin, int64_t values)
 }  // namespace
 
 void few_rows_bf16(Rows y, ConstRows x, const HeldMatrix* parts, int64_t count, float beta, float* scratch) {
-  auto* aligned = reinterpret_cast<Bf16*>(scratch + (64 - reinterpret_cast<uintptr_t>(scratch) % 64) % 64 / 4);
-  const Inputs for_codes{aligned, x.rows, x.cols};
-  const Inputs ordered{aligned + x.rows * round_up(x.cols, kChunk), x.rows, x.cols};
+  auto* inputs = reinterpret_cast<Bf16*>(aligned(scratch));
+  const Inputs for_codes{inputs, x.rows, x.cols};
+  const Inputs ordered{inputs + x.rows * round_up(x.cols, kChunk), x.rows, x.cols};
   float* of_threads = scratch + few_rows_bf16_scratch(x.rows, x.cols);
   bool any_codes = false, any_values = false;
   int64_t largest = 0;

@@ -9,13 +9,12 @@
 
 #include <immintrin.h>
 
+#include "bf16_tile.h"
 #include "hand_off.h"
 #include "microkernel.h"
 #include "tensor.h"
 
 namespace humanizer::HUMANIZER_ISA {
-
-using Bf16 = uint16_t;
 
 // Bytes of W that are fetched before they are needed. In the order in which they lie, whatever rows are read side by
 // side: otherwise memory gives half as many.
@@ -32,10 +31,6 @@ static inline __m256i load_half(const void* at) { return _mm256_loadu_si256(stat
 static inline __m512i code_table(const float* code) {
   const __m512 values = _mm512_loadu_ps(code);
   return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(values, values));
-}
-
-static inline __m512i bf16_of(const float* from) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 16), _mm512_loadu_ps(from)));
 }
 
 // x lies in chunks of kChunk columns, all rows of one chunk after those of the chunk before.
@@ -66,7 +61,7 @@ static inline void lay_out_for_codes(const Inputs& to, ConstRows x) {
 #pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; c += kRun) {
-      const __m512i low = bf16_of(x.row(r) + c), high = bf16_of(x.row(r) + c + 32);
+      const __m512i low = pairs_of(x.row(r) + c, 32), high = pairs_of(x.row(r) + c + 32, 32);
       __m512i quarters[2];  // of 16 values each: the second of every four, the first; the fourth, the third
       for (int half = 0; half < 2; ++half) {
         quarters[half] = _mm512_permutex2var_epi16(low, load_bits(places[half]), high);
@@ -94,13 +89,7 @@ static inline void lay_out_in_order(const Inputs& to, ConstRows x) {
 #pragma omp parallel for schedule(static) if (x.rows * x.cols > kWorthThreads)
   for (int64_t r = 0; r < x.rows; ++r) {
     for (int64_t c = 0; c < x.cols; c += 32) {
-      const int64_t left = x.cols - c;
-      const auto mask = [&](int64_t from) {
-        return static_cast<__mmask16>(left >= from + 16 ? 0xffff : left <= from ? 0 : (1u << (left - from)) - 1);
-      };
-      const float* from = x.row(r) + c;
-      const __m512 low = _mm512_maskz_loadu_ps(mask(0), from), high = _mm512_maskz_loadu_ps(mask(16), from + 16);
-      _mm512_storeu_si512(to.at(r, c) + c % kChunk, reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(high, low)));
+      _mm512_storeu_si512(to.at(r, c) + c % kChunk, pairs_of(x.row(r) + c, x.cols - c));
     }
   }
 }

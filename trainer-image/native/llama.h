@@ -149,7 +149,8 @@ class Llama {
   void each_labelled(const Adapter* adapter, const Batch& batch, bool scoring, const Measure& measure);
 
   // llama_generation.cc: tokens of several requests
-  std::vector<int32_t> begin_turns(Pass& pass, const std::vector<Turn>& turns) const;
+  std::vector<int32_t> begin_turns(Pass& pass, const std::vector<Turn>& turns);
+  void make_room(const std::shared_ptr<Sequence>& sequence, int64_t tokens);
   std::vector<int32_t> lay_turns(Pass& pass, const std::vector<Turn>& turns) const;
   int64_t rows_of_many(const Pass& pass, const Turn& turn) const;
   // Calls take(first of the pass's head rows, logits of some from there, workspace) until it has had all.
@@ -159,6 +160,7 @@ class Llama {
   // llama_passes.cc: one pass over the whole model
   Pass packed(const Batch& batch, size_t first_document, size_t last_document, const Adapter* adapter) const;
   void reserve(const std::vector<Pass>& passes, size_t outcome_bytes);
+  void call_in();
   Workspace lay_out(const Pass& pass);
   void prepare_positions(int64_t count);
   static size_t input_bytes(const Pass& pass);
@@ -197,6 +199,7 @@ class Llama {
   std::vector<PackedDocument> packed_documents(size_t layer, const Pass& pass) const;
   AttentionRows attention_rows(ConstRows qkv) const;
   size_t joined(Module first) const;
+  std::span<const Weight> joined_weights(size_t layer, Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
   int tile_of(Module first) const;
   template <class Product>
@@ -227,7 +230,9 @@ class Llama {
   const std::atomic<bool>& cancelled_;
   LlamaWeights weights_;
   Arena arena_;
-  Buffer outcome_;  // what a call leaves for the host: losses and flags
+  bool trained_ = false;
+  std::vector<std::weak_ptr<Sequence>> borrowers_;  // of the arena's memory
+  Buffer outcome_;                                  // what a call leaves for the host: losses and flags
   Account host_account_;
   Buffer inputs_;  // kOffload: those of a pass, by layer
   std::vector<float> frequencies_;

@@ -52,19 +52,28 @@ int64_t Llama::rows_of_many(const Pass& pass, const Turn& turn) const {
 }
 
 // A pass of generation over the turns: their rows, and room for them.
-std::vector<int32_t> Llama::begin_turns(Pass& pass, const std::vector<Turn>& turns) const {
+std::vector<int32_t> Llama::begin_turns(Pass& pass, const std::vector<Turn>& turns) {
   pass.generation = true;
   for (const Turn& turn : turns) {
-    Sequence& sequence = *turn.sequence;
+    const Sequence& sequence = *turn.sequence;
     const int64_t rows = static_cast<int64_t>(turn.tokens.size());
     if (sequence.length() + rows > sequence.max_tokens()) {
       throw Error(Code::kInvalidArgument, "tokens: " + std::to_string(sequence.length() + rows) +
                                               " tokens exceed the sequence's maxTokens " +
                                               std::to_string(sequence.max_tokens()));
     }
-    sequence.reserve(rows);
+    make_room(turn.sequence, rows);
   }
   return lay_turns(pass, turns);
+}
+
+// Between two training steps keys and values lie where a step has what is larger by far.
+void Llama::make_room(const std::shared_ptr<Sequence>& sequence, int64_t tokens) {
+  if (!trained_) return sequence->reserve(tokens);
+  const auto is_it = [&](const std::weak_ptr<Sequence>& borrower) { return borrower.lock() == sequence; };
+  std::erase_if(borrowers_, [](const std::weak_ptr<Sequence>& borrower) { return borrower.expired(); });
+  if (std::ranges::none_of(borrowers_, is_it)) borrowers_.push_back(sequence);
+  sequence->reserve(tokens, &arena_);
 }
 
 template <typename Take>

@@ -51,7 +51,9 @@ void Llama::reserve(const std::vector<Pass>& passes, size_t outcome_bytes) {
   int32_t last = 0;
   for (const Pass& pass : passes) last = std::max(last, std::ranges::max(pass.positions));
   prepare_positions(1 + last);
-  for (const Pass& pass : passes) arena_.reserve([&](Arena& arena) { return plan(arena, pass); });
+  for (const Pass& pass : passes) {
+    arena_.reserve([&](Arena& arena) { plan(arena, pass); }, [&] { call_in(); });
+  }
   size_t input_bytes = 0;
   for (const Pass& pass : passes) {
     if (offloaded(pass, 0)) input_bytes = std::max(input_bytes, (weights_.layers.size() - 2) * stream_bytes(pass));
@@ -65,6 +67,14 @@ void Llama::reserve(const std::vector<Pass>& passes, size_t outcome_bytes) {
     outcome_ = Buffer();
     outcome_ = Buffer(*account_, (outcome_bytes + kPage - 1) / kPage * kPage, false);
   }
+}
+
+// The step needs its memory: texts that are not finished go on in their own.
+void Llama::call_in() {
+  for (const std::weak_ptr<Sequence>& borrower : borrowers_) {
+    if (const std::shared_ptr<Sequence> sequence = borrower.lock()) sequence->give_back();
+  }
+  borrowers_.clear();
 }
 
 Llama::Workspace Llama::lay_out(const Pass& pass) {
@@ -138,8 +148,8 @@ void Llama::gather_head(const Pass& pass, const Workspace& w) const {
                            a_.norm_epsilon);
 }
 
-// loss: in double the sum before this pass, then with it; flags: a layer each, whether its output is no finite number,
-// where the loss is none.
+// loss: becomes the sum of the losses up to this pass, of which loss[-1] is that without it; flags: of each layer
+// whether its output is no finite number, where the loss is none.
 void Llama::backward(const Pass& pass, Adapter& adapter, const Workspace& w, double* loss, int32_t* flags) const {
   const auto count = static_cast<int64_t>(pass.head_rows.size());
   const Rows normed = activations(w.head_normed, count, a_.hidden);

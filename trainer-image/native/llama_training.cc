@@ -67,6 +67,7 @@ StepLoss Llama::accumulate(Adapter& adapter, const Batch& batch, uint32_t step) 
   const size_t outcome_bytes =
       (passes.size() + 1) * sizeof(double) + passes.size() * weights_.layers.size() * sizeof(int32_t);
   adapter.gradients();
+  trained_ = true;
   reserve(passes, outcome_bytes);
   try {
     return run_step(passes, adapter, outcome_bytes);

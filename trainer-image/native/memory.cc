@@ -48,6 +48,10 @@ Buffer::Buffer(Account& account, size_t bytes, bool zeroed) : account_(&account)
 
 Buffer::~Buffer() {
   if (!data_) return;
+  if (lender_) {
+    lender_->give_back(data_);
+    return;
+  }
   account_->memory.release(data_, bytes_);
   account_->resident.fetch_sub(static_cast<int64_t>(bytes_));
 }
@@ -56,6 +60,7 @@ void Buffer::swap(Buffer& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(bytes_, other.bytes_);
   std::swap(account_, other.account_);
+  std::swap(lender_, other.lender_);
 }
 
 }  // namespace humanizer

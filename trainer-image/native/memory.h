@@ -6,8 +6,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
+
+#include "lent_blocks.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -51,6 +54,9 @@ class Buffer {
   Buffer() = default;
   // Throws Error{kOutOfMemory} naming the size.
   Buffer(Account& account, size_t bytes, bool zeroed = true);
+  // Of memory that is somebody's: not counted, and given back instead of freed.
+  Buffer(Account& account, std::shared_ptr<LentBlocks> lender, void* data, size_t bytes)
+      : data_(data), bytes_(bytes), account_(&account), lender_(std::move(lender)) {}
   Buffer(Buffer&& other) noexcept { swap(other); }
   Buffer& operator=(Buffer&& other) noexcept {
     swap(other);
@@ -63,6 +69,7 @@ class Buffer {
     return static_cast<T*>(data_);
   }
   size_t bytes() const { return bytes_; }
+  bool lent() const { return lender_ != nullptr; }
   const Memory& memory() const { return account_->memory; }  // of a buffer that has an owner
 
  private:
@@ -70,6 +77,7 @@ class Buffer {
   void* data_ = nullptr;
   size_t bytes_ = 0;
   Account* account_ = nullptr;
+  std::shared_ptr<LentBlocks> lender_;
 };
 
 // A buffer with the bytes of a vector.
@@ -99,32 +107,43 @@ class Filling {
 
 // Scratch of one operation. A plan is a function that takes its blocks in a fixed order; it is run twice: once on an
 // arena without memory, which only adds up, and once on the block of that size. The memory is kept for the next
-// operation.
+// operation; what of it no plan takes can be lent till one does.
 class Arena {
  public:
   explicit Arena(Account& account) : account_(account) {}
 
   // Memory for the plan, so that laying it out later takes none. Every pointer of the plan before is invalid
-  // afterwards.
-  template <class Plan>
-  void reserve(Plan plan) {
+  // afterwards. Where the plan takes what is lent, call_in() must see to it that all of that has been given back.
+  template <class Plan, class CallIn>
+  void reserve(Plan plan, const CallIn& call_in) {
     base_ = nullptr;
     used_ = 0;
     plan(*this);
-    if (used_ <= block_.bytes()) return;
+    const size_t needed = used_;
+    if (needed > lent_->first()) call_in();
+    if (needed <= block_.bytes()) return;
+    lent_ = std::make_shared<LentBlocks>(nullptr, 0);
     block_ = Buffer();
-    block_ = Buffer(account_, used_, false);
+    block_ = Buffer(account_, needed, false);
+    lent_ = std::make_shared<LentBlocks>(block_.as<void>(), needed);
+  }
+
+  // From the end of the block; where nothing is left there, memory of its own.
+  Buffer lend(size_t bytes) {
+    void* data = lent_->take(bytes);
+    if (!data) return Buffer(account_, bytes, false);
+    allow(data, bytes);
+    return Buffer(account_, lent_, data, bytes);
   }
 
   // Where plans are laid out.
   const void* data() const { return block_.as<const void>(); }
 
-  // Every pointer of the plan before is invalid afterwards.
+  // A plan that was reserved. Every pointer of the plan before is invalid afterwards.
   template <class Plan>
   auto lay_out(Plan plan) {
-    reserve(plan);
     base_ = block_.as<char>();
-    forbid(base_, block_.bytes());
+    forbid(base_, std::min(lent_->first(), block_.bytes()));
     used_ = 0;
     return plan(*this);
   }
@@ -157,6 +176,7 @@ class Arena {
  private:
   Account& account_;
   Buffer block_;
+  std::shared_ptr<LentBlocks> lent_ = std::make_shared<LentBlocks>(nullptr, 0);
   char* base_ = nullptr;
   size_t used_ = 0;
 };

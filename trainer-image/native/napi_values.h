@@ -50,7 +50,7 @@ Array typed_array(Napi::Env env, const T* data, size_t count) {
 }
 
 Architecture architecture_of(const Napi::Object& o);
-// "None", "Selective" or "Full"; throws Error{kInvalidArgument} for another.
+// "None", "Selective", "Full" or "Offload"; throws Error{kInvalidArgument} for another.
 Checkpointing checkpointing_of(const std::string& name);
 TensorSource source_of(const Napi::Object& o);
 LoraConfig lora_config_of(const Napi::Object& o);

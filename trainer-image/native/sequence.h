@@ -34,25 +34,43 @@ class Sequence {
     return dense(values_[static_cast<size_t>(layer)].as(), rows, kv_size_, width_);
   }
 
-  // Room for tokens more; the cache doubles, so that a growing answer is copied a few times only. Throws
-  // Error{kOutOfMemory} and then holds what it held: layer by layer, so that old and new never exist twice as a whole.
-  void reserve(int64_t tokens) {
-    if (length_ + tokens <= capacity_) return;
-    const int64_t capacity = std::min(max_tokens_, std::max<int64_t>({64, 2 * capacity_, length_ + tokens}));
-    for (std::vector<Buffer>* side : {&keys_, &values_}) {
-      for (Buffer& buffer : *side) {
-        Buffer larger(*account_, static_cast<size_t>(capacity * kv_size_ * width_), false);
-        const auto held = static_cast<size_t>(length_ * kv_size_ * width_);
-        if (held > 0) account_->memory.copy(larger.as<void>(), buffer.as<void>(), held);
-        buffer = std::move(larger);
-      }
-    }
+  // Room for tokens more. Throws Error{kOutOfMemory} and then holds what it held: layer by layer, so that old and new
+  // never exist twice as a whole. The cache doubles, so that a growing answer is copied a few times only; of a lender's
+  // memory, which others want as well, it takes little more than it needs.
+  void reserve(int64_t tokens, Arena* lender = nullptr) {
+    const int64_t needed = length_ + tokens;
+    if (needed <= capacity_) return;
+    const int64_t room =
+        lender ? needed + std::max(needed / 8, kTokensAhead) : std::max<int64_t>({64, 2 * capacity_, needed});
+    const int64_t capacity = std::min(max_tokens_, room);
+    for_each_side([&](Buffer& side) { move(side, lender ? lender->lend(bytes_of(capacity)) : own(capacity)); });
     capacity_ = capacity;
+  }
+  // Of what was lent nothing is in use afterwards. Throws as reserve.
+  void give_back() {
+    for_each_side([&](Buffer& side) {
+      if (side.lent()) move(side, own(capacity_));
+    });
   }
   // After a forward pass wrote all layers: a pass that failed leaves the cache as it was.
   void advance(int64_t tokens) { length_ += tokens; }
 
  private:
+  static constexpr int64_t kTokensAhead = 32;
+
+  size_t bytes_of(int64_t tokens) const { return static_cast<size_t>(tokens * kv_size_ * width_); }
+  Buffer own(int64_t tokens) const { return Buffer(*account_, bytes_of(tokens), false); }
+  void move(Buffer& side, Buffer to) const {
+    if (length_ > 0) account_->memory.copy(to.as<void>(), side.as<void>(), bytes_of(length_));
+    side = std::move(to);
+  }
+  template <class Do>
+  void for_each_side(const Do& act) {
+    for (std::vector<Buffer>* sides : {&keys_, &values_}) {
+      for (Buffer& side : *sides) act(side);
+    }
+  }
+
   int64_t width_;  // bytes of a value
   std::shared_ptr<Account> account_;
   std::shared_ptr<Adapter> adapter_;

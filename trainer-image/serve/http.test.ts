@@ -9,7 +9,8 @@ import { createHttpServer, type Route } from './http.ts'
 import { eventStream } from './sse.ts'
 
 const observed: { route: string; status: number }[] = []
-let aborted = Promise.withResolvers<void>()
+const arrived = Promise.withResolvers<void>()
+const aborted = Promise.withResolvers<void>()
 
 const routes: Route[] = [
   {
@@ -39,6 +40,7 @@ const routes: Route[] = [
     method: 'POST',
     path: '/slow',
     answer: async ({ signal }) => {
+      arrived.resolve()
       await once(signal, 'abort')
       aborted.resolve()
       throw signal.reason
@@ -99,10 +101,10 @@ test('a stream that fails before its first event is an error like any other, wit
 })
 
 test('a client that leaves aborts its request, which counts as 499', async () => {
-  aborted = Promise.withResolvers()
   const leaving = new AbortController()
   const asked = ask('/slow', 'POST', leaving.signal)
-  setTimeout(() => leaving.abort(), 50)
+  await arrived.promise
+  leaving.abort()
   await assert.rejects(asked, { name: 'AbortError' })
   await aborted.promise
   assert.deepEqual(await counted(), { route: '/slow', status: 499 })

@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import type { RunReport } from '#proto/humanizer/trainer/v1/run.ts'
-import { AT_ONCE } from '../evaluate/outputs.ts'
 import type { JobContext } from '../job/context.ts'
 import { requireForm } from '../model/bnb-4bit.ts'
 import { backendOf } from '../model/compute-dtype.ts'
@@ -22,7 +21,7 @@ import type { CheckedConfig } from './configuration.ts'
 import { openDataset } from './dataset.ts'
 import type { LiveRun, Requests } from './live-run.ts'
 import { availableMemory } from './memory.ts'
-import { beyondPlan, type MemoryPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
+import { beyondPlan, type MemoryPlan, planMemory } from './memory-plan.ts'
 import {
   activationCheckpointingOf,
   adapterConfigOf,
@@ -87,7 +86,7 @@ export async function runAttempt(attempt: Attempt): Promise<RunReport> {
     availableMemory(),
   )
   const { capacity } = planned.questions
-  const cacheTokens = capacity * writtenAtOnce(memory, AT_ONCE)
+  const cacheTokens = capacity * memory.textsAtOnce
   const plan = { ...planned, questions: { ...planned.questions, cacheTokens } }
   try {
     await recordPlan(attempt, settled, plan, memory)

@@ -6,11 +6,10 @@ import { CallRefused } from '../service/errors.ts'
 import { measure } from './baseline.ts'
 import type { Desk } from './between-steps.ts'
 import type { Session } from './session.ts'
+import { PROMPT_TOKENS } from './text-memory.ts'
 
 const MAX_TOKENS = 1024
 const USUAL_TOKENS = 256
-/** Prompt tokens of one pass: what a prompt needs beside the training stays small, and a stop is heard between two. */
-const PASS_TOKENS = 256
 
 /** Answers from the session's model and adapter; `beat` shows that the pod goes on. */
 export function deskOf(session: Session, beat: () => void): Desk {
@@ -30,7 +29,7 @@ export function deskOf(session: Session, beat: () => void): Desk {
         let pending = prompt
         while (generation.finish === undefined) {
           signal.throwIfAborted()
-          const tokens = pending.subarray(0, PASS_TOKENS)
+          const tokens = pending.subarray(0, PROMPT_TOKENS)
           const choice = tokens.length === pending.length ? generation.choice() : undefined
           const [token] = await model.sample([{ sequence, tokens, choice }])
           beat()

@@ -4,6 +4,8 @@
  */
 import { type LinearModule, linearModules, moduleShape } from '../model/llama.ts'
 import type { ActivationCheckpointing, Architecture, LoraConfig, Quantization, TensorSource } from '../native/index.ts'
+import { type TextNeeds, textPass, textsBeyondStep } from './text-memory.ts'
+import { adapterBytes, optimizerBytes, weightBytes } from './weight-memory.ts'
 
 /** Bounds of one pass of the engine over a group of packed sequences. */
 export interface PassShape {
@@ -84,7 +86,7 @@ export interface MemoryItems {
   readonly scratch: number
   /** Copies of adapter and moments while a checkpoint is written. */
   readonly checkpoint: number
-  /** Keys and values of one Generate call between two steps, which has maxSequenceLength tokens at most. */
+  /** Of the keys and values of texts between two steps, maxSequenceLength tokens at most, what finds no room in the step's memory. */
   readonly generation: number
   /** Of a GPU: steps that are kept as CUDA graphs, where the rest leaves room for them (step-graphs.ts, planMemory); else 0. */
   readonly graphs: number
@@ -101,38 +103,9 @@ const runtimeBytes = (threads: number): number => (32 + 8 * threads) * 2 ** 20
 const up = (value: number, step: number): number => Math.ceil(value / step) * step
 /** Bytes of a block of float32 in the engine's arena: memory.h. */
 const block = (floats: number): number => up(4 * floats, 64)
-const product = (shape: readonly number[]): number => shape.reduce((all, size) => all * size, 1)
 /** Of activations and their gradients. */
 const widthOf = ({ activationBytes = 4 }: MemoryNeeds): number => activationBytes
 export const onDevice = ({ activationBytes }: MemoryNeeds): boolean => activationBytes !== undefined
-const isLinear = (name: string): boolean => /^model\.layers\.\d+\..*_proj\.weight$/.test(name)
-
-function weightBytes({ tensors, quantization }: MemoryNeeds): number {
-  const { type, blockSize, doubleQuantization } = quantization
-  const saved = tensors.some(({ nf4 }) => nf4) // a base in 4 bits is held as its files have it, what they kept in 16 bits too
-  const bytesOf = ({ name, shape, bytes, nf4 }: (typeof tensors)[number]): number => {
-    const values = product(shape)
-    if (shape.length < 2) return 4 * values
-    if (saved ? !nf4 : type === 'None' || !isLinear(name)) return bytes
-    const blocks = Math.ceil(values / blockSize)
-    return Math.ceil(values / 2) + (doubleQuantization ? blocks + 4 * Math.ceil(blocks / 256) : 4 * blocks) // nf4.h
-  }
-  return tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0)
-}
-
-/** Of one layer, the number of values of each LoRA matrix. */
-const matrixSizes = ({ architecture, lora }: MemoryNeeds): number[] =>
-  lora.targetModules.flatMap((module) => moduleShape(architecture, module).map((side) => lora.rank * side))
-
-const adapterBytes = (needs: MemoryNeeds): number =>
-  4 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + values, 0)
-
-/** adamw8bit.h: matrices of fewer values keep float32, the others a code each and a float32 scale for 256. */
-function optimizerBytes(needs: MemoryNeeds): number {
-  const in8 = needs.lora.optimizer === 'AdamW8bit'
-  const bytesOf = (values: number) => (in8 && values >= 4096 ? values + 4 * Math.ceil(values / 256) : 4 * values)
-  return 2 * needs.architecture.layers * matrixSizes(needs).reduce((sum, values) => sum + bytesOf(values), 0)
-}
 
 export const recomputed = (policy: ActivationCheckpointing): boolean => policy === 'Full' || policy === 'Offload'
 
@@ -170,17 +143,13 @@ function fewRowsFloats({ threads, bf16Products }: MemoryNeeds, columns: number, 
 }
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
 
-/** x and W as pairs of bf16, and what each thread decodes of W: bf16_matmul.h. */
-function bf16Floats(
-  threads: number,
-  tokens: number,
-  [out, input]: readonly [number, number],
-  nf4Block?: number,
-): number {
+/** W, of parts that read the same x, as pairs of bf16; what each thread decodes of it, and its rows of x: bf16_matmul.h. */
+function bf16Floats(threads: number, input: number, parts: readonly number[], nf4Block?: number): number {
   const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, input)
   const decoded = ((step * 32) / divisor(step, 32)) * input
+  const out = parts.reduce((sum, rows) => sum + up(rows, 32), 0)
   const pairs = 16 * (Math.ceil(Math.max(out, input) / 32) | 1) // of one row of x
-  return 16 + threads * up(decoded, 16) + (up(out, 32) * up(input, 32)) / 2 + (tokens + 14) * pairs
+  return 16 + (out * up(input, 32)) / 2 + threads * (up(decoded, 16) + 14 * pairs)
 }
 
 /** Rows of W in float32 at once, and bytes and rows of logits that exist at once: head.h. */
@@ -196,7 +165,7 @@ function headBytes(needs: MemoryNeeds, { labels }: PassShape, policy: Activation
   const width = widthOf(needs)
   const part = Math.min(labels, headRowsOf(needs))
   const product = bf16Products
-    ? bf16Floats(threads, part, [vocabularyBlock, hidden])
+    ? bf16Floats(threads, hidden, [vocabularyBlock])
     : Math.ceil((vocabularyBlock * hidden * width) / 4)
   const logits = recomputed(policy) && onDevice(needs) ? Math.min(vocabularyBlock, vocabulary) : vocabulary
   const scratch = part * (logits + vocabularyBlock) + product
@@ -217,14 +186,26 @@ interface ScratchBytes {
   readonly layers: number
 }
 
-function scratchBytes(needs: MemoryNeeds, pass: PassShape, policy: ActivationCheckpointing): ScratchBytes {
+function scratchBytes(
+  needs: MemoryNeeds,
+  pass: PassShape,
+  policy: ActivationCheckpointing,
+  attention = attentionFloats(needs, pass),
+): ScratchBytes {
   const { architecture, quantization, threads, bf16Products } = needs
-  const { hidden, ffn, q, qkv } = sizesOf(architecture)
+  const { hidden, ffn, q, kv, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
   const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
   const width = widthOf(needs)
+  // Columns of x, and the rows of the matrices that read it.
+  const joined: readonly (readonly [number, ...number[]])[] = [
+    architecture.fusedProjections ? [hidden, qkv] : [hidden, q, kv, kv],
+    [q, hidden],
+    architecture.fusedProjections ? [hidden, 2 * ffn] : [hidden, ffn, ffn],
+    [ffn, hidden],
+  ]
   const products = bf16Products
-    ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
+    ? joined.map(([input, ...parts]) => bf16Floats(threads, input, parts, nf4Block))
     : [qkv * hidden, 2 * ffn * hidden].map((values) => Math.ceil((values * width) / 4))
   const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
   // On a GPU o and down are decoded beside the products of the others, and those beside theirs: tile_of, llama.cc.
@@ -238,7 +219,7 @@ function scratchBytes(needs: MemoryNeeds, pass: PassShape, policy: ActivationChe
   // Tokens, positions, labels; losses and flags.
   const words =
     6 * block(pass.tokens) + 2 * block(pass.labels) + up(8 * pass.labels, 64) + block(pass.documents + 1) + 4096
-  const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attentionFloats(needs, pass))
+  const shared = block(decoded) + block(nextDecoded) + block(loraPanels) + block(attention)
   const workspace = onDevice(needs) ? productsWorkspace : 0
   return { kept: rows(hidden) + activation + rotations + words + workspace, layers: shared + between - activation }
 }
@@ -271,6 +252,29 @@ function attentionFloats(needs: MemoryNeeds, { tokens, documents, longest }: Pas
 export const passOf = (needs: MemoryNeeds): PassShape =>
   largestPass(needs.lengths, needs.microBatchSize, needs.maxSequenceLength, groupTokensOf(onDevice(needs)))
 
+/** Of attention over caches on a GPU: keys that a block of threads goes through (device_ops.cuh), floats of a row's cache (cuda_attention.cu). */
+const [keysOfSplit, cachedRow] = [256, 8]
+
+/** What a step takes for its time alone, and what texts between two steps want of it: a pass has one layer's activations and the scratch. */
+export function textNeedsOf(needs: MemoryNeeds, { activations, logits, scratch }: MemoryItems): TextNeeds {
+  const { architecture, maxSequenceLength: tokens } = needs
+  const { heads, headSize, layers, vocabularySize } = architecture
+  const pass = textPass(tokens)
+  const parts = pass.tokens * heads * Math.ceil(tokens / keysOfSplit) * (headSize + 2)
+  const attention = onDevice(needs)
+    ? pass.tokens * cachedRow + parts
+    : attentionFloats(needs, { ...pass, tokens: tokens + pass.tokens })
+  const shared = scratchBytes(needs, pass, 'Full', attention)
+  const head = headBytes(needs, pass, 'None') + block(pass.labels * vocabularySize) // logits and weights of tokens
+  const layer = activationBytes({ ...needs, architecture: { ...architecture, layers: 1 } }, pass, 'Full')
+  return {
+    cache: widthOf(needs) * 2 * sizesOf(architecture).kv * layers * tokens,
+    tokens,
+    pass: layer + shared.kept + Math.max(shared.layers, head),
+    step: activations + logits + scratch,
+  }
+}
+
 /**
  * The items of a run whose base is loaded, whose adapter has been trained and is being saved. Loading needs less: beside the weights it holds
  * one matrix as stored and as float32, and neither adapter nor arena. An evaluation needs less too: one layer's activations, no gradients.
@@ -281,7 +285,7 @@ export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing)
   const optimizer = optimizerBytes(needs)
   const head = headBytes(needs, pass, policy)
   const scratch = scratchBytes(needs, pass, policy)
-  return {
+  const items = {
     baseWeights: weightBytes(needs),
     adapter,
     gradients: adapter,
@@ -290,11 +294,11 @@ export function memoryItems(needs: MemoryNeeds, policy: ActivationCheckpointing)
     logits: Math.max(0, head - scratch.layers),
     scratch: scratch.kept + scratch.layers,
     checkpoint: onDevice(needs) ? 0 : adapter + optimizer,
-    generation:
-      widthOf(needs) * 2 * sizesOf(needs.architecture).kv * needs.architecture.layers * needs.maxSequenceLength,
+    generation: 0,
     graphs: 0,
     node: onDevice(needs) ? 0 : needs.heldByNode + runtimeBytes(needs.threads),
   }
+  return { ...items, generation: textsBeyondStep(textNeedsOf(needs, items)) }
 }
 
 export const totalOf = (items: MemoryItems): number => Object.values(items).reduce((sum, bytes) => sum + bytes, 0)

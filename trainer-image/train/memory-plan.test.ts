@@ -3,9 +3,10 @@ import { test } from 'node:test'
 import { JobFailure } from '../job/failure.ts'
 import { expectedTensors, linearModules } from '../model/llama.ts'
 import type { ActivationCheckpointing, Architecture } from '../native/index.ts'
-import { largestPass, type MemoryNeeds, memoryItems, totalOf } from './memory-items.ts'
-import { beyondPlan, planMemory, writtenAtOnce } from './memory-plan.ts'
+import { largestPass, type MemoryNeeds, memoryItems, textNeedsOf, totalOf } from './memory-items.ts'
+import { beyondPlan, planMemory } from './memory-plan.ts'
 import { graphBytes, stepOperations } from './step-graphs.ts'
+import { textPass, textsBeyondStep, textsWithinStep } from './text-memory.ts'
 
 /** Llama 3.2 3B. */
 const architecture: Architecture = {
@@ -179,11 +180,12 @@ test("on a GPU Auto at last lets layers' inputs wait in the host's memory, where
   assert.deepEqual([onCpu.items, onCpu.offloaded], [memoryItems(needs, 'Full'), undefined])
 })
 
-test('the goals of memory are planned on a GPU: 4 × 1024 under Full in 4 GiB, 2 × 4096 under Offload in 4.6', () => {
+test('the goals of memory are planned on a GPU, texts between steps included: 4 × 1024 under Full in 4 GiB, 2 × 4096 under Offload in 4.6', () => {
   const step = (length: number, sequences: number, policy: ActivationCheckpointing): number => {
     const lengths = { ...onGpu.lengths, longestSequence: length, longestDocument: length, mostLabels: length }
     const items = memoryItems({ ...onGpu, lengths, microBatchSize: sequences, maxSequenceLength: length }, policy)
-    return (totalOf(items) - items.generation) / 2 ** 30
+    assert.equal(items.generation, 0)
+    return totalOf(items) / 2 ** 30
   }
   assert.ok(step(1024, 4, 'Full') <= 4)
   assert.ok(step(4096, 2, 'Offload') <= 4.6)
@@ -215,14 +217,26 @@ test('the operations of a step are those of its layers, and those of the head on
   assert.ok(stepOperations(twice, 'Selective') - 2 >= 2 * once)
 })
 
-test('on a GPU samples are written as many at once as half of what is left holds, on a CPU within what one takes', () => {
-  assert.equal(writtenAtOnce(planMemory(needs, 'Auto', 4, 64 * 2 ** 30), 8), 1)
-  const plan = planMemory(onGpu, 'Full', 4, 64 * 2 ** 30)
-  const left = (sequences: number) => ({ ...plan, limit: plan.total + 2 * sequences * plan.items.generation })
+test('on a GPU as many texts are written at once as the step has room for, or half of what is left, on a CPU one', () => {
+  assert.equal(planMemory(needs, 'Auto', 4, 64 * 2 ** 30).textsAtOnce, 1)
+  assert.equal(planMemory(onGpu, 'None', 4, totalOf(memoryItems(onGpu, 'None'))).textsAtOnce, 8)
+  const full = memoryItems(onGpu, 'Full')
+  const { cache } = textNeedsOf(onGpu, full)
+  const [total, within] = [totalOf(full), planMemory(onGpu, 'Full', 4, totalOf(full)).textsAtOnce]
   assert.deepEqual(
-    [0, 0.9, 1, 3.5, 100].map((sequences) => writtenAtOnce(left(sequences), 8)),
-    [1, 1, 2, 4, 8],
+    [0, within - 0.1, within, 100].map((texts) => planMemory(onGpu, 'Full', 4, total + 2 * texts * cache).textsAtOnce),
+    [within, within, within + 1, 8],
   )
+})
+
+test('texts beyond the room of a step are planned, up to the keys and values of one of full length', () => {
+  const texts = { cache: 64 * 1024, tokens: 1024, pass: 5000, step: 5000 + 1.5 * 64 * 1024 + 8 * 32 * 64 }
+  const beyond = [0, 1, 1000, 10 ** 9].map((less) => textsBeyondStep({ ...texts, step: texts.step - less }))
+  assert.deepEqual(beyond, [0, 1, 1000, 64 * 1024])
+  const within = [-1, 0, 1.5 * 64 * 1024].map((more) => textsWithinStep({ ...texts, step: texts.step + more }))
+  assert.deepEqual(within, [0, 1, 2])
+  assert.deepEqual(textPass(4096), { tokens: 264, documents: 8, labels: 8, longest: 4096 })
+  assert.equal(textPass(96).tokens, 96)
 })
 
 test('memory that runs out in spite of the plan is told with the plan and with what takes less', () => {

@@ -8,9 +8,11 @@ import {
   memoryItems,
   offloadedBytes,
   onDevice,
+  textNeedsOf,
   totalOf,
 } from './memory-items.ts'
 import { graphBytes } from './step-graphs.ts'
+import { TEXTS_AT_ONCE, textsWithinStep } from './text-memory.ts'
 
 /** How a run's memory was planned; stands in run_config.json. Figures are bytes. */
 export interface MemoryPlan {
@@ -21,6 +23,8 @@ export interface MemoryPlan {
   readonly total: number
   /** What this process may take altogether: what it holds and what is left of the container's limit and of the machine; or of the GPU's memory. */
   readonly limit: number
+  /** How many texts of full length may be written beside each other between two steps. */
+  readonly textsAtOnce: number
   /** Of the host's memory, beside a GPU's: what waits there pinned under Offload. Absent where nothing does. */
   readonly offloaded?: number
 }
@@ -58,7 +62,8 @@ export function planMemory(
     const told = `${asked === 'Auto' ? 'Auto' : 'as asked'}: ${sizes.join(', ')} of ${mebibytes(limit)}`
     const reason = kept === graphs ? told : `${told}; no CUDA graphs, which would take ${mebibytes(graphs)} more`
     const plan = { activationCheckpointing, reason, items: { ...items, graphs: kept }, total: total + kept, limit }
-    return { ...plan, ...(offloaded > 0 && { offloaded }) }
+    const texts = textsAtOnce(needs, items, limit - plan.total)
+    return { ...plan, textsAtOnce: texts, ...(offloaded > 0 && { offloaded }) }
   }
   throw new JobFailure(
     'DeviceOutOfMemory',
@@ -70,12 +75,13 @@ export function planMemory(
 }
 
 /**
- * How many sequences of full length may be written beside each other: the one that is planned, and on a GPU, which writes many in the time
- * of one, as many more as half of what the plan leaves free holds, `most` altogether.
+ * On a GPU, which writes many in the time of one, as many as the step's memory has room for, or as half of what the plan leaves free holds
+ * beside the one that is planned; on a CPU that one.
  */
-export function writtenAtOnce({ items, total, limit }: MemoryPlan, most: number): number {
-  if (items.node > 0) return 1
-  return Math.min(most, 1 + Math.floor((limit - total) / 2 / items.generation))
+function textsAtOnce(needs: MemoryNeeds, items: MemoryItems, left: number): number {
+  if (!onDevice(needs)) return 1
+  const texts = textNeedsOf(needs, items)
+  return Math.min(TEXTS_AT_ONCE, Math.max(textsWithinStep(texts), 1 + Math.floor(left / 2 / texts.cache)))
 }
 
 const told = (items: MemoryItems): string =>

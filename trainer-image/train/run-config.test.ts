@@ -79,6 +79,7 @@ const memory = {
   items: {} as MemoryPlan['items'],
   total: 1,
   limit: 2,
+  textsAtOnce: 1,
 } as const
 const stored: RunConfig = {
   version: 1,

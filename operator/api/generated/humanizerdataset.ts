@@ -99,19 +99,19 @@ export interface HumanizerDatasetSpec {
      */
     textColumn?: string
     /**
-     * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none.
+     * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none; "" means none.
      */
     inputColumn?: string
     /**
-     * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none.
+     * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none; "" means none.
      */
     groupColumn?: string
     /**
-     * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns stays.
+     * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns than column stays; conditions take the place of all of it.
      */
     keep?: {
       /**
-       * All rows, or those whose column holds one of the values.
+       * All rows, or those whose column holds one of the values, or that meet all conditions.
        */
       policy: 'All' | 'Matching'
       /**
@@ -122,6 +122,19 @@ export interface HumanizerDatasetSpec {
        * Values that mark human-written text.
        */
       values?: string[]
+      /**
+       * What must hold of several columns. The first is about who wrote a row, the others about what was done to it.
+       */
+      conditions?: {
+        /**
+         * Column that is looked at.
+         */
+        column: string
+        /**
+         * Values of which it must hold one.
+         */
+        values: string[]
+      }[]
     }
     /**
      * SPDX expression under which the text may be used. Absent means that of a known repository, else of its card, else undeclared.
@@ -268,19 +281,19 @@ export interface HumanizerDatasetSpec {
        */
       textColumn?: string
       /**
-       * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none.
+       * Column that holds the other text of a pair, which format.sample Paired gives as input. Absent means the known one of a known repository, else none; "" means none.
        */
       inputColumn?: string
       /**
-       * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none.
+       * Rows of this source with the same value in it stay on one side of the split. Absent means the known one of a known repository, else none; "" means none.
        */
       groupColumn?: string
       /**
-       * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns stays.
+       * Which rows are human-written. Absent means the known rule of a known repository, else all. What a known repository asks of other columns than column stays; conditions take the place of all of it.
        */
       keep?: {
         /**
-         * All rows, or those whose column holds one of the values.
+         * All rows, or those whose column holds one of the values, or that meet all conditions.
          */
         policy: 'All' | 'Matching'
         /**
@@ -291,6 +304,19 @@ export interface HumanizerDatasetSpec {
          * Values that mark human-written text.
          */
         values?: string[]
+        /**
+         * What must hold of several columns. The first is about who wrote a row, the others about what was done to it.
+         */
+        conditions?: {
+          /**
+           * Column that is looked at.
+           */
+          column: string
+          /**
+           * Values of which it must hold one.
+           */
+          values: string[]
+        }[]
       }
       /**
        * SPDX expression under which the text may be used. Absent means that of a known repository, else of its card, else undeclared.

@@ -5,6 +5,7 @@ import { Contender, inTurns } from '../contender.ts'
 import { python } from '../python.ts'
 import type { Bench } from '../report.ts'
 import { megabytes, pairs } from '../settings.ts'
+import { requireLoadable } from './loadable.ts'
 import { writeRaid } from './raid.ts'
 
 const here = (path: string): string => join(import.meta.dirname, path)
@@ -41,13 +42,25 @@ function beside(
   }
 }
 
+let loadable: Promise<void> | undefined
+
+/** Where `datasets` is there, what we prepare is loaded with it, too. */
 export const cleanBesideDatasets = (claim: string, threads: number): Bench[] =>
-  formats.map((format) =>
-    beside(claim, `clean-vs-datasets ${format}`, 'datasets 5.2.0 + Python functions', format, threads, () => [
+  formats.map((format) => {
+    const work = `clean-vs-datasets ${format}`
+    const bench = beside(claim, work, 'datasets 5.2.0 + Python functions', format, threads, () => [
       python('requirements-data.txt'),
       '../peer/clean.py',
-    ]),
-  )
+    ])
+    return {
+      ...bench,
+      async measure() {
+        loadable ??= requireLoadable(join(claim, 'loadable'))
+        await loadable
+        return bench.measure()
+      },
+    }
+  })
 
 export const readBesideDuckDb = (claim: string, threads: number): Bench[] =>
   formats.map((format) =>

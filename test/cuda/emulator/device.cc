@@ -29,7 +29,7 @@ constexpr Architecture kArchitectures[] = {
 
 const Architecture* chosen = &kArchitectures[1];  // the one with the least
 cudaError_t state = cudaSuccess, last_error = cudaSuccess;
-int device_count = 1, driver_version = 13000;
+int device_count = 1, driver_version = 13000, claimed = 0;
 uint32_t sparse = 0;
 uint64_t kernels = 0;
 
@@ -81,6 +81,7 @@ void set_driver(int devices, int version) {
   device_count = devices;
   driver_version = version;
 }
+void claim_capability(int capability) { claimed = capability; }
 uint64_t kernels_run() { return kernels; }
 
 void expect_launchable(const Launch& launch) {
@@ -164,8 +165,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::snprintf(properties->name, sizeof properties->name, "emulated %d.%d", chosen->capability / 10,
                 chosen->capability % 10);
   properties->totalGlobalMem = total;
-  properties->major = chosen->capability / 10;
-  properties->minor = chosen->capability % 10;
+  const int capability = claimed > 0 ? claimed : chosen->capability;
+  properties->major = capability / 10;
+  properties->minor = capability % 10;
   properties->multiProcessorCount = 4;
   properties->sharedMemPerBlock = 48 * kKiB;
   properties->sharedMemPerBlockOptin = chosen->shared_per_block;

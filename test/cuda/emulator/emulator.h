@@ -33,6 +33,8 @@ size_t graph_operations();
 
 // How many devices there are and which CUDA the driver speaks (13000); a driver of 0 is none at all.
 void set_driver(int devices, int version);
+// That the device is said to have, whatever set_architecture says; 0: what that says.
+void claim_capability(int capability);
 
 // What the compiler made of a kernel; in place of kernels.tsv for this one. 0 threads: it states no launch bounds.
 struct KernelLimits {

@@ -62,17 +62,28 @@ export interface Source {
    * the folder that file_path stands in.
    */
   mountPath: string;
-  /** Rows with the same value in it stay on one side of the split; empty means the known one of a known repository. */
-  groupColumn: string;
-  /** Column with the other text of a pair, which Paired gives as input; empty means the known one. */
-  inputColumn: string;
+  /** Rows with the same value in it stay on one side of the split; absent means the known one of a known repository, empty none. */
+  groupColumn?:
+    | string
+    | undefined;
+  /** Column with the other text of a pair, which Paired gives as input; absent means the known one, empty none. */
+  inputColumn?: string | undefined;
 }
 
 /** Which rows are human-written. */
 export interface Keep {
   /** "All" or "Matching". */
   policy: string;
+  /** What a known repository asks of other columns stays. */
   column: string;
+  values: string[];
+  /** In place of column and values, and of all that is known of the repository. The first is about who wrote a row. */
+  conditions: KeepCondition[];
+}
+
+export interface KeepCondition {
+  column: string;
+  /** Of which the column must hold one. */
   values: string[];
 }
 
@@ -489,8 +500,8 @@ function createBaseSource(): Source {
     license: "",
     limit: 0,
     mountPath: "",
-    groupColumn: "",
-    inputColumn: "",
+    groupColumn: undefined,
+    inputColumn: undefined,
   };
 }
 
@@ -526,10 +537,10 @@ export const Source: MessageFns<Source> = {
     if (message.mountPath !== "") {
       writer.uint32(82).string(message.mountPath);
     }
-    if (message.groupColumn !== "") {
+    if (message.groupColumn !== undefined) {
       writer.uint32(90).string(message.groupColumn);
     }
-    if (message.inputColumn !== "") {
+    if (message.inputColumn !== undefined) {
       writer.uint32(98).string(message.inputColumn);
     }
     return writer;
@@ -688,12 +699,12 @@ export const Source: MessageFns<Source> = {
         ? globalThis.String(object.groupColumn)
         : isSet(object.group_column)
         ? globalThis.String(object.group_column)
-        : "",
+        : undefined,
       inputColumn: isSet(object.inputColumn)
         ? globalThis.String(object.inputColumn)
         : isSet(object.input_column)
         ? globalThis.String(object.input_column)
-        : "",
+        : undefined,
     };
   },
 
@@ -729,10 +740,10 @@ export const Source: MessageFns<Source> = {
     if (message.mountPath !== "") {
       obj.mountPath = message.mountPath;
     }
-    if (message.groupColumn !== "") {
+    if (message.groupColumn !== undefined) {
       obj.groupColumn = message.groupColumn;
     }
-    if (message.inputColumn !== "") {
+    if (message.inputColumn !== undefined) {
       obj.inputColumn = message.inputColumn;
     }
     return obj;
@@ -757,14 +768,14 @@ export const Source: MessageFns<Source> = {
     message.license = object.license ?? "";
     message.limit = object.limit ?? 0;
     message.mountPath = object.mountPath ?? "";
-    message.groupColumn = object.groupColumn ?? "";
-    message.inputColumn = object.inputColumn ?? "";
+    message.groupColumn = object.groupColumn ?? undefined;
+    message.inputColumn = object.inputColumn ?? undefined;
     return message;
   },
 };
 
 function createBaseKeep(): Keep {
-  return { policy: "", column: "", values: [] };
+  return { policy: "", column: "", values: [], conditions: [] };
 }
 
 export const Keep: MessageFns<Keep> = {
@@ -777,6 +788,9 @@ export const Keep: MessageFns<Keep> = {
     }
     for (const v of message.values) {
       writer.uint32(26).string(v!);
+    }
+    for (const v of message.conditions) {
+      KeepCondition.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -818,6 +832,14 @@ export const Keep: MessageFns<Keep> = {
             message.values.push(reader.string());
             continue;
           }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.conditions.push(KeepCondition.decode(reader, reader.uint32()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -835,6 +857,9 @@ export const Keep: MessageFns<Keep> = {
       policy: isSet(object.policy) ? globalThis.String(object.policy) : "",
       column: isSet(object.column) ? globalThis.String(object.column) : "",
       values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => globalThis.String(e)) : [],
+      conditions: globalThis.Array.isArray(object?.conditions)
+        ? object.conditions.map((e: any) => KeepCondition.fromJSON(e))
+        : [],
     };
   },
 
@@ -849,6 +874,9 @@ export const Keep: MessageFns<Keep> = {
     if (message.values?.length) {
       obj.values = message.values;
     }
+    if (message.conditions?.length) {
+      obj.conditions = message.conditions.map((e) => KeepCondition.toJSON(e));
+    }
     return obj;
   },
 
@@ -858,6 +886,92 @@ export const Keep: MessageFns<Keep> = {
   fromPartial<I extends Exact<DeepPartial<Keep>, I>>(object: I): Keep {
     const message = createBaseKeep();
     message.policy = object.policy ?? "";
+    message.column = object.column ?? "";
+    message.values = object.values?.map((e) => e) || [];
+    message.conditions = object.conditions?.map((e) => KeepCondition.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseKeepCondition(): KeepCondition {
+  return { column: "", values: [] };
+}
+
+export const KeepCondition: MessageFns<KeepCondition> = {
+  encode(message: KeepCondition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.column !== "") {
+      writer.uint32(10).string(message.column);
+    }
+    for (const v of message.values) {
+      writer.uint32(18).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): KeepCondition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseKeepCondition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.column = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.values.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  fromJSON(object: any): KeepCondition {
+    return {
+      column: isSet(object.column) ? globalThis.String(object.column) : "",
+      values: globalThis.Array.isArray(object?.values) ? object.values.map((e: any) => globalThis.String(e)) : [],
+    };
+  },
+
+  toJSON(message: KeepCondition): unknown {
+    const obj: any = {};
+    if (message.column !== "") {
+      obj.column = message.column;
+    }
+    if (message.values?.length) {
+      obj.values = message.values;
+    }
+    return obj;
+  },
+
+  create<I extends Exact<DeepPartial<KeepCondition>, I>>(base?: I): KeepCondition {
+    return KeepCondition.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<KeepCondition>, I>>(object: I): KeepCondition {
+    const message = createBaseKeepCondition();
     message.column = object.column ?? "";
     message.values = object.values?.map((e) => e) || [];
     return message;
