@@ -16,5 +16,5 @@ suite('what the system refuses, sanitized', () =>
 suite('random models, sanitized', () =>
   testsOf(program('engine_fuzz'), {
     arguments: ['250', '1'],
-    cover: ['broken CSV', 'broken tensors', 'broken models and batches'],
+    cover: ['broken CSV', 'near duplicates', 'broken tensors', 'broken models and batches'],
   }))
