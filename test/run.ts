@@ -16,9 +16,6 @@ import { keepTimes, longestFirst } from './order.ts'
 process.env['NODE_COMPILE_CACHE'] ??= join(cacheDir, 'compiled-modules')
 // The lanes want more processors than there are: a thread of the engine that spins at a barrier takes one from the thread that it waits for.
 process.env['GOMP_SPINCOUNT'] ??= '0'
-// Kubernetes' programs have small heaps: collecting them took a sixth of the API server's processor time.
-process.env['GOGC'] ??= '400'
-process.env['GOMEMLIMIT'] ??= '600MiB'
 
 /** About equally long; a fourth made tests time out on two cores. */
 const lanes = [1, 2, 3] as const

@@ -48,20 +48,43 @@ void bf16_product(const Backend& b, int threads, int64_t rows, int64_t in, int64
     held.nf4 = {codes.data(), absmax.data(), nullptr, nullptr, 0, out * in, 64};
     b.nf4_dequantize(decoded.data(), held.nf4, 0, out * in);
   }
-  Guarded expected(rows * width), rounded(rows * depth), scratch(bf16_scratch(threads, rows, held));
+  Guarded expected(rows * width), rounded(rows * depth), scratch(bf16_scratch(threads, &held, 1));
   std::ranges::copy(y.span(), expected.data());
   std::ranges::transform(x.span(), rounded.data(), to_bf16);
   std::ranges::transform(decoded.span(), decoded.data(), to_bf16);
   matmul(dense(expected.data(), rows, width), dense(rounded.data(), rows, depth), dense(decoded.data(), out, in),
          transpose, 1, 1);
   std::copy(y.data(), y.data() + width, alone.data());
-  b.bf16_matmul(dense(alone.data(), 1, width), dense(x.data(), 1, depth), held, transpose, 1, scratch.data());
-  b.bf16_matmul(dense(y.data(), rows, width), dense(x.data(), rows, depth), held, transpose, 1, scratch.data());
+  b.bf16_matmul(dense(alone.data(), 1, width), dense(x.data(), 1, depth), &held, 1, transpose, 1, scratch.data());
+  b.bf16_matmul(dense(y.data(), rows, width), dense(x.data(), rows, depth), &held, 1, transpose, 1, scratch.data());
   const char* op = nf4 ? (by_rows ? "x W^T in bf16 by NF4" : "x W in bf16 by NF4")
                        : (by_rows ? "x W^T in bf16 by F32" : "x W in bf16 by F32");
   report(named(b, op, {rows, in, out}), relative_error(y.span(), expected.span()), kReordered,
          y.intact() && alone.intact() && scratch.intact());
   report(named(b, op, {rows, in, out}) + " alone", std::equal(y.data(), y.data() + width, alone.data()) ? 0 : 1, 0);
+}
+
+// Matrices that read the same x beside the same one by one: y's columns to the bit, and their sum in another order.
+void joined_bf16_product(const Backend& b, int threads, int64_t rows, int64_t in) {
+  constexpr int64_t kParts[] = {67, 5, 33}, kOut = 67 + 5 + 33;
+  Guarded w = Guarded::random(kOut * in), x = Guarded::random(rows * in), y(rows * kOut), alone(rows * kOut),
+          dx(rows * in), summed = Guarded::zeros(rows * in);
+  HeldMatrix parts[3];
+  for (int64_t i = 0, begin = 0; i < 3; begin += kParts[i++]) {
+    parts[i] = {reinterpret_cast<const uint8_t*>(w.data() + begin * in), Format::kF32, {}, kParts[i], in};
+  }
+  Guarded scratch(bf16_scratch(threads, parts, 3));
+  const ConstRows columns_of_x = dense(x.data(), rows, in);
+  b.bf16_matmul(dense(y.data(), rows, kOut), columns_of_x, parts, 3, Transpose::kNT, 0, scratch.data());
+  b.bf16_matmul(dense(dx.data(), rows, in), dense(y.data(), rows, kOut), parts, 3, Transpose::kNN, 0, scratch.data());
+  for (int64_t i = 0, begin = 0; i < 3; begin += kParts[i++]) {
+    const Rows part = columns(dense(alone.data(), rows, kOut), begin, kParts[i]);
+    b.bf16_matmul(part, columns_of_x, &parts[i], 1, Transpose::kNT, 0, scratch.data());
+    b.bf16_matmul(dense(summed.data(), rows, in), part, &parts[i], 1, Transpose::kNN, 1, scratch.data());
+  }
+  const std::string name = named(b, "three products in bf16", {rows, in});
+  report(name + ", side by side", std::ranges::equal(y.span(), alone.span()) ? 0 : 1, 0, y.intact() && alone.intact());
+  report(name + ", summed", relative_error(dx.span(), summed.span()), kReordered, dx.intact() && scratch.intact());
 }
 
 // A matrix as a model holds it, with its values as the bf16 path rounds them and as they are.
@@ -166,6 +189,10 @@ void products(const Backend& b, int threads) {
     few_rows_in_bf16(b, threads, rows, 1088, 64);  // four chunks of codes and a run; scales of two groups side by side
     few_rows_in_bf16(b, threads, rows, 192, 256);  // a scale of more than one row
     few_rows_in_bf16(b, threads, rows, 100, 64);   // rows that are no whole number of blocks
+  }
+  if (b.bf16_matmul) {
+    joined_bf16_product(b, threads, 15, 39);
+    joined_bf16_product(b, threads, 300, 70);
   }
   for (const bool held_as_nf4 : {false, true}) {
     for (const Transpose transpose : {Transpose::kNT, Transpose::kNN}) {

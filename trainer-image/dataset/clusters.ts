@@ -18,11 +18,14 @@ export interface ShownCluster {
 const NEAR_SHOWN = 3
 /** Code points of one text that are shown. */
 const SHOWN = 1500
+/** Of them, so many at most come before the first difference: two long texts that part late would read the same. */
+const BEFORE_DIFFERENCE = 1200
+const CONTEXT = 200
 
 /** The largest clusters with the texts in them. Exact copies are counted in `size`; they would read the same. */
 export async function clustersToShow(
   { largest, leader }: Pick<Deduplicated, 'largest' | 'leader'>,
-  spool: Spool,
+  spool: Pick<Spool, 'pick'>,
 ): Promise<readonly ShownCluster[]> {
   const near = new Map(largest.map(({ ordinal }) => [ordinal, { count: 0, first: [] as number[] }]))
   for (let ordinal = 0; ordinal < leader.length; ordinal++) {
@@ -32,14 +35,27 @@ export async function clustersToShow(
     if (copies.first.length < NEAR_SHOWN) copies.first.push(ordinal)
   }
   const texts = await spool.pick([...near.keys(), ...[...near.values()].flatMap(({ first }) => first)])
-  const shown = (ordinal: number) => {
-    const { id = '', text = '' } = texts.get(ordinal) ?? {}
-    return { id, text: beginning(text, SHOWN) }
-  }
-  return largest.map(({ ordinal, size }) => ({
-    ...shown(ordinal),
-    size,
-    nearCopies: near.get(ordinal)?.count ?? 0,
-    near: (near.get(ordinal)?.first ?? []).map(shown),
-  }))
+  return largest.map(({ ordinal, size }) => {
+    const { count = 0, first = [] } = near.get(ordinal) ?? {}
+    const [kept = '', ...copies] = [ordinal, ...first].map((of) => texts.get(of)?.text ?? '')
+    const from = startOf(kept, Math.min(...copies.map((copy) => differenceOf(kept, copy))))
+    const shown = (of: number) => {
+      const { id = '', text = '' } = texts.get(of) ?? {}
+      return { id, text: `${from > 0 ? '… ' : ''}${beginning(text.slice(from), SHOWN)}` }
+    }
+    return { ...shown(ordinal), size, nearCopies: count, near: first.map(shown) }
+  })
+}
+
+/** Where the texts of a cluster begin to be shown, whose first difference is at `difference`: at the beginning, or at a word before it. */
+function startOf(kept: string, difference: number): number {
+  if (difference <= BEFORE_DIFFERENCE || difference === Number.POSITIVE_INFINITY) return 0
+  return kept.lastIndexOf(' ', difference - CONTEXT) + 1
+}
+
+function differenceOf(a: string, b: string): number {
+  if (a === b) return Number.POSITIVE_INFINITY
+  let at = 0
+  while (at < a.length && a[at] === b[at]) at++
+  return at
 }

@@ -96,6 +96,7 @@ export async function collectShard(
     end += source.texts.length
     if (end <= from.file) continue
     const wanted = columnsOf(source)
+    const scope = groupScope(source)
     const [textAt, inputAt, groupAt] = [source.textColumn, source.inputColumn, source.groupColumn].map((name) =>
       wanted.indexOf(name),
     ) as [number, number, number]
@@ -186,7 +187,7 @@ export async function collectShard(
           rowOf.push(number)
           copies.push(0)
           const group = value(row, groupAt)
-          groupOf.push(group === undefined ? ordinal : groups.find(`${source.name}\0${group}`, ordinal))
+          groupOf.push(group === undefined ? ordinal : groups.find(`${scope}\0${group}`, ordinal))
           kept.push({ id, text: cleaned.text, input: input?.kind === 'kept' ? input.text : '' })
         }
         await spool.append(kept)
@@ -209,6 +210,10 @@ const columnsOf = ({ human, textColumn, inputColumn, groupColumn }: LocatedSourc
   const others = [textColumn, inputColumn, groupColumn].filter((name) => name !== '')
   return [...human.map(({ column }) => column), ...others]
 }
+
+/** Two sources of one repository, say with other rules, have the same groups: a RAID source stays on one side in all of them. */
+const groupScope = ({ name, groupColumn, location: { huggingFace } }: LocatedSource): string =>
+  huggingFace ? `${huggingFace.repository.toLowerCase()}\0${groupColumn}` : name
 
 export const excerptOf = (text: string): string => beginning(text.slice(0, 4000).replace(/\s+/g, ' '), 280)
 

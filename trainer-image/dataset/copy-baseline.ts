@@ -1,4 +1,5 @@
 import type { Example } from './output.ts'
+import { isUnspaced, spacedWords } from './unspaced.ts'
 
 /** What a model that only copies its input would score on the examples of one kind. */
 export interface CopyBaseline {
@@ -27,7 +28,8 @@ export class CopyBaselines {
 /** 2 · common / (words of both), each word counted as often as it stands in both. */
 export function wordF1(input: string, target: string): number {
   if (input === target) return 1
-  const [left, right] = [wordsOf(input), wordsOf(target)]
+  const unspaced = isUnspaced(target)
+  const [left, right] = [spacedWords(input, unspaced), spacedWords(target, unspaced)]
   const counts = new Map<string, number>()
   for (const word of left) counts.set(word, (counts.get(word) ?? 0) + 1)
   let common = 0
@@ -38,5 +40,3 @@ export function wordF1(input: string, target: string): number {
   }
   return left.length + right.length === 0 ? 0 : (2 * common) / (left.length + right.length)
 }
-
-const wordsOf = (text: string): string[] => text.match(/[^\s]+/g) ?? []

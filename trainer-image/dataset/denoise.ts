@@ -1,10 +1,18 @@
 import { randomOf } from './random.ts'
+import { corruptUnspaced, isUnspaced, turnedRound } from './unspaced.ts'
 
 /** The share of words or marks that each corruption touches. */
 const CONTENT_WORDS_LOST = 0.06
 const FUNCTION_WORDS_LOST = 0.3
 const NEIGHBOURS_SWAPPED = 0.06
 const INNER_MARKS_LOST = 0.7
+
+const SHARES = {
+  contentWordsLost: CONTENT_WORDS_LOST,
+  functionWordsLost: FUNCTION_WORDS_LOST,
+  neighboursSwapped: NEIGHBOURS_SWAPPED,
+  innerMarksLost: INNER_MARKS_LOST,
+}
 
 const FUNCTION_WORDS = new Set(
   (
@@ -21,15 +29,16 @@ const FUNCTION_WORDS = new Set(
  */
 export function corrupt(text: string, seed: number, id: string): string {
   const random = randomOf(seed, `denoise\0${id}`)
+  const unspaced = isUnspaced(text)
   const corrupted = text
     .split('\n')
-    .map((line) => corruptLine(line, random))
+    .map((line) => (unspaced ? corruptUnspaced(line, SHARES, random) : corruptLine(line, random)))
     .join('\n')
   if (/\S/.test(corrupted) && corrupted !== text) return corrupted
   // A text too short to be hit by chance: turn its words round, so that there is always something to restore.
   return text
     .split('\n')
-    .map((line) => line.split(' ').reverse().join(' '))
+    .map((line) => (unspaced ? turnedRound(line) : line.split(' ').reverse().join(' ')))
     .join('\n')
 }
 

@@ -3,6 +3,7 @@ import { nearDuplicateIndex } from '../native/dedup.ts'
 import { clean, normalForm } from './cleaning.ts'
 import type { FirstOfEqual } from './exact.ts'
 import { Lowest, rankOf } from './sampled.ts'
+import { wordsApart } from './unspaced.ts'
 
 /** Machine-written text that the human filter set aside, or of a pair: what a humanizer is fed in real life. Never trained on. */
 export interface MachineText {
@@ -72,7 +73,7 @@ export class MachineTexts {
     }
     if (texts.length === 0) return []
     const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 1 })
-    await index.add([...seen])
+    await index.add(Array.from(seen, wordsApart))
     const firsts = await index.clusters()
     return texts.filter((_, i) => firsts[i] === i).slice(0, WANTED)
   }

@@ -8,6 +8,7 @@ import { type Deduplicated, dropNearDuplicates } from './duplicates.ts'
 import type { Settings } from './settings.ts'
 import { readNumbers } from './shard-file.ts'
 import type { Spool } from './spool.ts'
+import { wordsApart } from './unspaced.ts'
 
 /** Share of the memory setting that the index may take. */
 const NEAR_SHARE = 0.4
@@ -34,7 +35,7 @@ export async function findClusters(
   let rows = 0
   for await (const texts of spool.read()) {
     signal.throwIfAborted()
-    const normalForms = texts.map(({ text }) => normalForm(text))
+    const normalForms = texts.map(({ text }) => wordsApart(normalForm(text)))
     await taken
     taken = near.add(normalForms)
     taken.catch(() => {}) // thrown by the next await

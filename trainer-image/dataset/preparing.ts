@@ -52,21 +52,22 @@ export async function rowsOf(dataDir: string, location: string, side: string): P
 /** What the rows have in a column. */
 export const textsOf = (rows: readonly Row[], column: string): (string | undefined)[] => rows.map((row) => row[column])
 
-/** Prepares repositories of a Hub of their own; a licence must be declared. Its result, the rows of both sides, and the claim. */
+/** Prepares repositories of a Hub of their own, by their names or as each of `fields` adds to that; a licence must be declared. Its result, the rows of both sides, and the claim. */
 export const hubPreparation =
   (freshFolder: () => Promise<string>, commit: string) =>
   async (
     repository: string,
     files: Readonly<Record<string, string | Uint8Array>>,
     change: Change = {},
-    fields: DeepPartial<Source> = {},
+    ...fields: DeepPartial<Source>[]
   ) => {
     const bytes = Object.fromEntries(Object.entries(files).map(([path, content]) => [path, Buffer.from(content)]))
     const hub = await startHub({ kind: 'dataset', repository, commit, files: bytes })
     const dataDir = await freshFolder()
     const huggingFace = { repository, revision: '', files: [], tokenFile: '' }
     const licensePolicy = { requireDeclared: true, allowed: [] }
-    const config = configOf([{ license: '', huggingFace, ...fields }], { licensePolicy, ...change })
+    const sources = (fields.length > 0 ? fields : [{}]).map((own) => ({ license: '', huggingFace, ...own }))
+    const config = configOf(sources, { licensePolicy, ...change })
     try {
       const result = await prepare(config, { ...contextOf(dataDir), hubEndpoint: hub.endpoint })
       const sides = await Promise.all(['train', 'validation'].map((side) => rowsOf(dataDir, result.location, side)))

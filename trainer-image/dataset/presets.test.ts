@@ -228,15 +228,15 @@ test('Paired without a source of pairs is refused', async () => {
   })
 })
 
-test('no RAID source stands on both sides of the split, also when its attacked rows are wanted', async () => {
-  const keep = {
-    policy: 'Matching',
-    column: 'attack',
-    values: ['none', 'upper_lower', 'homoglyph', 'insert_paragraphs'],
-  }
+test('no RAID source stands on both sides of the split, also when its attacked rows are wanted, and by two sources', async () => {
+  const attacks = [
+    ['none', 'upper_lower'],
+    ['homoglyph', 'article_deletion'],
+  ]
+  const fields = attacks.map((values) => ({ keep: { policy: 'Matching', column: 'attack', values } }))
   const deduplication = { exact: false, nearThreshold: 0, shingleWords: 5 }
   const change = { split: { trainPercent: 50, seed: 3 }, deduplication }
-  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(40) }, change, { keep })
+  const { rows, dataDir, result } = await prepareFrom('liamdugan/raid', { 'train.csv': raidCsv(40) }, change, ...fields)
   const sourceOf = (id = '') => Math.floor((Number(id.slice(3)) - 1) / 12)
   const sides = await Promise.all(
     ['train', 'validation'].map(

@@ -9,7 +9,7 @@ import type { Settings } from './settings.ts'
 import type { WorkFolder } from './work-folder.ts'
 
 /** Raised when stages of an older image must not be taken for those of this one. */
-const VERSION = 6
+const VERSION = 7
 
 /** Stages of a preparation that are finished: sealed folders that the next attempt finds, until the dataset itself is sealed. */
 export interface Stages {

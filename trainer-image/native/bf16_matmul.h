@@ -1,7 +1,7 @@
-// A product with a frozen matrix in bf16, on processors that multiply pairs of bf16 into f32 (vdpbf16ps): both factors
+// A product with frozen matrices in bf16, on processors that multiply pairs of bf16 into f32 (vdpbf16ps): both factors
 // are rounded to the nearest bf16, ties to even; products and sums are f32. W is rounded from its f32 values, NF4 too.
 //   kNT  y (T, out) = beta y + x (T, in) W^T
-//   kNN  y (T, in)  = beta y + x (T, out) W          W (out, in) as it is held, beta 0 or 1
+//   kNN  y (T, in)  = beta y + x (T, out) W          W (out, in) = [parts[0]; parts[1]; ...] as they are held
 // A row's sums are taken in an order that only W's shape sets: the same bits for any number of threads, whatever rows
 // stand beside it.
 #pragma once
@@ -22,14 +22,22 @@ static inline int64_t bf16_rows_decoded(const HeldMatrix& w) { return std::lcm(n
 // would fall into the same few sets of the nearest cache.
 static inline int64_t bf16_row_pairs(int64_t cols) { return ((cols + 31) / 32 | 1) * 16; }
 
-// Floats of scratch for either product of x with `rows` rows: each thread's decoded rows, x and W as pairs of bf16.
-static inline int64_t bf16_scratch(int threads, int64_t rows, const HeldMatrix& w) {
-  const int64_t out = (w.rows + 31) / 32 * 32, in = (w.cols + 31) / 32 * 32;
-  return 16 + threads * ((bf16_rows_decoded(w) * w.cols + 15) / 16 * 16) + out * in / 2 +
-         (rows + kBf16Rows) * bf16_row_pairs(out > in ? out : in);
+// Floats of scratch for either product, of any number of rows: W as pairs of bf16, and of each thread rows that it
+// decodes and a tile's rows of x.
+static inline int64_t bf16_scratch(int threads, const HeldMatrix* parts, int64_t count) {
+  const int64_t in = (parts[0].cols + 31) / 32 * 32;
+  int64_t out = 0, decoded = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    out += (parts[i].rows + 31) / 32 * 32;
+    const int64_t values = bf16_rows_decoded(parts[i]) * parts[i].cols;
+    decoded = values > decoded ? values : decoded;
+  }
+  const int64_t of_thread = (decoded + 15) / 16 * 16 + kBf16Rows * bf16_row_pairs(out > in ? out : in);
+  return 16 + out * in / 2 + threads * of_thread;
 }
 
-// transpose: kNT or kNN. scratch: bf16_scratch floats.
-using Bf16Matmul = void(Rows y, ConstRows x, const HeldMatrix& w, Transpose transpose, float beta, float* scratch);
+// transpose: kNT or kNN. beta: 0 or 1. count: of the parts, 1 or more. scratch: bf16_scratch floats.
+using Bf16Matmul = void(Rows y, ConstRows x, const HeldMatrix* parts, int64_t count, Transpose transpose, float beta,
+                        float* scratch);
 
 }  // namespace humanizer

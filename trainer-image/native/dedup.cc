@@ -1,13 +1,14 @@
 #include "dedup.h"
 
 #include <algorithm>
-#include <bit>
+#include <atomic>
 #include <cstring>
 #include <mutex>
-#include <numeric>
 #include <stdexcept>
 
 #include "backend.h"
+#include "dedup_compare.h"
+#include "dedup_large_bucket.h"
 #include "dedup_proposals.h"
 #include "dedup_threads.h"
 
@@ -16,19 +17,8 @@ namespace {
 
 constexpr size_t kFewWords = 20;
 constexpr int kShortShingle = 3;
-constexpr size_t kBucketsAhead = 64;  // whose sets the disk is asked for before the first of them is compared
-
-uint32_t root_of(std::vector<uint32_t>& parent, uint32_t text) {
-  while (parent[text] != text) text = parent[text] = parent[parent[text]];
-  return text;
-}
-
-// The smaller ordinal becomes the root, so that a root is always the first text of its cluster.
-void unite(std::vector<uint32_t>& parent, uint32_t a, uint32_t b) {
-  a = root_of(parent, a);
-  b = root_of(parent, b);
-  parent[std::max(a, b)] = std::min(a, b);
-}
+// Without a limit of memory, pairs are compared when there are so many of them.
+constexpr size_t kPairsPerText = 2;
 
 void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& from, uint32_t plus) {
   for (const uint32_t value : from) to.push_back(value + plus);
@@ -53,10 +43,6 @@ NearDuplicates::NearDuplicates(double threshold, int shingle_words, int threads,
   if (!folder_.empty()) memory_bytes_ = memory_bytes;
 }
 
-size_t NearDuplicates::Batch::resident() const {
-  return sets.resident() + keys[kShort].resident() + keys[kLong].resident();
-}
-
 // What one thread makes of its share of a call: as Batch, the keys by member, then by band.
 struct NearDuplicates::Part {
   std::vector<uint32_t> begins;
@@ -70,6 +56,8 @@ NearDuplicates::Part NearDuplicates::describe(std::string_view bytes, const uint
   MinHashOp& min_hash = *cpu_backend().min_hash;
   Sketcher sketcher;
   Part part;
+  const size_t from = begin == 0 ? 0 : ends[begin - 1];
+  part.sets.reserve(end > begin ? ends[end - 1] - from : 0);  // a word is about as long as a shingle
   size_t shingles = 0;
   for (size_t i = begin; i < end; i++) {
     const size_t start = i == 0 ? 0 : ends[i - 1];
@@ -112,7 +100,11 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   if (set_bytes / ShingleSet::kBytes > std::numeric_limits<uint32_t>::max())
     throw std::invalid_argument("more than 4294967295 words at once");
   batch.begins.reserve(2 * count + 1);
-  batch.sets = Block(set_bytes);
+  // Once the memory for sets is full they go to disk at once.
+  const bool on_disk = set_bytes_ + set_bytes > memory_bytes_ / 8 * 3;
+  if (on_disk && !file_) file_ = std::make_unique<SpillFile>(folder_);
+  if (!on_disk) batch.sets = Block(set_bytes);
+  batch.sets_at = static_cast<int64_t>(spilled());
   for (int scale = 0; scale < kScales; scale++) {
     batch.members[scale].reserve(members[scale]);
     batch.keys[scale] = Block(members[scale] * kBands * sizeof(uint32_t));
@@ -120,7 +112,10 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
   size_t at = 0;
   for (Part& part : described) {
     append(batch.begins, part.begins, static_cast<uint32_t>(at / ShingleSet::kBytes));
-    if (!part.sets.empty()) std::memcpy(batch.sets.data() + at, part.sets.data(), part.sets.size());
+    if (on_disk)
+      file_->append(part.sets.data(), part.sets.size());
+    else if (!part.sets.empty())
+      std::memcpy(batch.sets.data() + at, part.sets.data(), part.sets.size());
     at += part.sets.size();
     for (int scale = 0; scale < kScales; scale++) {
       const size_t before = batch.members[scale].size(), own = part.members[scale].size();
@@ -132,19 +127,21 @@ void NearDuplicates::add(std::string_view bytes, const uint32_t* ends, size_t co
     part = {};
   }
   batch.begins.push_back(static_cast<uint32_t>(at / ShingleSet::kBytes));
-  resident_ += batch.resident();
+  if (on_disk)
+    file_->begin_writing();
+  else
+    set_bytes_ += set_bytes;
+  key_bytes_ += (members[kShort] + members[kLong]) * kBands * sizeof(uint32_t);
   firsts_.push_back(batch.first);
   batches_.push_back(std::move(batch));
   texts_ += count;
-  if (folder_.empty() || resident_ <= memory_bytes_ / 8 * 5) return;
-  spill();
+  if (key_bytes_ > memory_bytes_ / 8) spill_keys();
 }
 
-// The keys go to disk by band, those of all batches together: a band is read in one go.
-void NearDuplicates::spill() {
+// By band, those of all batches together: a band is read in long runs.
+void NearDuplicates::spill_keys() {
   if (!file_) file_ = std::make_unique<SpillFile>(folder_);
-  const auto from = std::find_if(batches_.begin(), batches_.end(), [](const Batch& batch) { return !batch.spilled; });
-  for (auto batch = from; batch != batches_.end(); batch++) batch->sets.move_to(*file_);
+  const auto from = batches_.begin() + static_cast<ptrdiff_t>(keys_from_);
   for (const Scale scale : {kShort, kLong}) {
     size_t apart = 0;
     for (auto batch = from; batch != batches_.end(); batch++) apart += batch->members[scale].size() * sizeof(uint32_t);
@@ -159,8 +156,9 @@ void NearDuplicates::spill() {
       batch->apart[scale] = apart;
     }
   }
-  for (auto batch = from; batch != batches_.end(); batch++) batch->spilled = true;
-  resident_ = 0;
+  file_->begin_writing();
+  keys_from_ = batches_.size();
+  key_bytes_ = 0;
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -170,43 +168,23 @@ const NearDuplicates::Batch& NearDuplicates::batch_of(uint32_t text) const {
   return batches_[static_cast<size_t>(std::upper_bound(firsts_.begin(), firsts_.end(), text) - firsts_.begin()) - 1];
 }
 
-// The sets of one scale, as a bucket is searched.
+// The sets of one scale.
 class NearDuplicates::View final : public Corpus {
  public:
   View(const NearDuplicates& all, Scale scale) : all_(all), scale_(scale) {}
 
-  ShingleSet set_of(uint32_t text, std::vector<uint8_t>& room) const override {
+  StoredSet stored(uint32_t text) const override {
     const Batch& batch = all_.batch_of(text);
     const auto [begin, end] = bounds(batch, text, scale_);
-    constexpr size_t bytes = ShingleSet::kBytes;
-    return {batch.sets.read(begin * bytes, (end - begin) * bytes, room), end - begin};
-  }
-
-  size_t size_of(uint32_t text) const override {
-    const auto [begin, end] = bounds(all_.batch_of(text), text, scale_);
-    return end - begin;
+    const size_t at = begin * ShingleSet::kBytes;
+    const uint8_t* sets = batch.sets.data();
+    return {sets ? sets + at : nullptr, batch.sets_at + static_cast<int64_t>(at), end - begin};
   }
 
   // Two texts of 20 words or more are compared by their long shingles only.
   bool comparable(uint32_t a, uint32_t b) const override { return scale_ == kLong || few_words(a) || few_words(b); }
 
-  // The sets of a bucket that will be looked at.
-  void will_read(std::span<const uint32_t> texts, const uint32_t* known, double threshold,
-                 const Refused& refused) const {
-    if (texts.size() > kSmallBucket) return;
-    uint64_t wanted = 0;  // a bit for each text
-    static_assert(kSmallBucket <= 64);
-    for (size_t j = 1; j < texts.size(); j++)
-      for (size_t i = 0; i < j; i++)
-        if (is_compared(texts[i], texts[j], known, *this, threshold, refused))
-          wanted |= uint64_t{1} << i | uint64_t{1} << j;
-    for (; wanted != 0; wanted &= wanted - 1) {
-      const uint32_t text = texts[std::countr_zero(wanted)];
-      const Batch& batch = all_.batch_of(text);
-      const auto [begin, end] = bounds(batch, text, scale_);
-      batch.sets.will_read(begin * ShingleSet::kBytes, (end - begin) * ShingleSet::kBytes);
-    }
-  }
+  const SpillFile* file() const override { return all_.file_.get(); }
 
  private:
   static std::pair<size_t, size_t> bounds(const Batch& batch, uint32_t text, Scale scale) {
@@ -222,13 +200,12 @@ class NearDuplicates::View final : public Corpus {
   Scale scale_;
 };
 
-// Of all members of the batch; in memory, or brought into `room`.
-const uint8_t* NearDuplicates::keys_of(const Batch& batch, Scale scale, int band, std::vector<uint8_t>& room) const {
+// Of all members of the batch.
+const uint8_t* NearDuplicates::keys_of(const Batch& batch, Scale scale, int band, ReadAhead& disk) const {
   const size_t bytes = batch.members[scale].size() * sizeof(uint32_t);
-  if (!batch.spilled) return batch.keys[scale].read(static_cast<size_t>(band) * bytes, bytes, room);
-  room.resize(bytes);
-  file_->read(room.data(), batch.keys_at[scale] + static_cast<int64_t>(band * batch.apart[scale]), bytes);
-  return room.data();
+  if (batch.keys[scale].data()) return batch.keys[scale].data() + static_cast<size_t>(band) * bytes;
+  return bytes == 0 ? nullptr
+                    : disk.read(*file_, batch.keys_at[scale] + static_cast<int64_t>(band * batch.apart[scale]), bytes);
 }
 
 size_t NearDuplicates::members(Scale scale) const {
@@ -237,51 +214,63 @@ size_t NearDuplicates::members(Scale scale) const {
   return count;
 }
 
-// Appends the pairs that the band proposes and that are similar. The keys are sorted in as many passes, each over a
-// range of them, as the memory for it asks. Some buckets at a time, so that the disk has many sets to look for.
-void NearDuplicates::join_band(std::vector<Edge>& edges, Scale scale, int band, const uint32_t* known,
-                               Refused& refused) const {
-  static std::mutex one_large_bucket;  // its index takes an eighth of the memory
-  const View view(*this, scale);
-  const size_t room = memory_bytes_ / 4 / static_cast<size_t>(threads_);
-  const size_t passes = Proposals::passes(members(scale), room);
+// What a thread needs to go through bands.
+struct NearDuplicates::Search {
   Proposals proposals;
-  std::vector<std::vector<uint32_t>> ahead(file_ ? kBucketsAhead : 1);
-  std::vector<uint8_t> keys;
-  for (size_t pass = 0; pass < passes; pass++) {
-    proposals.begin(pass, passes);
-    for (const Batch& batch : batches_) proposals.add(keys_of(batch, scale, band, keys), batch.members[scale]);
+  Candidates candidates;
+  ReadAhead disk;
+  std::vector<uint32_t> texts;  // of a bucket
+};
+
+// Gathers the pairs that the band proposes; those of a large bucket are united at once. The keys are sorted in as many
+// ranges as the memory for it asks.
+void NearDuplicates::join_band(Search& search, Clusters& clusters, Scale scale, int band) const {
+  static std::mutex one_at_a_time;  // of what takes an eighth of the memory
+  const View view(*this, scale);
+  auto& [proposals, candidates, disk, texts] = search;
+  for (size_t range = 0; range < proposals.ranges(); range++) {
+    proposals.begin(range);
+    for (const Batch& batch : batches_) proposals.add(keys_of(batch, scale, band, disk), batch.members[scale]);
     proposals.sort();
-    for (size_t found = ahead.size(); found == ahead.size();) {
-      for (found = 0; found < ahead.size() && proposals.next(ahead[found]); found++)
-        if (file_) view.will_read(ahead[found], known, threshold_, refused);
-      for (size_t i = 0; i < found; i++) {
-        std::unique_lock<std::mutex> turn(one_large_bucket, std::defer_lock);
-        if (ahead[i].size() > kSmallBucket) turn.lock();
-        join_bucket(edges, ahead[i], known, view, threshold_, refused, memory_bytes_ / 8);
+    while (proposals.next(texts)) {
+      if (texts.size() > kSmallBucket) {
+        const std::lock_guard turn(one_at_a_time);
+        std::vector<Edge> edges;
+        // What is known depends on the threads' turns; which pairs a large bucket looks at must not.
+        join_large_bucket(edges, texts, view, threshold_, memory_bytes_ / 8, folder_);
+        for (const auto& [a, b] : edges) clusters.unite(a, b);
+        continue;
       }
+      for (size_t j = 1; j < texts.size(); j++)
+        for (size_t i = 0; i < j; i++)
+          if (!clusters.together(texts[i], texts[j])) candidates.add(texts[i], texts[j]);
+      if (!candidates.full()) continue;
+      const std::lock_guard turn(one_at_a_time);
+      compare(clusters, candidates.sorted(), view, threshold_, 1, memory_bytes_ / 8, &candidates.refused());
+      candidates.clear();
     }
   }
 }
 
 std::vector<uint32_t> NearDuplicates::clusters() const {
-  std::vector<uint32_t> parent(texts_);
-  std::iota(parent.begin(), parent.end(), 0);
+  Clusters clusters(texts_);
+  const auto parts = static_cast<size_t>(std::min(threads_, kBands));
+  const size_t room = std::min(memory_bytes_ / 8, 2 * kPairsPerText * sizeof(Candidate) * texts_);
   for (const Scale scale : {kShort, kLong}) {
-    if (members(scale) < 2) continue;
-    std::vector<Refused> refused(std::min(threads_, kBands));
-    for (int band = 0; band < kBands; band += threads_) {
-      const int width = std::min(threads_, kBands - band);
-      std::vector<std::vector<Edge>> found(width);
-      in_parts(width, [&](size_t part) {
-        join_band(found[part], scale, band + static_cast<int>(part), parent.data(), refused[part]);
-      });
-      for (const std::vector<Edge>& edges : found)
-        for (const auto& [a, b] : edges) unite(parent, a, b);
-      for (uint32_t text = 0; text < parent.size(); text++) parent[text] = root_of(parent, text);
-    }
+    const size_t count = members(scale);
+    if (count < 2) continue;
+    std::vector<Candidates> found(parts, Candidates(room / parts));
+    std::atomic<int> next = 0;
+    in_parts(parts, [&](size_t part) {
+      Search search{Proposals(count, memory_bytes_ / 4 / parts), std::move(found[part]), {}, {}};
+      for (int band; (band = next++) < kBands;) join_band(search, clusters, scale, band);
+      search.candidates.sorted();
+      found[part] = std::move(search.candidates);
+    });
+    for (size_t part = 1; part < parts; part++) found[0].take(std::move(found[part]));
+    compare(clusters, found[0].sorted(), View(*this, scale), threshold_, threads_, memory_bytes_ / 4, nullptr);
   }
-  return parent;
+  return std::move(clusters).firsts();
 }
 
 }  // namespace humanizer

@@ -229,12 +229,32 @@ test('crowds that share a band are found the same when neither their sets nor th
   const texts = [...relatives(1200, 140, 22), ...relatives(600, 160, 1), ...relatives(600, 30, 1), ...families]
   const want = await clusters(texts)
   assert.equal(new Set(want).size, 1200 + 1 + 1 + 300)
-  // At some 25 postings a text a crowd's index is gone through twice.
+  // At some 25 postings a text a crowd's index is written in two runs and merged.
   const memory = { bytes: 0, folder }
   const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads: 2, memory })
   await index.add(texts)
   assert.deepEqual([...(await index.clusters())], want)
   assert.ok(index.spilled > 3_000_000, `${index.spilled}`)
+})
+
+test('more pairs than are gathered at once: texts that share a band by the dozen, alike or not, in memory and on disk', async () => {
+  // 120 times 40 texts: 780 pairs of each family are proposed, when 65,536 are gathered. Every tenth is like the one before it.
+  const texts = Array.from({ length: 4800 }, (_, i) => {
+    const family = words(140, `f${i % 120}x`)
+    const member = Math.floor(i / 120)
+    const own = member % 10 === 9 ? [...words(21, `own${i - 120}x`), 'changed'] : words(22, `own${i}x`)
+    return [...family, ...own].join(' ')
+  })
+  const want = texts.map((_, i) => (Math.floor(i / 120) % 10 === 9 ? i - 120 : i))
+  for (const { threads, memory } of [
+    { threads: 2 },
+    { threads: 1, memory: { bytes: 0, folder } },
+    { threads: 3, memory: { bytes: 8 << 20, folder } },
+  ]) {
+    const index = nearDuplicateIndex({ threshold: 0.85, shingleWords: 5, threads, ...(memory && { memory }) })
+    for (let i = 0; i < texts.length; i += 500) await index.add(texts.slice(i, i + 500))
+    assert.deepEqual([...(await index.clusters())], want)
+  }
 })
 
 test('nothing, empty texts and texts without a common word', async () => {

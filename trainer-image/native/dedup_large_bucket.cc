@@ -7,22 +7,15 @@
 #include <numeric>
 #include <utility>
 
+#include "dedup_postings.h"
 #include "dedup_refused.h"
+#include "dedup_sets.h"
 
 namespace humanizer {
 namespace {
 
 constexpr uint32_t kNone = ~uint32_t{0};
-constexpr int kShingleBits = 8 * ShingleSet::kBytes;
-// Slices of the shingles by their upper bits. A pass takes as many of them as there is room for.
-constexpr int kSliceBits = 12;
-constexpr size_t kSlices = size_t{1} << kSliceBits;
-
-constexpr size_t kLeastPostings = 1 << 16;  // of a pass, however little memory there is
-
 constexpr size_t kRefusedPerText = 16;
-
-size_t slice_of(uint64_t shingle) { return shingle >> (kShingleBits - kSliceBits); }
 
 // How often a shingle stands in the bucket, roughly: shingles of equal low bits are counted together. Any function of
 // the shingle alone makes an order; this one puts the rare ones first.
@@ -53,35 +46,34 @@ size_t prefix_length(size_t size, double share) {
 class LargeBucket {
  public:
   LargeBucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const Corpus& corpus, double threshold,
-              size_t room)
-      : edges_(edges), texts_(texts), corpus_(corpus), threshold_(threshold), refused_(kRefusedPerText * texts.size()) {
-    most_postings_ = std::max(kLeastPostings, room / sizeof(Posting));
-  }
+              size_t room, const std::string& folder)
+      : edges_(edges),
+        texts_(texts),
+        corpus_(corpus),
+        threshold_(threshold),
+        refused_(kRefusedPerText * texts.size()),
+        postings_(room, folder) {}
 
   void join() {
     find_places();
     parent_.resize(text_of_.size());
     std::iota(parent_.begin(), parent_.end(), 0);
-    size_t all = 0;
-    for (const uint32_t text : text_of_) all += prefix_length(corpus_.size_of(text), threshold_);
-    if (all <= most_postings_) return join_slices(0, kSlices, all);
-    std::vector<size_t> counts(kSlices);
-    each_posting([&](const Posting& posting) { counts[slice_of(posting.shingle)]++; });
-    for (size_t from = 0, to; from < kSlices; from = to) {
-      size_t postings = counts[from];
-      for (to = from + 1; to < kSlices && postings + counts[to] <= most_postings_; to++) postings += counts[to];
-      join_slices(from, to, postings);
+    add_postings();
+    postings_.sort();
+    for (std::vector<Posting> same; postings_.next(same);) {
+      groups_.clear();
+      nodes_.clear();
+      for (size_t i = 0; same.size() > 1 && i < same.size(); i++) {
+        probe(same[i].place);
+        if (same[i].indexed) insert(same[i].place);
+      }
     }
   }
 
  private:
   // A text's place is its rank by size, then by ordinal: of two places the lower one is of the smaller text. Of texts
   // with equal sets only the first has a place.
-  struct Posting {
-    uint64_t shingle;
-    uint32_t place;
-    bool indexed;  // what comes after finds it; the others only find what came before
-  };
+
   // Texts of one cluster that have the shingle in hand, as far as they are compared: a list in nodes_.
   struct Group {
     uint32_t first, last, count;
@@ -96,12 +88,11 @@ class LargeBucket {
   void find_places() {
     std::vector<std::pair<uint64_t, uint32_t>> sums;
     sums.reserve(texts_.size());
-    for (const uint32_t text : texts_) {
-      const ShingleSet set = corpus_.set_of(text, room_a_);
+    each_set(corpus_, texts_, [&](uint32_t text, ShingleSet set) {
       uint64_t sum = set.size();
       for (size_t i = 0; i < set.size(); i++) sum = (sum ^ set[i]) * 0x9e3779b97f4a7c15ULL;
       sums.emplace_back(sum, text);
-    }
+    });
     std::sort(sums.begin(), sums.end());
     for (size_t at = 0, end; at < sums.size(); at = end) {
       const uint32_t first = sums[at].second;
@@ -123,50 +114,31 @@ class LargeBucket {
     size_t shingles = 0;
     for (const uint32_t text : text_of_) shingles += corpus_.size_of(text);
     rarity_ = Rarity(shingles);
-    for (const uint32_t text : text_of_) rarity_.count(corpus_.set_of(text, room_a_));
+    each_set(corpus_, text_of_, [&](uint32_t, ShingleSet set) { rarity_.count(set); });
     std::stable_sort(text_of_.begin(), text_of_.end(),
                      [&](uint32_t a, uint32_t b) { return corpus_.size_of(a) < corpus_.size_of(b); });
   }
 
-  // Goes over the sets as they lie in memory or on disk, in the order of the ordinals.
-  template <typename Take>
-  void each_posting(const Take& take) {
-    std::vector<uint32_t> places(text_of_.size());
-    std::iota(places.begin(), places.end(), 0);
-    std::sort(places.begin(), places.end(), [&](uint32_t a, uint32_t b) { return text_of_[a] < text_of_[b]; });
+  void add_postings() {
+    std::vector<std::pair<uint32_t, uint32_t>> places;  // of the texts as they lie in memory or on disk
+    places.reserve(text_of_.size());
+    for (uint32_t place = 0; place < text_of_.size(); place++) places.emplace_back(text_of_[place], place);
+    std::sort(places.begin(), places.end());
+    std::vector<uint32_t> texts;
+    for (const auto& [text, place] : places) texts.push_back(text);
     std::vector<Rarity::Rank> ranks;
     const double t = threshold_;
-    for (const uint32_t place : places) {
-      const ShingleSet set = corpus_.set_of(text_of_[place], room_a_);
+    auto at = places.begin();
+    each_set(corpus_, texts, [&](uint32_t, ShingleSet set) {
+      const uint32_t place = (at++)->second;
       ranks.clear();
       for (size_t i = 0; i < set.size(); i++) ranks.push_back(rarity_.rank(set[i]));
       const size_t probed = prefix_length(set.size(), t);
       const size_t indexed = std::min(probed, prefix_length(set.size(), 2 * t / (1 + t)));
       std::nth_element(ranks.begin(), ranks.begin() + probed - 1, ranks.end());
       std::nth_element(ranks.begin(), ranks.begin() + indexed - 1, ranks.begin() + probed);
-      for (size_t i = 0; i < probed; i++) take(Posting{ranks[i].second, place, i < indexed});
-    }
-  }
-
-  void join_slices(size_t from, size_t to, size_t postings) {
-    postings_.clear();
-    postings_.reserve(postings);
-    each_posting([&](const Posting& posting) {
-      const size_t slice = slice_of(posting.shingle);
-      if (from <= slice && slice < to) postings_.push_back(posting);
+      for (size_t i = 0; i < probed; i++) postings_.add({ranks[i].second, place, i < indexed});
     });
-    std::sort(postings_.begin(), postings_.end(), [](const Posting& a, const Posting& b) {
-      return a.shingle != b.shingle ? a.shingle < b.shingle : a.place < b.place;
-    });
-    for (size_t at = 0, end; at < postings_.size(); at = end) {
-      for (end = at + 1; end < postings_.size() && postings_[end].shingle == postings_[at].shingle;) end++;
-      groups_.clear();
-      nodes_.clear();
-      for (size_t i = at; end - at > 1 && i < end; i++) {
-        probe(postings_[i].place);
-        if (postings_[i].indexed) insert(postings_[i].place);
-      }
-    }
   }
 
   void probe(uint32_t place) {
@@ -234,14 +206,13 @@ class LargeBucket {
   std::span<const uint32_t> texts_;
   const Corpus& corpus_;
   double threshold_;
-  size_t most_postings_;           // of a pass
   std::vector<uint32_t> text_of_;  // by place
   std::vector<uint32_t> parent_;   // by place
   std::vector<Edge> followers_;    // (a text with a place, one that is joined when it is), ascending; then kNone
   Rarity rarity_;
   Refused refused_;
-  std::vector<Posting> postings_;  // of the slices in hand
-  std::vector<Group> groups_;      // of the shingle in hand
+  Postings postings_;
+  std::vector<Group> groups_;  // of the shingle in hand
   std::vector<Node> nodes_;
   std::vector<uint8_t> room_a_, room_b_;
 };
@@ -249,8 +220,8 @@ class LargeBucket {
 }  // namespace
 
 void join_large_bucket(std::vector<Edge>& edges, std::span<const uint32_t> texts, const Corpus& corpus,
-                       double threshold, size_t room) {
-  LargeBucket(edges, texts, corpus, threshold, room).join();
+                       double threshold, size_t room, const std::string& folder) {
+  LargeBucket(edges, texts, corpus, threshold, room, folder).join();
 }
 
 }  // namespace humanizer

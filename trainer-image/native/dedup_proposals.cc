@@ -2,29 +2,50 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 namespace humanizer {
 namespace {
 
-constexpr size_t kLeastPairs = 1 << 16;  // of a pass, however little memory there is
-constexpr int kDigitBits = 11;
-constexpr int kDigits = 3;  // of 32 bits
+constexpr size_t kLeastPairs = 1 << 16;  // of a range, however little memory there is
+constexpr int kMostBits = 11;
+constexpr size_t kFew = 32;
 
-size_t digit_of(uint64_t pair, int digit) {
-  return (pair >> (32 + kDigitBits * digit)) & ((size_t{1} << kDigitBits) - 1);
+// Splits `from`, of which place(pair) < 1 << bits, by place into `to`, keeping the order of before; the ends of the
+// parts.
+template <typename Place>
+void split(const uint64_t* from, uint64_t* to, size_t count, int bits, uint32_t* ends, const Place& place) {
+  std::fill_n(ends, (size_t{1} << bits) + 1, 0);
+  for (size_t i = 0; i < count; i++) ends[place(from[i]) + 1]++;
+  for (size_t i = 1; i <= size_t{1} << bits; i++) ends[i] += ends[i - 1];
+  for (size_t i = 0; i < count; i++) to[ends[place(from[i])]++] = from[i];
+}
+
+// Keys that are equal stand in order already.
+void sort_few(uint64_t* pairs, size_t count) {
+  if (count > kFew) {
+    if (!std::is_sorted(pairs, pairs + count)) std::sort(pairs, pairs + count);
+    return;
+  }
+  for (size_t i = 1; i < count; i++) {
+    const uint64_t pair = pairs[i];
+    size_t at = i;
+    for (; at > 0 && pairs[at - 1] > pair; at--) pairs[at] = pairs[at - 1];
+    pairs[at] = pair;
+  }
 }
 
 }  // namespace
 
-size_t Proposals::passes(size_t members, size_t room) {
+Proposals::Proposals(size_t members, size_t room) {
   const size_t pairs = std::max(kLeastPairs, room / (2 * sizeof(uint64_t)));
-  return std::max<size_t>(1, (members + pairs - 1) / pairs);
+  ranges_ = std::max<size_t>(1, (members + pairs - 1) / pairs);
+  pairs_.reserve(members / ranges_ + members / ranges_ / 64);
 }
 
-void Proposals::begin(size_t pass, size_t passes) {
-  pass_ = pass;
-  passes_ = passes;
+void Proposals::begin(size_t range) {
+  range_ = range;
   at_ = 0;
   pairs_.clear();
 }
@@ -33,25 +54,29 @@ void Proposals::add(const uint8_t* keys, const std::vector<uint32_t>& texts) {
   for (size_t i = 0; i < texts.size(); i++) {
     uint32_t key;
     std::memcpy(&key, keys + i * sizeof key, sizeof key);
-    if (passes_ == 1 || (key * passes_) >> 32 == pass_) pairs_.push_back(uint64_t{key} << 32 | texts[i]);
+    if (ranges_ == 1 || (key * ranges_) >> 32 == range_) pairs_.push_back(uint64_t{key} << 32 | texts[i]);
   }
 }
 
-// From the lowest digit of the key to the highest, each time keeping the order of before: the texts stay ascending.
+// Keys are spread evenly over the range, so that their upper bits say almost where each belongs: into parts that the
+// processor's cache holds first, then within each.
 void Proposals::sort() {
-  std::array<std::array<size_t, size_t{1} << kDigitBits>, kDigits> places{};
-  for (const uint64_t pair : pairs_)
-    for (int digit = 0; digit < kDigits; digit++) places[digit][digit_of(pair, digit)]++;
-  other_.resize(pairs_.size());
-  for (int digit = 0; digit < kDigits; digit++) {
-    size_t place = 0;
-    for (size_t& count : places[digit]) {
-      const size_t own = count;
-      count = place;
-      place += own;
+  const size_t count = pairs_.size();
+  other_.resize(count);
+  const auto place = [&](uint64_t pair) { return (pair >> 32) * ranges_ & ~uint32_t{0}; };
+  std::array<uint32_t, (1 << kMostBits) + 1> ends, inner;
+  const int bits = std::clamp<int>(std::bit_width(count) - kMostBits, 0, kMostBits);
+  split(pairs_.data(), other_.data(), count, bits, ends.data(),
+        [&](uint64_t pair) { return place(pair) >> (32 - bits); });
+  for (size_t part = 0; part < size_t{1} << bits; part++) {
+    const size_t begin = part == 0 ? 0 : ends[part - 1], own = ends[part] - begin;
+    const int more = std::clamp<int>(std::bit_width(own), 1, kMostBits);
+    split(other_.data() + begin, pairs_.data() + begin, own, more, inner.data(),
+          [&](uint64_t pair) { return static_cast<uint32_t>(place(pair) << bits) >> (32 - more); });
+    for (size_t i = 0; i < size_t{1} << more; i++) {
+      const size_t first = i == 0 ? 0 : inner[i - 1];
+      sort_few(pairs_.data() + begin + first, inner[i] - first);
     }
-    for (const uint64_t pair : pairs_) other_[places[digit][digit_of(pair, digit)]++] = pair;
-    pairs_.swap(other_);
   }
 }
 

@@ -9,11 +9,12 @@ namespace humanizer {
 
 class Proposals {
  public:
-  // Passes that it takes to keep `members` pairs within `room` bytes, if keys are spread evenly; at least one.
-  static size_t passes(size_t members, size_t room);
+  // For bands of `members` pairs. If keys are spread evenly, those of a range fit `room` bytes.
+  Proposals(size_t members, size_t room);
 
-  // Starts with the keys of range `pass` of `passes`, of equal size.
-  void begin(size_t pass, size_t passes);
+  // The ranges are of equal size.
+  size_t ranges() const { return ranges_; }
+  void begin(size_t range);
   // keys: 32 bits for each text, unaligned. Texts must come in ascending order, from call to call, too.
   void add(const uint8_t* keys, const std::vector<uint32_t>& texts);
   void sort();
@@ -21,8 +22,8 @@ class Proposals {
   bool next(std::vector<uint32_t>& texts);
 
  private:
-  uint64_t pass_ = 0;
-  uint64_t passes_ = 1;
+  uint64_t range_ = 0;
+  uint64_t ranges_ = 1;
   size_t at_ = 0;
   std::vector<uint64_t> pairs_;  // key << 32 | text
   std::vector<uint64_t> other_;

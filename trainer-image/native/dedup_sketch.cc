@@ -135,11 +135,12 @@ void Sketcher::band_keys(uint32_t* keys, MinHashOp& min_hash) {
   for (const uint64_t shingle : set_) values_.push_back(static_cast<uint32_t>(shingle >> 16));
   std::array<uint32_t, kMinHashes> minima;
   min_hash(minima.data(), values_.data(), values_.size(), family.flip.data(), family.factor.data());
-  for (int band = 0; band < kBands; band++) {
-    uint64_t key = band;
-    for (int row = 0; row < kRows; row++) key = mix(key * kGolden + minima[band * kRows + row]);
-    keys[band] = static_cast<uint32_t>(key >> 32);
-  }
+  // The bands side by side: within one, each row waits for the one before.
+  std::array<uint64_t, kBands> hashes;
+  for (int band = 0; band < kBands; band++) hashes[band] = band;
+  for (int row = 0; row < kRows; row++)
+    for (int band = 0; band < kBands; band++) hashes[band] = mix(hashes[band] * kGolden + minima[band * kRows + row]);
+  for (int band = 0; band < kBands; band++) keys[band] = static_cast<uint32_t>(hashes[band] >> 32);
 }
 
 double jaccard(ShingleSet a, ShingleSet b) {
@@ -152,6 +153,10 @@ double jaccard(ShingleSet a, ShingleSet b) {
   }
   const size_t all = a.size() + b.size() - common;
   return all == 0 ? 0 : static_cast<double>(common) / static_cast<double>(all);
+}
+
+bool sizes_allow(size_t a, size_t b, double threshold) {
+  return static_cast<double>(std::min(a, b)) > threshold * static_cast<double>(std::max(a, b)) * (1 - 1e-12);
 }
 
 }  // namespace humanizer

@@ -24,11 +24,12 @@ constexpr int kBands = 32;
 constexpr int kRows = 8;
 static_assert(kBands * kRows == kMinHashes);
 
-// A set of shingles, ascending, as it is stored: six bytes each, the lowest first. Block::kSlack bytes may be read
-// beyond its end.
+// A set of shingles, ascending, as it is stored: six bytes each, the lowest first. kSlack bytes may be read beyond its
+// end.
 class ShingleSet {
  public:
   static constexpr size_t kBytes = 6;
+  static constexpr size_t kSlack = 8;
 
   ShingleSet() = default;
   ShingleSet(const uint8_t* bytes, size_t count) : bytes_(bytes), count_(count) {}
@@ -71,5 +72,7 @@ class Sketcher {
 
 // |A ∩ B| / |A ∪ B|; 0 when both are empty.
 double jaccard(ShingleSet a, ShingleSet b);
+// J can not pass the quotient of the sizes. The margin is for the rounding of threshold * size.
+bool sizes_allow(size_t a, size_t b, double threshold);
 
 }  // namespace humanizer

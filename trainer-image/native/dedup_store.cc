@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <new>
@@ -11,6 +12,8 @@
 
 namespace humanizer {
 namespace {
+
+constexpr size_t kReadAhead = 256 << 10;
 
 [[noreturn]] void fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
 
@@ -38,6 +41,11 @@ int64_t SpillFile::append(const uint8_t* bytes, size_t count) {
   return place;
 }
 
+void SpillFile::begin_writing() {
+  sync_file_range(file_, begun_, size_ - begun_, SYNC_FILE_RANGE_WRITE);
+  begun_ = size_;
+}
+
 void SpillFile::read(uint8_t* to, int64_t at, size_t count) const {
   while (count > 0) {
     const ssize_t done = pread(file_, to, count, at);
@@ -53,6 +61,16 @@ void SpillFile::will_read(int64_t at, size_t count) const {
   posix_fadvise(file_, at, static_cast<off_t>(count), POSIX_FADV_WILLNEED);
 }
 
+const uint8_t* ReadAhead::read(const SpillFile& file, int64_t at, size_t count) {
+  const auto end = at + static_cast<int64_t>(count);
+  if (at < at_ || end > at_ + static_cast<int64_t>(bytes_.size())) {
+    bytes_.resize(std::min(std::max(count, kReadAhead), file.size() - static_cast<size_t>(at)));
+    file.read(bytes_.data(), at, bytes_.size());
+    at_ = at;
+  }
+  return bytes_.data() + (at - at_);
+}
+
 Block::Block(size_t size) : size_(size) {
   if (size == 0) return;
   void* pages = mmap(nullptr, size + kSlack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -60,23 +78,8 @@ Block::Block(size_t size) : size_(size) {
   bytes_ = static_cast<uint8_t*>(pages);
 }
 
-void Block::release() {
+Block::~Block() {
   if (bytes_) munmap(bytes_, size_ + kSlack);
-  bytes_ = nullptr;
-}
-
-void Block::move_to(SpillFile& file) {
-  if (!bytes_) return;
-  place_ = file.append(bytes_, size_);
-  file_ = &file;
-  release();
-}
-
-const uint8_t* Block::read(size_t at, size_t count, std::vector<uint8_t>& room) const {
-  if (bytes_) return bytes_ + at;
-  room.resize(count + kSlack);
-  if (count > 0) file_->read(room.data(), place_ + static_cast<int64_t>(at), count);
-  return room.data();
 }
 
 }  // namespace humanizer

@@ -16,11 +16,21 @@ void head_logits(const Backend& backend, Rows logits, ConstRows hidden, const We
   }
 }
 
+namespace {
+
+// Rows whose logits exist at once. Parts of about one size: a short last part would decode all of W for a few rows.
+int64_t head_part(const Backend& backend, int64_t rows, int64_t vocabulary) {
+  const int64_t most = std::min(rows, head_rows(backend, vocabulary)), parts = (rows + most - 1) / most;
+  const int64_t even = (rows + parts - 1) / parts;
+  constexpr int64_t kTiles = 4 * kBf16Rows;  // as many of bf16_matmul's tiles for each of two or four threads
+  return backend.bf16_matmul ? std::min(most, (even + kTiles - 1) / kTiles * kTiles) : even;
+}
+
+}  // namespace
+
 void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidden, const Weight& w,
                const int32_t* labels, RowSoftmax* softmax, float* scratch, LogitsKept kept) {
-  // Parts of one size: a short last part would decode all of W for a few rows.
-  const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
-  const int64_t part = (hidden.rows + parts - 1) / parts, vocabulary = w.rows();
+  const int64_t part = head_part(backend, hidden.rows, w.rows()), vocabulary = w.rows();
   const bool all = kept == LogitsKept::kAll;
   float *gradient = scratch + part * logits_held(kept, vocabulary), *block = gradient + part * kVocabularyBlock;
   for (int64_t r = 0; r < hidden.rows; r += part) {
@@ -51,8 +61,7 @@ void head_loss(const Backend& backend, double* nll, Rows dhidden, ConstRows hidd
 
 void head_likelihood(const Backend& backend, Likelihood* out, ConstRows hidden, const Weight& w, const int32_t* labels,
                      RowDistribution* rows, float* scratch) {
-  const int64_t most = std::min(hidden.rows, head_rows(backend, w.rows())), parts = (hidden.rows + most - 1) / most;
-  const int64_t part = (hidden.rows + parts - 1) / parts;
+  const int64_t part = head_part(backend, hidden.rows, w.rows());
   std::vector<RowDistribution> scanned(static_cast<size_t>(part));
   float* block = scratch + part * (logits_held(LogitsKept::kBlock, w.rows()) + kVocabularyBlock);
   for (int64_t r = 0; r < hidden.rows; r += part) {

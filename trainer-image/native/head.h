@@ -15,9 +15,9 @@ inline int64_t head_rows(const Backend& backend, int64_t vocabulary) {
   return rows < 16 ? 16 : rows;
 }
 
-// Floats that a product of R rows with a block of W takes.
-inline int64_t head_block_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w) {
-  return w.product_scratch(backend, threads, rows, kVocabularyBlock);
+// Floats that a product with a block of W takes.
+inline int64_t head_block_scratch(const Backend& backend, int threads, const Weight& w) {
+  return w.product_scratch(backend, threads, kVocabularyBlock);
 }
 
 // Of a part's logits: all till their gradient has been made, or a block, and its gradient makes it again, by the
@@ -32,7 +32,7 @@ inline int64_t logits_held(LogitsKept kept, int64_t vocabulary) {
 // Floats of head_loss's scratch for R rows: a part's logits, a block of their gradient, a block of W.
 inline int64_t head_loss_scratch(const Backend& backend, int threads, int64_t rows, const Weight& w, LogitsKept kept) {
   const int64_t most = head_rows(backend, w.rows()), part = rows < most ? rows : most;
-  return part * (logits_held(kept, w.rows()) + kVocabularyBlock) + head_block_scratch(backend, threads, part, w);
+  return part * (logits_held(kept, w.rows()) + kVocabularyBlock) + head_block_scratch(backend, threads, w);
 }
 
 // scratch: head_block_scratch floats, and no less than the few_rows_scratch of w.

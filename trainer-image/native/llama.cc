@@ -33,6 +33,10 @@ size_t Llama::joined(Module first) const {
   return first == kQ ? 3 : first == kGate ? 2 : 1;
 }
 
+std::span<const Weight> Llama::joined_weights(size_t layer, Module first) const {
+  return {&weights_.layers[layer].linear[first], joined(first)};
+}
+
 ConstRows Llama::frozen(size_t layer, Module first, float* scratch) const {
   const Weight* linear = &weights_.layers[layer].linear[first];
   const size_t count = joined(first);
@@ -64,7 +68,7 @@ void Llama::with_frozen(size_t layer, Module first, const Workspace& w, const Pr
 // y = beta y + x W^T. In generation with bf16 factors the pass says which rows go which way.
 void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass,
                    const Workspace& w) const {
-  const std::span parts(&weights_.layers[layer].linear[first], joined(first));
+  const std::span<const Weight> parts = joined_weights(layer, first);
   const int64_t few = by_request(pass) ? pass.few : x.rows <= kFewRows ? x.rows : 0;
   if (few > 0) {
     multiply_few_rows(backend_, slice(y, 0, few), slice(x, 0, few), parts, beta, w.tiles[0]);
@@ -76,11 +80,7 @@ void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, 
     return with_frozen(layer, first, w,
                        [&](ConstRows matrix) { backend_.matmul(y, x, matrix, Transpose::kNT, 1, beta); });
   }
-  int64_t column = 0;
-  for (const Weight& part : parts) {
-    part.multiply(backend_, columns(y, column, part.rows()), x, 0, part.rows(), Transpose::kNT, beta, w.tiles[0]);
-    column += part.rows();
-  }
+  multiply_joined(backend_, y, x, parts, Transpose::kNT, beta, w.tiles[0]);
 }
 
 // dx = dy W
@@ -89,11 +89,7 @@ void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, c
     return with_frozen(layer, first, w,
                        [&](ConstRows matrix) { backend_.matmul(dx, dy, matrix, Transpose::kNN, 1, 0); });
   }
-  const Weight* parts = &weights_.layers[layer].linear[first];
-  for (int64_t i = 0, column = 0; i < static_cast<int64_t>(joined(first)); column += parts[i].rows(), ++i) {
-    parts[i].multiply(backend_, dx, columns(dy, column, parts[i].rows()), 0, parts[i].rows(), Transpose::kNN,
-                      i == 0 ? 0.0f : 1.0f, w.tiles[0]);
-  }
+  multiply_joined(backend_, dx, dy, joined_weights(layer, first), Transpose::kNN, 0, w.tiles[0]);
 }
 
 Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter,

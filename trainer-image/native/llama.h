@@ -199,6 +199,7 @@ class Llama {
   std::vector<PackedDocument> packed_documents(size_t layer, const Pass& pass) const;
   AttentionRows attention_rows(ConstRows qkv) const;
   size_t joined(Module first) const;
+  std::span<const Weight> joined_weights(size_t layer, Module first) const;
   ConstRows frozen(size_t layer, Module first, float* scratch) const;
   int tile_of(Module first) const;
   template <class Product>

@@ -98,12 +98,13 @@ void Llama::plan_products(Arena& arena, const Pass& pass, Workspace& w) const {
   const int64_t decoded = std::max(a_.qkv_size(), 2 * ffn) * hidden;
   int64_t weights = backend_.bf16_matmul ? 0 : floats_of(decoded, backend_.activation_bytes);
   const int64_t few = pass.generation ? rows : kFewRows;
-  for (const LayerWeights& layer : weights_.layers) {  // of a base that came in 4 bits some layers may not be
+  for (size_t l = 0; l < weights_.layers.size(); ++l) {  // of a base that came in 4 bits some layers may not be
     for (size_t m = 0; m < kModules; ++m) {
-      if (!shapes[m].name) continue;
-      const Weight& linear = layer.linear[m];
-      weights = std::max({weights, linear.few_rows_scratch(backend_, threads_, few),
-                          linear.product_scratch(backend_, threads_, rows, linear.rows())});
+      if (shapes[m].name)
+        weights = std::max(weights, weights_.layers[l].linear[m].few_rows_scratch(backend_, threads_, few));
+    }
+    for (const Module first : {kQ, kO, kGate, kDown}) {
+      if (backend_.bf16_matmul) weights = std::max(weights, joined_scratch(threads_, joined_weights(l, first)));
     }
   }
   w.tiles[0] = arena.take(weights);
@@ -132,7 +133,7 @@ void Llama::plan_head(Arena& arena, const Pass& pass, Workspace& w) const {
   w.head_rstd = arena.take(heads);
   const LogitsKept kept = pass.training ? logits_kept() : LogitsKept::kBlock;
   w.head_scratch =
-      arena.take(pass.generation ? part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, part, head()),
+      arena.take(pass.generation ? part * a_.vocabulary + std::max(head_block_scratch(backend_, threads_, head()),
                                                                    head().few_rows_scratch(backend_, threads_, part))
                                  : head_loss_scratch(backend_, threads_, heads, head(), kept));
   w.softmax = arena.take<RowSoftmax>(part);

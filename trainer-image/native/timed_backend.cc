@@ -85,8 +85,8 @@ double operations(Rows c, ConstRows a, ConstRows, Transpose transpose, float, fl
   return product(c.rows, c.cols, transpose == Transpose::kTN ? a.rows : a.cols);
 }
 
-double operations(Rows y, ConstRows, const HeldMatrix& w, Transpose, float, float*) {
-  return product(y.rows, w.rows, w.cols);
+double operations(Rows y, ConstRows x, const HeldMatrix*, int64_t, Transpose, float, float*) {
+  return product(y.rows, y.cols, x.cols);
 }
 
 double operations(Rows y, ConstRows, const HeldMatrix& w, float, float*) { return product(y.rows, w.rows, w.cols); }

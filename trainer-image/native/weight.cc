@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -244,33 +243,6 @@ HeldMatrix Weight::held(int64_t begin, int64_t rows) const {
   if (nf4_.codes) return held();
   const FormatSize size = format_size(format_);
   return {stored_.as<uint8_t>() + begin * (cols_ / size.values * size.bytes), format_, {}, rows, cols_};
-}
-
-void Weight::multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin, int64_t rows, Transpose transpose,
-                      float beta, float* scratch) const {
-  if (backend.bf16_matmul) return backend.bf16_matmul(y, x, held(begin, rows), transpose, beta, scratch);
-  backend.matmul(y, x, decode(backend, begin, rows, scratch), transpose, 1, beta);
-}
-
-int64_t Weight::product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const {
-  return backend.bf16_matmul ? bf16_scratch(threads, x_rows, held(0, rows))
-                             : (rows * cols_ * backend.activation_bytes + 3) / 4;
-}
-
-int64_t Weight::few_rows_scratch(const Backend& backend, int threads, int64_t x_rows) const {
-  return threads * few_rows_tile(held()) * cols_ + (backend.few_rows_bf16 ? few_rows_bf16_scratch(x_rows, cols_) : 0);
-}
-
-void multiply_few_rows(const Backend& backend, Rows y, ConstRows x, std::span<const Weight> weights, float beta,
-                       float* scratch) {
-  std::array<HeldMatrix, 3> parts;
-  for (size_t p = 0; p < weights.size(); ++p) parts[p] = weights[p].held();
-  if (backend.few_rows_bf16) {
-    return backend.few_rows_bf16(y, x, parts.data(), static_cast<int64_t>(weights.size()), beta, scratch);
-  }
-  for (int64_t p = 0, column = 0; p < static_cast<int64_t>(weights.size()); column += parts[p].rows, ++p) {
-    backend.few_rows_matmul(columns(y, column, parts[p].rows), x, parts[p], beta, scratch);
-  }
 }
 
 void Weight::decode_into(const Backend& backend, float* scratch) const {

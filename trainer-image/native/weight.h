@@ -65,8 +65,8 @@ class Weight {
   // floats.
   void multiply(const Backend& backend, Rows y, ConstRows x, int64_t begin, int64_t rows, Transpose transpose,
                 float beta, float* scratch) const;
-  // Floats that a product of x_rows rows with `rows` rows of W takes.
-  int64_t product_scratch(const Backend& backend, int threads, int64_t x_rows, int64_t rows) const;
+  // Floats that a product with `rows` rows of W takes.
+  int64_t product_scratch(const Backend& backend, int threads, int64_t rows) const;
   // Floats that multiply_few_rows takes for x_rows rows.
   int64_t few_rows_scratch(const Backend& backend, int threads, int64_t x_rows) const;
 
@@ -84,6 +84,12 @@ class Weight {
 // scratch: the largest few_rows_scratch of them.
 void multiply_few_rows(const Backend& backend, Rows y, ConstRows x, std::span<const Weight> weights, float beta,
                        float* scratch);
+
+// The same of any rows by a backend's bf16_matmul, or y = x W, where the weights' outputs stand side by side in x.
+// scratch: joined_scratch floats of them.
+void multiply_joined(const Backend& backend, Rows y, ConstRows x, std::span<const Weight> weights, Transpose transpose,
+                     float beta, float* scratch);
+int64_t joined_scratch(int threads, std::span<const Weight> weights);
 
 // All values of a tensor as f32, in the host's memory: norm weights, biases; a merge's and the tests' matrices.
 // backend: a CPU's.

@@ -143,17 +143,13 @@ function fewRowsFloats({ threads, bf16Products }: MemoryNeeds, columns: number, 
 }
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b))
 
-/** x and W as pairs of bf16, and what each thread decodes of W: bf16_matmul.h. */
-function bf16Floats(
-  threads: number,
-  tokens: number,
-  [out, input]: readonly [number, number],
-  nf4Block?: number,
-): number {
+/** W, of parts that read the same x, as pairs of bf16; what each thread decodes of it, and its rows of x: bf16_matmul.h. */
+function bf16Floats(threads: number, input: number, parts: readonly number[], nf4Block?: number): number {
   const step = nf4Block === undefined ? 1 : nf4Block / divisor(nf4Block, input)
   const decoded = ((step * 32) / divisor(step, 32)) * input
+  const out = parts.reduce((sum, rows) => sum + up(rows, 32), 0)
   const pairs = 16 * (Math.ceil(Math.max(out, input) / 32) | 1) // of one row of x
-  return 16 + threads * up(decoded, 16) + (up(out, 32) * up(input, 32)) / 2 + (tokens + 14) * pairs
+  return 16 + (out * up(input, 32)) / 2 + threads * (up(decoded, 16) + 14 * pairs)
 }
 
 /** Rows of W in float32 at once, and bytes and rows of logits that exist at once: head.h. */
@@ -169,7 +165,7 @@ function headBytes(needs: MemoryNeeds, { labels }: PassShape, policy: Activation
   const width = widthOf(needs)
   const part = Math.min(labels, headRowsOf(needs))
   const product = bf16Products
-    ? bf16Floats(threads, part, [vocabularyBlock, hidden])
+    ? bf16Floats(threads, hidden, [vocabularyBlock])
     : Math.ceil((vocabularyBlock * hidden * width) / 4)
   const logits = recomputed(policy) && onDevice(needs) ? Math.min(vocabularyBlock, vocabulary) : vocabulary
   const scratch = part * (logits + vocabularyBlock) + product
@@ -197,12 +193,19 @@ function scratchBytes(
   attention = attentionFloats(needs, pass),
 ): ScratchBytes {
   const { architecture, quantization, threads, bf16Products } = needs
-  const { hidden, ffn, q, qkv } = sizesOf(architecture)
+  const { hidden, ffn, q, kv, qkv } = sizesOf(architecture)
   const shapes = linearModules(architecture).map((module) => moduleShape(architecture, module))
   const nf4Block = quantization.type === 'NF4' ? quantization.blockSize : undefined
   const width = widthOf(needs)
+  // Columns of x, and the rows of the matrices that read it.
+  const joined: readonly (readonly [number, ...number[]])[] = [
+    architecture.fusedProjections ? [hidden, qkv] : [hidden, q, kv, kv],
+    [q, hidden],
+    architecture.fusedProjections ? [hidden, 2 * ffn] : [hidden, ffn, ffn],
+    [ffn, hidden],
+  ]
   const products = bf16Products
-    ? shapes.map((shape) => bf16Floats(threads, pass.tokens, shape, nf4Block))
+    ? joined.map(([input, ...parts]) => bf16Floats(threads, input, parts, nf4Block))
     : [qkv * hidden, 2 * ffn * hidden].map((values) => Math.ceil((values * width) / 4))
   const decoded = Math.max(...products, ...shapes.map(([, input]) => fewRowsFloats(needs, input, nf4Block)))
   // On a GPU o and down are decoded beside the products of the others, and those beside theirs: tile_of, llama.cc.
