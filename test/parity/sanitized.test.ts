@@ -11,7 +11,9 @@ const program = (name: string): string => `${root}build/sanitized/${name}`
 suite('operations, sanitized', () => testsOf(program('parity_ops'), { cover: ['baseline attention'] }))
 
 suite('what the system refuses, sanitized', () =>
-  testsOf(program('engine_faults'), { cover: ['a model', 'a sequence', 'a step', 'loading', 'near duplicates'] }))
+  testsOf(program('engine_faults'), {
+    cover: ['a model', 'a sequence', 'a text', 'a step', 'loading', 'near duplicates'],
+  }))
 
 suite('random models, sanitized', () =>
   testsOf(program('engine_fuzz'), {
