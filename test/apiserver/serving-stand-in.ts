@@ -32,7 +32,12 @@ interface StandIn {
   startedAt: string
   restarts: number
   readonly index: number
+  /** The generation in desired.json, and since when it stands there. */
+  file: { readonly generation: number; readonly since: number }
 }
+
+/** A signed call comes first: to a pod that runs, the kubelet takes up to a minute to bring a file that has changed. */
+const FILE_DELAY_MS = 500
 
 /** `index` counts the pods of its release that were started, from 0. */
 export type Lie = (
@@ -129,8 +134,10 @@ export class ServingPods {
       this.#pods.set(uid, pod)
       if (pod.restarts < this.restarts) await this.#restart(item, pod)
       if (!this.slowFiles || pod.state.loadedTime === '') {
-        const desired = fileOf(files, item, 'desired', 'desired.json')
-        this.#want(pod, DesiredAdapter.fromJSON(JSON.parse(desired)))
+        const desired = DesiredAdapter.fromJSON(JSON.parse(fileOf(files, item, 'desired', 'desired.json')))
+        if (pod.file.generation !== desired.generation)
+          pod.file = { generation: desired.generation, since: performance.now() }
+        if (pod.state.loadedTime === '' || performance.now() - pod.file.since > FILE_DELAY_MS) this.#want(pod, desired)
       }
       if (!pod.ready && pod.state.loadedTime !== '') {
         pod.ready = true
@@ -195,6 +202,7 @@ export class ServingPods {
       startedAt: new Date().toISOString(),
       restarts: 0,
       index,
+      file: { generation: 0, since: 0 },
       state: ServingState.fromPartial({ podUid: uid }),
     }
     await this.#report(item, pod, false)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the operator's and the trainer's image and prints, as shell assignments, their names and archives:
 #   OPERATOR_IMAGE OPERATOR_ARCHIVE TRAINER_IMAGE TRAINER_ARCHIVE
-# With ARCHIVES=0 it writes and names no archives (that of a trainer with the CUDA kernels has 985 MB).
+# With ARCHIVES=0 it writes and names no archives (that of a trainer with the CUDA kernels has 840 MB).
 # Tags are hashes of what is inside, so an image that exists is not built again. With REGISTRY=host/path the images are pushed
 # there (a user's own cluster) and named accordingly; REGISTRY_FLAGS are flags of buildah push, such as --tls-verify=false.
 # ENGINE=cuda takes the engine with the CUDA kernels; without it the CPU's alone.

@@ -3,7 +3,7 @@
  * where that is installed), and measures, beside PEFT and Unsloth where $PYTHON (python3) has them. Writes gpu.json and gpu.md. Exit status 69
  * (EX_UNAVAILABLE) where there is no GPU to use, 1 when something differs.
  */
-import { execFileSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
@@ -27,7 +27,8 @@ const problem = driverProblem({
 })
 if (problem) unavailable(problem)
 
-execFileSync('make', ['-s', 'native-cuda', 'device-ops'], { cwd: root, stdio: 'inherit' })
+const built = spawnSync('make', ['-s', 'native-cuda', 'device-ops'], { cwd: root, stdio: 'inherit' })
+if (built.status !== 0) process.exit(built.status ?? 1) // make has said why
 process.env['HUMANIZER_NATIVE'] = join(root, 'build/cuda/trainer_native.node')
 function device(): DeviceMemory {
   try {

@@ -108,6 +108,28 @@ void generation() {
   });
 }
 
+void text_between_steps() {
+  every_block("a text that a step drives out of its memory goes on after a step that did not fit", 5,
+              [](const Attempt& attempt) {
+                Model model;
+                Llama llama = model.load();
+                Generator generator(4);
+                Adapter adapter(cpu_backend(), model.account, {5, 2, 0.1f, {"q_proj"}, 7}, kArchitecture.layers,
+                                module_shapes(kArchitecture));
+                const Batch few = random_batch(kArchitecture, 1, 200, generator),
+                            many = random_batch(kArchitecture, 4, 300, generator);
+                llama.accumulate(adapter, few, 1);
+                const auto sequence = std::make_shared<Sequence>(cpu_backend(), model.account, nullptr,
+                                                                 kArchitecture.layers, kArchitecture.kv_size(), 200);
+                std::vector<Turn> turns{{sequence, random_tokens(kArchitecture, 30, generator), {}}};
+                llama.generate(turns);
+                const auto step = [&] { llama.accumulate(adapter, many, 2); };
+                if (attempt(step)) step();
+                llama.generate(turns);
+                return turns[0].logits;
+              });
+}
+
 void training(Checkpointing checkpointing, const std::string& name) {
   every_block("a step that does not fit is made later, " + name, 5, [checkpointing](const Attempt& attempt) {
     Model model;
@@ -196,6 +218,7 @@ extern "C" __attribute__((visibility("default"))) int pthread_create(pthread_t* 
 int main() {
   loading();
   generation();
+  text_between_steps();
   training(Checkpointing::kNone, "None");
   training(Checkpointing::kSelective, "Selective");
   training(Checkpointing::kFull, "Full");

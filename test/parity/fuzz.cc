@@ -1,7 +1,7 @@
 // engine_fuzz ROUNDS SEED: tensors and models whose files and descriptions are broken in random ways, and batches of
-// every shape, through the engine without Node, and broken CSV. Each is an Error with a code that says whose fault it
-// is, or a result; never a crash, which the sanitizers and the pages around each block see. Prints "ok NAME" or "not ok
-// NAME: WHY" for sanitized.test.ts.
+// every shape, through the engine without Node, broken CSV, and texts to cluster. Each is an Error with a code that
+// says whose fault it is, or a result; never a crash, which the sanitizers and the pages around each block see. Prints
+// "ok NAME" or "not ok NAME: WHY" for sanitized.test.ts.
 #include "fuzz.h"
 
 #include <algorithm>
@@ -267,6 +267,7 @@ void rounds(const char* name, int64_t count, int64_t seed, void (*round)(Tally&)
 int main(int, char** arguments) {
   const int64_t count = std::atoll(arguments[1]), seed = std::atoll(arguments[2]);
   rounds("broken CSV", 40 * count, seed, fuzz_csv);
+  rounds("near duplicates", count / 2, seed, fuzz_dedup);
   rounds("broken tensors", 10 * count, seed, read_one);
   rounds("broken models and batches", count, seed, use_one);
   return 0;

@@ -1,4 +1,4 @@
-// What the rounds of fuzz.cc and fuzz_csv.cc are made of.
+// What the rounds of fuzz.cc, fuzz_csv.cc and fuzz_dedup.cc are made of.
 #pragma once
 
 #include "tiny_model.h"
@@ -22,5 +22,7 @@ const T& any(const std::vector<T>& of) {
 
 // fuzz_csv.cc: broken CSV, whole and in pieces.
 void fuzz_csv(Tally& tally);
+// fuzz_dedup.cc: families of texts, with any memory, threads and division into calls.
+void fuzz_dedup(Tally& tally);
 
 }  // namespace humanizer

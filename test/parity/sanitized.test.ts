@@ -11,10 +11,12 @@ const program = (name: string): string => `${root}build/sanitized/${name}`
 suite('operations, sanitized', () => testsOf(program('parity_ops'), { cover: ['baseline attention'] }))
 
 suite('what the system refuses, sanitized', () =>
-  testsOf(program('engine_faults'), { cover: ['a model', 'a sequence', 'a step', 'loading', 'near duplicates'] }))
+  testsOf(program('engine_faults'), {
+    cover: ['a model', 'a sequence', 'a text', 'a step', 'loading', 'near duplicates'],
+  }))
 
 suite('random models, sanitized', () =>
   testsOf(program('engine_fuzz'), {
     arguments: ['250', '1'],
-    cover: ['broken CSV', 'broken tensors', 'broken models and batches'],
+    cover: ['broken CSV', 'near duplicates', 'broken tensors', 'broken models and batches'],
   }))

