@@ -6,6 +6,8 @@
 
 namespace humanizer::HUMANIZER_ISA {
 
+namespace {
+
 #if defined(__AVX512F__)
 
 // philox.h with one counter in each 64-bit lane, whose upper half is noise that the next product does not look at: a
@@ -152,6 +154,8 @@ class RowMask {
 };
 
 #endif
+
+}  // namespace
 
 // Leaves the mask of rows [row, row + rows) of in columns where backward reads it, if it does.
 static inline void keep_mask(const Dropout& d, int64_t row, int64_t rows, int64_t in) {
