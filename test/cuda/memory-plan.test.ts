@@ -35,7 +35,7 @@ const needs = (activationBytes: 2 | 4): MemoryNeeds => ({
     bytes: 4 * shape.reduce((product, size) => product * size, 1),
   })),
   quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
-  lora: { rank: 5, targetModules: linearModules(architecture) },
+  lora: { rank: 5, dropout: 0.05, targetModules: linearModules(architecture) },
   threads: 1,
   bf16Products: false,
   lengths: {

@@ -72,6 +72,21 @@ void lora(const Shape& shape) {
     expect(cudaStreamSynchronize(stream));
     return low.values();
   });
+  std::vector<float> written(y.size());
+  LoraWeights writing = w;
+  writing.beta = 0;
+  cpu().lora_forward(dense(written.data(), s.rows, s.out), dense(h.data(), s.rows, s.rank),
+                     dense(x.data(), s.rows, s.in), writing, dropout, scratch.data());
+  check(c.name("lora forward, y written"), written, bound_of<T>(2), [&](cudaStream_t stream) {
+    const Device<T> from(c.x), to(y.size()), low(h.size());
+    const Device<float> a(c.a), b(c.b);
+    const Device<uint32_t> step(c.steps), ordinal(c.ordinals), position(c.positions);
+    lora_forward<T>(stream, view(to, s.rows, s.out), view(low, s.rows, s.rank), view(from, s.rows, s.in),
+                    {a.data(), b.data(), s.rank, 0.5f, RowsWay::kByCount, 0},
+                    c.dropout(step.data(), ordinal.data(), position.data()));
+    expect(cudaStreamSynchronize(stream));
+    return to.values();
+  });
   check(c.name("lora forward"), y, bound_of<T>(2), [&](cudaStream_t stream) {
     const Device<T> from(c.x), to(c.y), low(h.size());
     const Device<float> a(c.a), b(c.b);
@@ -86,22 +101,39 @@ void lora(const Shape& shape) {
   for (float& value : h) low.push_back(static_cast<T>(value)), value = static_cast<float>(low.back());
   cpu().lora_backward(dense(dx.data(), s.rows, s.in), da.data(), db.data(), dense(dy.data(), s.rows, s.out),
                       dense(x.data(), s.rows, s.in), dense(h.data(), s.rows, s.rank), w, dropout, scratch.data());
-  const auto backward = [&](const char* name, const std::vector<float>& expected, int part) {
+  std::vector<float> dx_written(dx.size()), no_da = c.da, no_db = c.db;
+  cpu().lora_backward(dense(dx_written.data(), s.rows, s.in), no_da.data(), no_db.data(),
+                      dense(dy.data(), s.rows, s.out), dense(x.data(), s.rows, s.in), dense(h.data(), s.rows, s.rank),
+                      writing, dropout, scratch.data());
+  const auto backward = [&](const char* name, const std::vector<float>& expected, int part, bool keep) {
     check(c.name(name), expected, bound_of<T>(2), [&](cudaStream_t stream) {
       const Device<T> from(c.x), out(c.dy), to(c.dx), kept(low);
       const Device<float> a(c.a), b(c.b), to_a(c.da), to_b(c.db);
       const Device<uint32_t> step(c.steps), ordinal(c.ordinals), position(c.positions);
       const Device<uint8_t> room(static_cast<size_t>(lora_backward_scratch(s.rows, s.in, s.out, s.rank)));
+      const Device<uint32_t> words(static_cast<size_t>(s.rows * mask_words(s.in)));
+      Dropout of = c.dropout(step.data(), ordinal.data(), position.data());
+      if (keep) {
+        const Device<T> y(c.y), h(low.size());
+        of.kept = words.data();
+        lora_forward<T>(stream, view(y, s.rows, s.out), view(h, s.rows, s.rank), view(from, s.rows, s.in),
+                        {a.data(), b.data(), s.rank, 0.5f}, of);
+        expect(cudaStreamSynchronize(stream));
+        of.key = {};  // it is not drawn again
+      }
       lora_backward<T>(stream, view(to, s.rows, s.in), to_a.data(), to_b.data(), view(out, s.rows, s.out),
-                       view(from, s.rows, s.in), view(kept, s.rows, s.rank), {a.data(), b.data(), s.rank, 0.5f},
-                       c.dropout(step.data(), ordinal.data(), position.data()), room.data());
+                       view(from, s.rows, s.in), view(kept, s.rows, s.rank),
+                       {a.data(), b.data(), s.rank, 0.5f, RowsWay::kByCount, keep ? 0.0f : 1.0f}, of, room.data());
       expect(cudaStreamSynchronize(stream));
       return part == 0 ? floats(to.values()) : part == 1 ? to_a.values() : to_b.values();
     });
   };
-  backward("lora dx", dx, 0);
-  backward("lora dA", da, 1);
-  backward("lora dB", db, 2);
+  backward("lora dx", dx, 0, false);
+  backward("lora dA", da, 1, false);
+  backward("lora dB", db, 2, false);
+  if (s.rate == 0) return;
+  backward("lora dx written, by a kept mask", dx_written, 0, true);
+  backward("lora dA by a kept mask", da, 1, true);
 }
 
 // x of ones and A of one row that picks a column: h is the mask's column, bit for bit, over the whole of x.
@@ -115,8 +147,9 @@ void mask_bits() {
   for (size_t r = 0; r < kRows; ++r) {
     for (uint32_t c = 0; c < kIn; ++c) {
       uint32_t words[32];
-      philox_group(words, key, 500, ordinals[r], positions[r], c / 32);
-      expected.push_back(words[c % 32] >= static_cast<uint32_t>(0.05f * 4294967296.0) ? 1 / (1 - 0.05f) : 0.0f);
+      philox_group(words, key, 500, ordinals[r], positions[r], c / 8);
+      const uint32_t word = words[8 * (c % 8 / 2)], drawn = c % 2 == 0 ? word % 65536 : word / 65536;
+      expected.push_back(drawn >= 3277 ? 65536.0f / (65536 - 3277) : 0.0f);  // 0.05 in 65,536ths
     }
   }
   check("dropout's mask has the bits of philox.h", expected, 0, [&](cudaStream_t stream) {

@@ -121,7 +121,7 @@ function needsOf({ sequences, length, optimizer }: Setting): MemoryNeeds {
       bytes: 2 * shape.reduce((values, size) => values * size, 1),
     })),
     quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
-    lora: { rank: 32, targetModules: linearModules(shape3B), optimizer },
+    lora: { rank: 32, dropout: 0.05, targetModules: linearModules(shape3B), optimizer },
     threads: 1,
     bf16Products: false,
     lengths: {
@@ -246,7 +246,8 @@ The engine's own account, by which \`make gpu\` tells the peak, has no graphs in
 - Attention: mma.sync with 64 rows a block. The H100's own instructions (wgmma) are not used, hence the low share there. Backward counts the
   two products that it makes twice.
 - LoRA's thin products and the norms read their inputs from memory each time; what the cache keeps between neighbours is not counted.
-- A mask value costs 26 integer operations at 64 lanes a cycle and multiprocessor, beside the product that reads it, not overlapped with it.
+- A mask value costs 14 integer operations at 64 lanes a cycle and multiprocessor, beside the product that reads it, not overlapped with it. It is drawn
+  forward, and its bits wait for backward; under Full and Offload backward draws it once more.
 - Every weight is dequantised into memory and read back by the product, in each direction. That happens on a stream of its own, beside what runs
   before the product ([ADR 16](adr/0016-steps-as-graphs-and-tiles.md)): what a product bound by the tensor cores leaves of the memory's bandwidth. The
   table adds the time up as if it did not overlap.

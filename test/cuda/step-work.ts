@@ -49,22 +49,27 @@ const BF16 = 2
 const F32 = 4
 /** Four bits, an 8-bit scale per 64 values and an f32 one per 256 of those. */
 const NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)
-/** A Philox counter of ten rounds serves four values: about 100 operations. */
-const INTEGERS_OF_A_MASK_VALUE = 26
+/**
+ * A Philox counter of ten rounds serves eight values. As compiled for 9.0 it is 20 wide multiplications, counted twice, 20 exclusive ors and 4 or 5
+ * operations a value to compare and choose: some 100 in all, and 12 for addresses.
+ */
+const INTEGERS_OF_A_MASK_VALUE = 14
 
 interface Linear {
   readonly in: number
   readonly out: number
   /** How many LoRA modules read the same input; each draws its own mask. */
   readonly modules: readonly number[]
+  /** Whether its output is added to what is there: then LoRA's part reads it too. */
+  readonly onto: boolean
 }
 
 function linears(m: Model): readonly Linear[] {
   return [
-    { in: m.hidden, out: m.queries + 2 * m.keyValues, modules: [m.queries, m.keyValues, m.keyValues] },
-    { in: m.queries, out: m.hidden, modules: [m.hidden] },
-    { in: m.hidden, out: 2 * m.intermediate, modules: [m.intermediate, m.intermediate] },
-    { in: m.intermediate, out: m.hidden, modules: [m.hidden] },
+    { in: m.hidden, out: m.queries + 2 * m.keyValues, modules: [m.queries, m.keyValues, m.keyValues], onto: false },
+    { in: m.queries, out: m.hidden, modules: [m.hidden], onto: true },
+    { in: m.hidden, out: 2 * m.intermediate, modules: [m.intermediate, m.intermediate], onto: false },
+    { in: m.intermediate, out: m.hidden, modules: [m.hidden], onto: true },
   ]
 }
 
@@ -86,6 +91,7 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
   const down = m.intermediate * m.hidden
   const weights = sum(each.map((l) => l.in * l.out))
   const activations = sum(each.map((l) => T * (l.in + l.out) * BF16))
+  const sums = sum(each.map((l) => T * l.out * BF16))
   const heads = T * m.queries * BF16
   const keys = T * m.keyValues * BF16
   const layer = (name: string, kind: Kind, times: number, flops: number, bytes: number, integers = 0): Work => ({
@@ -95,31 +101,41 @@ export function stepWork(m: Model, s: Step): readonly Work[] {
     bytes: m.layers * times * bytes,
     integers: m.layers * times * integers,
   })
-  const modules = each.flatMap((l) => l.modules.map((out) => ({ in: l.in, out })))
+  const modules = each.flatMap((l) => l.modules.map((out) => ({ in: l.in, out, onto: l.onto })))
   const thin = sum(modules.map((l) => 2 * T * s.rank * (l.in + l.out)))
   const drawn = sum(modules.map((l) => T * l.in)) * INTEGERS_OF_A_MASK_VALUE
-  const forwardBytes = sum(modules.map((l) => T * (l.in + 2 * l.out) * BF16))
-  const backwardBytes = sum(modules.map((l) => T * (2 * l.out + 3 * l.in) * BF16))
+  // LoRA writes its part of y, to which the large product adds. With the bits of the mask: written once, read for dA and for dx.
+  const forwardBytes = sum(modules.map((l) => T * ((l.in + (l.onto ? 2 : 1) * l.out) * BF16 + l.in / 8)))
+  // The first of the modules that read the same x writes its part of dx, to which the others and the large product add.
+  const written = sum(each.map((l) => T * l.in * BF16))
+  const backwardBytes = sum(modules.map((l) => T * ((2 * l.out + 3 * l.in) * BF16 + l.in / 4))) - written
   const adapter = loraParameters(m, s.rank)
   const head = m.hidden * m.vocabulary
   const logits = T * m.vocabulary
   const all: readonly Work[] = [
-    layer('linear layers, forward', 'products', 1, 2 * T * weights, weights * BF16 + activations),
+    layer('linear layers, forward', 'products', 1, 2 * T * weights, weights * BF16 + activations + sums),
     layer(
       'linear layers, made again',
       'products',
       again,
       2 * T * (weights - down),
-      (weights - down) * BF16 + activations - T * (m.intermediate + m.hidden) * BF16,
+      (weights - down) * BF16 + activations + sums - T * (m.intermediate + 2 * m.hidden) * BF16,
     ),
-    layer('linear layers, gradient of the input', 'products', 1, 2 * T * weights, weights * BF16 + activations),
+    layer(
+      'linear layers, gradient of the input',
+      'products',
+      1,
+      2 * T * weights,
+      weights * BF16 + activations + written,
+    ),
     layer('NF4 dequantisation', 'memory', 1, 0, (2 * weights + again * (weights - down)) * (NF4 + BF16)),
     layer('attention forward', 'attention', forwards, 2 * T * s.document * m.queries, 2 * (heads + keys)),
     // Seven products where five would do: dK and dV are one kernel, dQ another, so that no sum needs an atomic.
     layer('attention backward', 'attention', 1, 7 * T * s.document * m.queries, 8 * heads + 6 * keys),
     layer('LoRA forward', 'thin', forwards, thin, forwardBytes),
     layer('LoRA backward', 'thin', 1, 2 * thin, backwardBytes),
-    layer("LoRA's mask, drawn", 'mask', forwards + 2, 0, 0, drawn),
+    // Once forward, whose bits wait for backward; where layers run forward again nothing waits, and backward draws it once more.
+    layer("LoRA's mask, drawn", 'mask', s.recompute === 'Full' ? forwards + 1 : 1, 0, 0, drawn),
     layer('RMSNorm, forward and backward', 'memory', 1, 0, T * m.hidden * BF16 * 2 * (2 * forwards + 4)),
     layer('RoPE, forward and backward', 'memory', forwards + 1, 0, 2 * (heads + keys)),
     layer('SwiGLU forward', 'memory', forwards, 0, 3 * T * m.intermediate * BF16),

@@ -104,6 +104,7 @@ void products(const Backend& b, int threads);
 void attention_cases(const Backend& b, int threads);
 // lora.cc: LoRA with its dropout; AdamW, in 8 bits too.
 void lora_cases(const Backend& b, int threads);
+void dropout_cases();
 void optimizer_cases(const Backend& b);
 // sampling.cc
 void sampling_cases();

@@ -67,7 +67,7 @@ void lora_sums(const Backend& b, const LoraOps& ops, int threads, int64_t rows, 
   ops.backward(dense(dx.data(), rows, in), da.data(), db.data(), dense(dy.data(), rows, out), dense(x.data(), rows, in),
                dense(h.data(), rows, rank), w, dropout, scratch.data());
 
-  const auto threshold = static_cast<uint32_t>(static_cast<double>(rate) * 4294967296.0);
+  const auto dropped = static_cast<uint32_t>(std::lround(static_cast<double>(rate) * 65536));
   const auto sized = [](int64_t count) { return std::vector<double>(static_cast<size_t>(count)); };
   std::vector<double> keep = sized(rows * in), hs = sized(rows * rank), dh = sized(rows * rank), ys = sized(rows * out);
   std::vector<double> das = sized(rank * in), dbs = sized(out * rank), dxs = sized(rows * in);
@@ -75,8 +75,9 @@ void lora_sums(const Backend& b, const LoraOps& ops, int threads, int64_t rows, 
   for (int64_t t = 0; t < rows; ++t) {
     for (int64_t c = 0; c < in; ++c) {
       uint32_t words[32];
-      philox_group(words, dropout.key, *dropout.step, 5, static_cast<uint32_t>(t), static_cast<uint32_t>(c / 32));
-      at(keep, t * in + c) = words[c % 32] >= threshold ? 1 / (1 - static_cast<double>(rate)) : 0;
+      philox_group(words, dropout.key, *dropout.step, 5, static_cast<uint32_t>(t), static_cast<uint32_t>(c / 8));
+      const uint32_t word = words[8 * (c % 8 / 2)], drawn = c % 2 == 0 ? word % 65536 : word / 65536;
+      at(keep, t * in + c) = drawn >= dropped ? 65536.0 / (65536 - dropped) : 0;
     }
     for (int64_t j = 0; j < rank; ++j) {
       for (int64_t c = 0; c < in; ++c)
@@ -105,6 +106,29 @@ void lora_sums(const Backend& b, const LoraOps& ops, int threads, int64_t rows, 
   compare(" sums", worst, ops.bound,
           y.intact() && h.intact() && dx.intact() && da.intact() && db.intact() && scratch.intact());
 
+  // The mask kept by forward is what backward draws, and does not draw then: its key is another. beta = 0: y and dx are
+  // not read.
+  std::vector<uint32_t> words(static_cast<size_t>(rows * mask_words(in)));
+  Guarded y_written(rows * out), h_again(rows * rank), dx_again(rows * in), da_again = Guarded::zeros(rank * in),
+                                                                            db_again = Guarded::zeros(out * rank);
+  std::ranges::fill(y_written.span(), NAN);
+  std::ranges::fill(dx_again.span(), NAN);
+  Dropout keeping = dropout;
+  keeping.kept = words.data();
+  LoraWeights writing = w;
+  writing.beta = 0;
+  ops.forward(dense(y_written.data(), rows, out), dense(h_again.data(), rows, rank), dense(x.data(), rows, in), writing,
+              keeping, scratch.data());
+  keeping.key = {};
+  ops.backward(dense(dx_again.data(), rows, in), da_again.data(), db_again.data(), dense(dy.data(), rows, out),
+               dense(x.data(), rows, in), dense(h_again.data(), rows, rank), writing, keeping, scratch.data());
+  const auto equal = [](Guarded& a, Guarded& b) { return std::ranges::equal(a.span(), b.span()); };
+  compare(", y and dx written and the mask kept",
+          equal(y_written, y) && equal(h_again, h) && equal(dx_again, dx) && equal(da_again, da) && equal(db_again, db)
+              ? 0
+              : 1,
+          0, y_written.intact());
+
   const int64_t last = rows - 1;
   Guarded y_alone = Guarded::zeros(out), h_alone(rank), dx_alone = Guarded::zeros(in);
   const Dropout of_last{rate, dropout.key, dropout.step, ordinal.data() + last, position.data() + last};
@@ -130,10 +154,21 @@ void dropout_rate(const Backend& b, int threads) {
   const Dropout dropout{0.05f, philox_key(42, 0, 0), &kStep, ordinal.data(), position.data()};
   b.lora_forward(dense(y.data(), rows, 1), dense(h.data(), rows, rank), dense(x.data(), rows, in),
                  {a.data(), bb.data(), rank, 1}, dropout, scratch.data());
-  double kept = 0;  // h is the number of kept columns over 1 - rate
-  for (const float sum : h.span()) kept += static_cast<double>(sum) * 0.95;
+  double kept = 0;  // h is the number of kept columns over the share that is kept: 0.05 is 3,277 of 65,536
+  for (const float sum : h.span()) kept += static_cast<double>(sum) * (65536 - 3277) / 65536;
   // Five standard deviations of 288,000 draws.
   report(named(b, "dropout drops its share", {}), std::fabs(1 - kept / (rows * in) - 0.05), 0.0021);
+}
+
+// The applied rate is the nearest of 65,536ths, never all of them, and what is kept makes up for that rate.
+void applied_rates() {
+  double worst = 0;
+  for (const double rate : {1e-6, 0.05, 0.1, 0.3, 1.0 / 3, 0.5, 0.99, 0.9999999}) {
+    const double applied = dropout_threshold(static_cast<float>(rate)) / 65536.0;
+    worst = std::max(worst, std::fabs(applied - rate) - (rate > 0.9999 ? 1.0 / 65536 : 1.0 / 131072));
+    worst = std::max(worst, std::fabs(static_cast<double>(kept_scale(static_cast<float>(rate))) * (1 - applied) - 1));
+  }
+  report("the applied rate of dropout is the nearest of 65,536ths and its mean is kept", worst, 1e-7);
 }
 
 void adamw(const Backend& b) {
@@ -193,6 +228,8 @@ void lora_cases(const Backend& b, int threads) {
   }
   dropout_rate(b, threads);
 }
+
+void dropout_cases() { applied_rates(); }
 
 void optimizer_cases(const Backend& b) {
   adamw(b);

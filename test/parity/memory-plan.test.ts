@@ -112,7 +112,7 @@ for (const { name, architecture, quantization, threads, documents, microBatchSiz
           architecture,
           tensors,
           quantization,
-          lora: { rank: lora.rank, targetModules: linearModules(architecture) },
+          lora: { rank: lora.rank, dropout: lora.dropout, targetModules: linearModules(architecture) },
           threads,
           bf16Products: instructionPath === 'avx512_bf16',
           lengths: {
@@ -154,7 +154,7 @@ suite('texts between two steps', () => {
       architecture: small,
       tensors,
       quantization: nf4,
-      lora: { rank: lora.rank, targetModules: linearModules(small) },
+      lora: { rank: lora.rank, dropout: lora.dropout, targetModules: linearModules(small) },
       threads: 2,
       lengths: { longestSequence: 512, longestDocument: 512, shortestDocument: 512, mostDocuments: 1, mostLabels: 511 },
       microBatchSize: 1,
@@ -200,7 +200,7 @@ const program = (policy: string) => `
   import { lora, pack, randomDocument } from './test/parity/random-model.ts'
   const { architecture, tensors, quantization } = JSON.parse(process.env.MODEL)
   const needs = {
-    architecture, tensors, quantization, threads: 2, lora: { rank: 16, targetModules: linearModules(architecture) },
+    architecture, tensors, quantization, threads: 2, lora: { rank: 16, dropout: lora.dropout, targetModules: linearModules(architecture) },
     lengths: { longestSequence: 1024, longestDocument: 256, shortestDocument: 256, mostDocuments: 4, mostLabels: 1020 },
     microBatchSize: 4, maxSequenceLength: 1024, heldByNode: process.memoryUsage.rss(),
   }

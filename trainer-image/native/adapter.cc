@@ -63,7 +63,7 @@ void Adapter::initialise(int64_t layers) {
         const int64_t row = i / slot.cols, column = i % slot.cols;
         if (column % 32 == 0) {
           philox_group(words, key, kInitialisationStep, 0, static_cast<uint32_t>(row),
-                       static_cast<uint32_t>(column / 32));
+                       static_cast<uint32_t>(column / 32 * 8));
         }
         const float unit = static_cast<float>(words[column % 32] >> 8) * 0x1p-24f;  // [0, 1), 24 bits
         values[slot.offset + i] = (2 * unit - 1) * bound;

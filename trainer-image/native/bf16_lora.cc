@@ -33,7 +33,7 @@ void pack_rows(Pair* rows, int64_t stride, ConstRows x, int64_t row, const Dropo
     for (int64_t k = 0; k < stride; k += 16 * kDrawn) {
       const int64_t groups = smaller(kDrawn, (stride - k) / 16);
       uint32_t kept[kDrawn];
-      if (d.rate != 0 && r < x.rows) RowMask(d, row + r).draw(kept, k / 16, groups);
+      if (d.rate != 0 && r < x.rows) take_mask(kept, d, row + r, x.cols, k / 16, groups);
       for (int64_t g = 0; g < groups; ++g) {
         const int64_t pair = k + 16 * g;
         __m512i pairs = r < x.rows ? pairs_of(x.row(r) + 2 * pair, x.cols - 2 * pair) : _mm512_setzero_si512();
@@ -96,7 +96,8 @@ void add_sums(float* sums, int64_t padded, const Pair* x, int64_t cols, const Pa
   }
 }
 
-// dx += a b where it is kept, for a tile of which dx has what exists.
+// dx = a b where it is kept, else 0, or dx += ; for a tile of which dx has what exists.
+template <bool kAdd>
 void add_kept(Rows dx, const Pair* a, int64_t a_stride, const Pair* b, int64_t pairs, const uint32_t* kept) {
   const auto [sum] = Bf16Tile<kBf16Rows>::product(a, a_stride, 1, b, pairs);
   const bool whole = dx.cols >= kBf16Cols;
@@ -107,10 +108,10 @@ void add_kept(Rows dx, const Pair* a, int64_t a_stride, const Pair* b, int64_t p
       const __mmask16 there = first(dx.cols - 16 * half), chosen = half_of(kept[i * kGroups], 16 * half);
       float* to = dx.row(i) + 16 * half;
       if (whole) {
-        const __m512 old = _mm512_loadu_ps(to);
+        const __m512 old = kAdd ? _mm512_loadu_ps(to) : _mm512_setzero_ps();
         _mm512_storeu_ps(to, _mm512_mask_add_ps(old, chosen, old, sum[i][half]));
       } else {
-        const __m512 old = _mm512_maskz_loadu_ps(there, to);
+        const __m512 old = kAdd ? _mm512_maskz_loadu_ps(there, to) : _mm512_setzero_ps();
         _mm512_mask_storeu_ps(to, there, _mm512_mask_add_ps(old, chosen, old, sum[i][half]));
       }
     }
@@ -159,7 +160,7 @@ struct Backward {
       add_sums<kAdd>(own.sums_b + o * padded, padded, by_rows, from.cols, own.h_pairs, (rows + 1) / 2);
     }
     const Rows dh = dense(own.dh, rows, padded);
-    const float scale = w.scale * kept_scale(dropout);
+    const float scale = w.scale * kept_scale(dropout.rate);
     for (int64_t i = 0; i < rows * padded; ++i) own.dh[i] *= scale;
     pack_scaled(own.dh_rows, padded / 2, dh, 1);
     pack_row_pairs(own.dh_pairs, dh);
@@ -181,7 +182,7 @@ struct Backward {
       const ConstRows from = columns(slice(x, row, rows), c, smaller(kStrip, x.cols - c));
       if (dropout.rate != 0) {
         for (int64_t r = 0; r < rows; ++r) {
-          RowMask(dropout, row + r).draw(kept + r * kGroups, c / 32, (from.cols + 31) / 32);
+          take_mask(kept + r * kGroups, dropout, row + r, x.cols, c / 32, (from.cols + 31) / 32);
         }
       }
       pack_kept_pairs(by_rows, from, kept);
@@ -193,8 +194,11 @@ struct Backward {
         const Rows to = columns(slice(dx, row, rows), c + p, smaller(kBf16Cols, from.cols - p));
         fetch(slice(dx, row, rows), c + p + kBf16Cols);
         for (int64_t i = 0; i < rows; i += kBf16Rows) {
-          add_kept(slice(to, i, smaller(kBf16Rows, rows - i)), own.dh_rows + i * padded / 2, padded / 2,
-                   a_panels + (c + p) * pairs, pairs, kept + i * kGroups + p / 32);
+          const Rows tile = slice(to, i, smaller(kBf16Rows, rows - i));
+          const Pair *dh = own.dh_rows + i * padded / 2, *panel = a_panels + (c + p) * pairs;
+          const uint32_t* of_tile = kept + i * kGroups + p / 32;
+          w.beta == 0 ? add_kept<false>(tile, dh, padded / 2, panel, pairs, of_tile)
+                      : add_kept<true>(tile, dh, padded / 2, panel, pairs, of_tile);
         }
       }
     }
@@ -224,6 +228,7 @@ void bf16_lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const 
       const int64_t rows = smaller(kBf16Rows, own.end - row);
       const Rows here = slice(h, row, rows), to = slice(y, row, rows);
       fetch(to, 0);
+      if (dropout.rate != 0) keep_mask(dropout, row, rows, in);
       pack_rows(x_rows, stride, slice(x, row, rows), row, dropout);
       for (int64_t p = 0; p < w.rank; p += kBf16Cols) {
         multiply_tile(columns(here, p, smaller(kBf16Cols, w.rank - p)), false, x_rows, stride, a_panels + p * in_pairs,
@@ -231,14 +236,14 @@ void bf16_lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const 
       }
       if (dropout.rate != 0) {
         for (int64_t r = 0; r < rows; ++r) {
-          for (int64_t j = 0; j < w.rank; ++j) here.row(r)[j] *= kept_scale(dropout);
+          for (int64_t j = 0; j < w.rank; ++j) here.row(r)[j] *= kept_scale(dropout.rate);
         }
       }
       pack_scaled(h_rows, padded / 2, here, w.scale);
       for (int64_t p = 0; p < out; p += kBf16Cols) {
         fetch(to, p + kBf16Cols);
-        multiply_tile(columns(to, p, smaller(kBf16Cols, out - p)), true, h_rows, padded / 2, b_panels + p * rank_pairs,
-                      rank_pairs);
+        multiply_tile(columns(to, p, smaller(kBf16Cols, out - p)), w.beta != 0, h_rows, padded / 2,
+                      b_panels + p * rank_pairs, rank_pairs);
       }
     }
   }

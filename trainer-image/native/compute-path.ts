@@ -6,7 +6,7 @@ export type InstructionPath = 'baseline' | 'avx2' | 'avx512' | 'avx512_bf16'
 /** An instruction path of the processor, or the GPU with activations in bf16 or f32. */
 export type ComputePath = InstructionPath | 'cuda' | 'cuda_f32'
 
-/** What computes: for run_config.json, since equal bits are promised only where all three are equal. */
+/** What computes: for run_config.json, since equal bits are promised only where all of it is equal. */
 export interface EngineInfo {
   /** that a model takes unless loadModel is given another: the widest whose products are f32 */
   readonly instructionPath: InstructionPath
@@ -16,6 +16,8 @@ export interface EngineInfo {
   readonly cuda: boolean
   readonly oneDnnVersion: string
   readonly compiler: string
+  /** counts the changes of the engine that give a run other bits */
+  readonly arithmetic: number
 }
 
 /** Of the GPU that the paths 'cuda' and 'cuda_f32' compute on. */

@@ -105,15 +105,15 @@ template <class T>
 void attention_cached(cudaStream_t stream, View<T> out, View<const T> q, const CachedRow<T>* rows, int64_t longest,
                       const AttentionShape& shape, float* scratch);
 
-// LoraWeights are the f32 masters, rounded to T on use; Dropout::step, ordinal and position are device memory.
+// LoraWeights are the f32 masters, rounded to T on use; Dropout's arrays are device memory.
 template <class T>
 void lora_forward(cudaStream_t stream, View<T> y, View<T> h, View<const T> x, const LoraWeights& w,
                   const Dropout& dropout);
 inline constexpr int64_t kLoraPart = 512;  // rows whose share of dA and dB one block of threads adds up
-// Bytes of lora_backward's scratch.
+// Bytes of lora_backward's scratch: sums of dA and dB, dh, the bits of the mask.
 inline int64_t lora_backward_scratch(int64_t rows, int64_t in, int64_t out, int64_t rank) {
   const int64_t parts = (rows + kLoraPart - 1) / kLoraPart;
-  return (rows + parts * (in > out ? in : out)) * rank * static_cast<int64_t>(sizeof(float));
+  return ((rows + parts * (in > out ? in : out)) * rank + rows * mask_words(in)) * static_cast<int64_t>(sizeof(float));
 }
 template <class T>
 void lora_backward(cudaStream_t stream, View<T> dx, float* da, float* db, View<const T> dy, View<const T> x,

@@ -83,25 +83,49 @@ void Llama::linear(Rows y, ConstRows x, size_t layer, Module first, float beta, 
   multiply_joined(backend_, y, x, parts, Transpose::kNT, beta, w.tiles[0]);
 }
 
-// dx = dy W
-void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const {
+// dx = beta dx + dy W
+void Llama::linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, float beta, const Workspace& w) const {
   if (!backend_.bf16_matmul) {
     return with_frozen(layer, first, w,
-                       [&](ConstRows matrix) { backend_.matmul(dx, dy, matrix, Transpose::kNN, 1, 0); });
+                       [&](ConstRows matrix) { backend_.matmul(dx, dy, matrix, Transpose::kNN, 1, beta); });
   }
-  multiply_joined(backend_, dx, dy, joined_weights(layer, first), Transpose::kNN, 0, w.tiles[0]);
+  multiply_joined(backend_, dx, dy, joined_weights(layer, first), Transpose::kNN, beta, w.tiles[0]);
 }
 
-Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter,
+Dropout Llama::dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter, const Saved& s,
                        const Workspace& w) const {
   if (!pass.training) return {};
-  return {adapter.config().dropout, philox_key(adapter.config().seed, static_cast<int>(layer), module), w.step,
-          w.ordinals, w.offsets};
+  return {adapter.config().dropout,
+          philox_key(adapter.config().seed, static_cast<int>(layer), module),
+          w.step,
+          w.ordinals,
+          w.offsets,
+          s.kept[module]};
 }
 
-// y += the update of each adapter, and its h is kept. In generation in f32: a prompt's parts may be few rows or many,
-// by what is read beside it, and few go by f32 products.
-void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
+// y = beta y + x W^T + bias + the update of each adapter. Where one adapter has all of y and the order is ours to
+// choose LoRA comes first: only the large product, which has the time, then reads y again, and of two roundings to the
+// type of activations the one of LoRA's part is of a smaller number. In generation others' adapters stand beside it.
+void Llama::adapted(Rows y, ConstRows x, size_t layer, Module first, float beta, const Buffer& bias, const Pass& pass,
+                    const Saved& s, const Workspace& w) const {
+  const bool lora_first = !pass.generation && adapts_all(pass, first);
+  if (lora_first) adapt(y, x, layer, first, beta, pass, s, w);
+  linear(y, x, layer, first, lora_first ? 1 : beta, pass, w);
+  if (bias.bytes() > 0) backend_.add_bias(y, bias.as());
+  if (!lora_first) adapt(y, x, layer, first, 1, pass, s, w);
+}
+
+// Outside of generation a pass has one run.
+bool Llama::adapts_all(const Pass& pass, Module first) const {
+  const Adapter* adapter = pass.runs.front().adapter;
+  bool all = adapter != nullptr;
+  for (size_t m = first; m < first + joined(first); ++m) all = all && adapter->has(static_cast<Module>(m));
+  return all;
+}
+
+// y = beta y + the update of each adapter, and its h is kept. In generation in f32: a prompt's parts may be few rows or
+// many, by what is read beside it, and few go by f32 products.
+void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Saved& s,
                   const Workspace& w) const {
   LoraForward* const forward =
       backend_.bf16_lora_forward && !pass.generation ? backend_.bf16_lora_forward : backend_.lora_forward;
@@ -114,26 +138,32 @@ void Llama::adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& p
       if (!run.adapter || !run.adapter->has(module)) continue;
       LoraWeights lora = run.adapter->weights(layer, module);
       lora.way = run.way;
+      lora.beta = beta;
       forward(slice(part, run.begin, run.rows), slice(activations(s.h[m], pass.rows, lora.rank), run.begin, run.rows),
-              slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, w), w.lora);
+              slice(x, run.begin, run.rows), lora, dropout(layer, module, pass, *run.adapter, s, w), w.lora);
     }
   }
 }
 
-// dx += the part of each adapter, or nothing where dx is empty; its gradients are added to.
-void Llama::adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
-                           Adapter& adapter, const Saved& s, const Workspace& w) const {
+// dx = dy W + the part of each adapter, or nothing where dx is empty; the adapter's gradients are added to. LoRA's part
+// comes first, for the reason of `adapted`.
+void Llama::adapted_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
+                             Adapter& adapter, const Saved& s, const Workspace& w) const {
   LoraBackward* const backward = backend_.bf16_lora_backward ? backend_.bf16_lora_backward : backend_.lora_backward;
   int64_t column = 0;
+  float beta = 0;
   for (size_t m = first; m < first + joined(first); ++m) {
     const auto module = static_cast<Module>(m);
     const ConstRows part = columns(dy, column, weights_.layers[layer].linear[m].rows());
     column += part.cols;
     if (!adapter.has(module)) continue;
-    const LoraWeights lora = adapter.weights(layer, module);
+    LoraWeights lora = adapter.weights(layer, module);
+    lora.beta = beta;
     backward(dx, adapter.a_gradient(layer, module), adapter.b_gradient(layer, module), part, x,
-             activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, w), w.lora);
+             activations(s.h[m], pass.rows, lora.rank), lora, dropout(layer, module, pass, adapter, s, w), w.lora);
+    beta = 1;
   }
+  if (dx.data) linear_backward(dx, dy, layer, first, beta, w);
 }
 
 // ---------------------------------------------------------------------------------------------------------------------------------
@@ -152,24 +182,20 @@ void Llama::forward_layer(size_t layer, const Pass& pass, const Saved& s, const 
 
   backend_.rmsnorm_forward(attention_input, s.rstd_attention, activations(s.x, rows, a_.hidden),
                            weights.attention_norm.as(), a_.norm_epsilon);
-  linear(qkv, attention_input, layer, kQ, 0, pass, w);
-  if (weights.qkv_bias.bytes() > 0) backend_.add_bias(qkv, weights.qkv_bias.as());
-  adapt(qkv, attention_input, layer, kQ, pass, s, w);
+  adapted(qkv, attention_input, layer, kQ, 0, weights.qkv_bias, pass, s, w);
   attend(layer, pass, s, w);
   if (middle.data != s.x) backend_.memory.copy(middle.data, s.x, stream_bytes(pass));
-  linear(middle, attention, layer, kO, 1, pass, w);
-  if (weights.o_bias.bytes() > 0) backend_.add_bias(middle, weights.o_bias.as());
-  adapt(middle, attention, layer, kO, pass, s, w);
+  adapted(middle, attention, layer, kO, 1, weights.o_bias, pass, s, w);
 
   backend_.rmsnorm_forward(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.as(), a_.norm_epsilon);
-  linear(gate_up, mlp_input, layer, kGate, 0, pass, w);
-  adapt(gate_up, mlp_input, layer, kGate, pass, s, w);
+  adapted(gate_up, mlp_input, layer, kGate, 0, {}, pass, s, w);
   backend_.swiglu_forward(activation, gate_up);
   if (next) {
     if (out.data != middle.data) backend_.memory.copy(out.data, middle.data, stream_bytes(pass));
-    linear(out, activation, layer, kDown, 1, pass, w);
+    adapted(out, activation, layer, kDown, 1, {}, pass, s, w);
+  } else {
+    adapt(out, activation, layer, kDown, 1, pass, s, w);  // no column of the output, but h
   }
-  adapt(out, activation, layer, kDown, pass, s, w);  // without next: no column of the output, but h
 }
 
 void Llama::attend(size_t layer, const Pass& pass, const Saved& s, const Workspace& w) const {
@@ -227,26 +253,22 @@ void Llama::backward_layer(size_t layer, const Pass& pass, Adapter& adapter, con
   // What the last layer left when it ran forward is still there.
   const bool last = layer + 1 == weights_.layers.size();
   if (full() && !last) forward_layer(layer, pass, s, w, nullptr);
-  if (below_down) linear_backward(dactivation, dx, layer, kDown, w);
-  adapt_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
+  adapted_backward(below_down ? dactivation : nothing, dx, activation, layer, kDown, pass, adapter, s, w);
   if (!below_down) return;
 
   const Rows dgate_up = gate_up;  // the activations of this layer have been used
   backend_.swiglu_backward(dgate_up, dactivation, gate_up);
   if (replay) backend_.rmsnorm_replay(mlp_input, s.rstd_mlp, middle, weights.mlp_norm.as());
-  if (below_mlp) linear_backward(dnormed, dgate_up, layer, kGate, w);
-  adapt_backward(below_mlp ? dnormed : nothing, dgate_up, mlp_input, layer, kGate, pass, adapter, s, w);
+  adapted_backward(below_mlp ? dnormed : nothing, dgate_up, mlp_input, layer, kGate, pass, adapter, s, w);
   if (!below_mlp) return;
   backend_.rmsnorm_backward(dx, dnormed, middle, s.rstd_mlp, weights.mlp_norm.as());
 
-  if (below_attention) linear_backward(dattention, dx, layer, kO, w);
-  adapt_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
+  adapted_backward(below_attention ? dattention : nothing, dx, attention, layer, kO, pass, adapter, s, w);
   if (!below_attention) return;
   backward_attention(layer, pass, s, w);
 
   if (replay) backend_.rmsnorm_replay(attention_input, s.rstd_attention, x, weights.attention_norm.as());
-  if (!lowest) linear_backward(dnormed, dqkv, layer, kQ, w);
-  adapt_backward(lowest ? nothing : dnormed, dqkv, attention_input, layer, kQ, pass, adapter, s, w);
+  adapted_backward(lowest ? nothing : dnormed, dqkv, attention_input, layer, kQ, pass, adapter, s, w);
   if (!lowest) backend_.rmsnorm_backward(dx, dnormed, x, s.rstd_attention, weights.attention_norm.as());
 }
 

@@ -5,7 +5,7 @@
 //   each layer:  x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rmsnorm(x);   x += down(swiglu(gate(n), up(n))),
 //   n = rmsnorm(x) logits = head(rmsnorm(x))
 //
-// What waits for backward is the caller's choice, Checkpointing. Dropped inputs are always made again (philox.h).
+// What waits for backward is the caller's choice, Checkpointing. Dropped inputs are always made again (lora.h).
 // Gradients stop at the first adapter.
 #pragma once
 
@@ -29,7 +29,8 @@ struct Batch {
 // Which activations of a training pass wait for its backward pass, per token and layer; the others are made again from
 // them, by the operations that made them first: loss and gradients are the same bits.
 //   kNone       all that backward reads: beside those of kSelective the outputs of both norms and of SwiGLU
-//   kSelective  x, q|k|v, attention, x between the halves, gate|up, LoRA's h and three scalars a head or less
+//   kSelective  x, q|k|v, attention, x between the halves, gate|up, LoRA's h, a bit for each value that dropout
+//               decided on and three scalars a head or less
 //   kFull       x, the layer's input, but for the first's: backward runs the layer forward again
 //   kOffload    as kFull; the inputs of all layers but the last two wait in the host's memory where that is another
 enum class Checkpointing { kNone, kSelective, kFull, kOffload };
@@ -117,6 +118,7 @@ class Llama {
     float *x, *rstd_attention, *qkv, *attention, *lse, *middle, *rstd_mlp, *gate_up;
     float *attention_input, *mlp_input, *activation;  // the workspace's, unless each layer keeps its own
     std::array<float*, kModules> h;
+    std::array<uint32_t*, kModules> kept;  // Dropout::kept; null under kFull, where backward draws again
   };
   // In the backend's memory. Activations, their gradients and h have its type; the rest is f32 where nothing else is
   // said.
@@ -183,6 +185,7 @@ class Llama {
   void plan_input(Arena& arena, const Pass& pass, Workspace& w) const;
   float* take(Arena& arena, int64_t count) const;  // activations
   static int64_t rank_of(const Pass& pass);
+  bool keeps_mask(const Pass& pass, Module module) const;
   LogitsKept logits_kept() const;
   bool full() const { return checkpointing_ == Checkpointing::kFull || checkpointing_ == Checkpointing::kOffload; }
   // The layer's input goes to the host when it is made, and comes back while the next layer but one runs backward.
@@ -205,12 +208,16 @@ class Llama {
   template <class Product>
   void with_frozen(size_t layer, Module first, const Workspace& w, const Product& product) const;
   void linear(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Workspace& w) const;
-  void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, const Workspace& w) const;
-  Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter, const Workspace& w) const;
-  void adapt(Rows y, ConstRows x, size_t layer, Module first, const Pass& pass, const Saved& s,
+  void linear_backward(Rows dx, ConstRows dy, size_t layer, Module first, float beta, const Workspace& w) const;
+  Dropout dropout(size_t layer, Module module, const Pass& pass, const Adapter& adapter, const Saved& s,
+                  const Workspace& w) const;
+  void adapted(Rows y, ConstRows x, size_t layer, Module first, float beta, const Buffer& bias, const Pass& pass,
+               const Saved& s, const Workspace& w) const;
+  bool adapts_all(const Pass& pass, Module first) const;
+  void adapt(Rows y, ConstRows x, size_t layer, Module first, float beta, const Pass& pass, const Saved& s,
              const Workspace& w) const;
-  void adapt_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
-                      Adapter& adapter, const Saved& s, const Workspace& w) const;
+  void adapted_backward(Rows dx, ConstRows dy, ConstRows x, size_t layer, Module first, const Pass& pass,
+                        Adapter& adapter, const Saved& s, const Workspace& w) const;
 
   Rows activations(float* data, int64_t rows, int64_t cols) const {
     return dense(data, rows, cols, backend_.activation_bytes);

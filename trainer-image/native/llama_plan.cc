@@ -53,6 +53,12 @@ int64_t Llama::rank_of(const Pass& pass) {
   return rank;
 }
 
+bool Llama::keeps_mask(const Pass& pass, Module module) const {
+  if (!pass.training || full()) return false;
+  const Adapter& adapter = *pass.runs.front().adapter;
+  return adapter.has(module) && adapter.config().dropout != 0;
+}
+
 void Llama::plan_layers(Arena& arena, const Pass& pass, Workspace& w) const {
   const int64_t rows = pass.rows, ffn = a_.intermediate, hidden = a_.hidden, rank = rank_of(pass);
   const bool all = pass.training && checkpointing_ == Checkpointing::kNone;
@@ -81,7 +87,10 @@ void Llama::plan_layers(Arena& arena, const Pass& pass, Workspace& w) const {
     s.lse = arena.take(rows * a_.heads);
     s.rstd_mlp = arena.take(rows);
     s.gate_up = take(arena, rows * 2 * ffn);
-    for (size_t m = 0; m < kModules; ++m) s.h[m] = take(arena, shapes[m].name ? rows * rank : 0);
+    for (size_t m = 0; m < kModules; ++m) {
+      s.h[m] = take(arena, shapes[m].name ? rows * rank : 0);
+      if (keeps_mask(pass, static_cast<Module>(m))) s.kept[m] = arena.take<uint32_t>(rows * mask_words(shapes[m].in));
+    }
     w.layers.push_back(s);
   }
   // Under kFull the embedding is made again, over the second layer's input; forward has it where the last output comes.

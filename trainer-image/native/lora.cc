@@ -16,9 +16,14 @@ static_assert(kBlock % kTileRows == 0 && kStrip % kTileRows == 0 && kStrip % kTi
 
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// keep = 1 / (1 - rate) where dropout keeps a value, else 0: columns [begin, begin + kStrip) of the rows from row on.
-void draw(float* keep, int64_t row, int64_t rows, int64_t begin, int64_t cols, const Dropout& d) {
-  for (int64_t r = 0; r < rows; ++r, keep += kStrip) draw_kept(keep, d, row + r, begin / 32, (cols + 31) / 32);
+// keep = kept_scale where dropout keeps a value of x, else 0: columns [begin, begin + kStrip) of the rows from row on.
+void take_strip(float* keep, int64_t row, int64_t rows, ConstRows x, int64_t begin, const Dropout& d) {
+  uint32_t words[kStrip / 32];
+  const int64_t count = (smaller(kStrip, x.cols - begin) + 31) / 32;
+  for (int64_t r = 0; r < rows; ++r, keep += kStrip) {
+    take_mask(words, d, row + r, x.cols, begin / 32, count);
+    spread_mask(keep, words, count, kept_scale(d.rate));
+  }
 }
 
 // Fetches rows x cols values that are read next: strips are too short for the processor to see where they go on.
@@ -122,7 +127,7 @@ struct Backward {
     const bool drop = dropout.rate != 0;
     for (int64_t c = 0; c < x.cols; c += kStrip) {
       const ConstRows from = part(x, row, rows, c);
-      if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
+      if (drop) take_strip(block.keep, row, rows, x, c, dropout);
       copy_strip(block.strip, from, drop ? block.keep : nullptr);
       fetch_next_strip(x, row, rows, c);
       if (dx.data) fetch(dx.row(row) + c, dx.stride, rows, from.cols);
@@ -139,7 +144,9 @@ struct Backward {
               t.at[k][1] *= load(keep + kLanes);
             }
           }
-          write_part<true>(dx.row(row + i) + c + p, dx.stride, t, rows - i, from.cols - p);
+          float* to = dx.row(row + i) + c + p;
+          w.beta == 0 ? write_part<false>(to, dx.stride, t, rows - i, from.cols - p)
+                      : write_part<true>(to, dx.stride, t, rows - i, from.cols - p);
         }
       }
     }
@@ -156,7 +163,10 @@ void few_rows_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w) {
     }
 #pragma omp for schedule(static) nowait
     for (int64_t o = 0; o < y.cols; ++o) {
-      for (int64_t r = 0; r < x.rows; ++r) y.row(r)[o] += w.scale * dot(h.row(r), w.b + o * w.rank, w.rank);
+      for (int64_t r = 0; r < x.rows; ++r) {
+        const float sum = w.scale * dot(h.row(r), w.b + o * w.rank, w.rank);
+        y.row(r)[o] = w.beta == 0 ? sum : y.row(r)[o] + sum;
+      }
     }
   }
 }
@@ -183,9 +193,10 @@ void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropo
     for (int64_t row = own.begin; row < own.end; row += kBlock) {
       const int64_t rows = smaller(kBlock, own.end - row), whole = round_up(rows, kTileRows);
       clear(narrow, whole * padded);
+      if (drop) keep_mask(dropout, row, rows, in);
       for (int64_t c = 0; c < in; c += kStrip) {
         const ConstRows from = part(x, row, rows, c);
-        if (drop) draw(block.keep, row, rows, c, from.cols, dropout);
+        if (drop) take_strip(block.keep, row, rows, x, c, dropout);
         copy_strip(block.strip, from, drop ? block.keep : nullptr);
         fetch_next_strip(x, row, rows, c);
         multiply_strip(narrow, padded, block.strip, whole, from.cols, a_panels + c * kTileCols, in * kTileCols);
@@ -199,9 +210,10 @@ void lora_forward(Rows y, Rows h, ConstRows x, const LoraWeights& w, const Dropo
           fetch(y.row(row) + p + kTileCols, y.stride, rows, smaller(kTileCols, out - p - kTileCols));
         }
         for (int64_t i = 0; i < rows; i += kTileRows) {
-          write_part<true>(y.row(row + i) + p, y.stride,
-                           multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank), rows - i,
-                           out - p);
+          const Tile t = multiply(narrow + i * padded, padded, 1, b_panels + p * w.rank, kTileCols, w.rank);
+          float* to = y.row(row + i) + p;
+          w.beta == 0 ? write_part<false>(to, y.stride, t, rows - i, out - p)
+                      : write_part<true>(to, y.stride, t, rows - i, out - p);
         }
       }
     }

@@ -1,5 +1,5 @@
-// lora.h on the device: three thin products a direction, with the mask drawn where x is read or dx written. Nothing of
-// it is kept, and x, y, dx and dy are each read or written once by each product.
+// lora.h on the device: thin products, with the mask drawn where x is read. Where forward has not kept it, backward
+// draws it once, for dA, and leaves its bits for dx. x, y, dx and dy are each read or written once by each product.
 #include "device_ops.cuh"
 #include "lora.h"
 #include "philox.cuh"
@@ -9,17 +9,18 @@ namespace humanizer::cuda {
 
 namespace {
 
-// drop(x)[row, column]: of a product over columns (h = drop(x) A^T) or over rows (dA = dh^T drop(x)).
-template <class T, bool kVector, bool kOverColumns>
+// drop(x)[row, column]: of a product over columns (h = drop(x) A^T) or over rows (dA = dh^T drop(x)). kDrawn: the mask
+// is drawn, else read.
+template <class T, bool kVector, bool kOverColumns, bool kDrawn>
 struct Dropped {
   static constexpr bool kAlongK = kOverColumns;
   View<const T> x;
   Mask mask;
   __device__ Eight load(int64_t i, int64_t k) const {
     const int64_t row = kOverColumns ? i : k, column = kOverColumns ? k : i;
-    Eight v = {};
-    if (row < x.rows && column < x.cols) v = load8<kVector>(x.row(row) + column, x.cols - column);
-    drop(v, mask, row, column);
+    if (row >= x.rows || column >= x.cols) return {};
+    Eight v = load8<kVector>(x.row(row) + column, x.cols - column);
+    if (mask.scale != 0) drop(v, kDrawn ? draw_mask(mask, row, column) : read_mask(mask, row, column), mask.scale);
     return v;
   }
 };
@@ -49,19 +50,35 @@ struct Scaled {
   }
 };
 
-// to += scale * mask * product
-template <class T, bool kVector>
+// to = scale * product, or += .
+template <class T, bool kVector, bool kAdd>
 struct Added {
   View<T> to;
   float scale;
-  Mask mask;
   __device__ void store(int64_t row, int64_t column, Eight v) const {
-    drop(v, mask, row, column);
     if (row >= to.rows || column >= to.cols) return;
     T* at = to.row(row) + column;
-    Eight sum = load8<kVector>(at, to.cols - column);
+    Eight sum = {};
+    if constexpr (kAdd) sum = load8<kVector>(at, to.cols - column);
 #pragma unroll
     for (int i = 0; i < 8; ++i) sum.at[i] += scale * v.at[i];
+    store8<kVector>(at, sum, to.cols - column);
+  }
+};
+
+// to = mask * product, or +=, with the mask that lies in memory.
+template <class T, bool kVector, bool kAdd>
+struct Kept {
+  View<T> to;
+  Mask mask;
+  __device__ void store(int64_t row, int64_t column, Eight v) const {
+    if (row >= to.rows || column >= to.cols) return;
+    if (mask.scale != 0) drop(v, read_mask(mask, row, column), mask.scale);
+    T* at = to.row(row) + column;
+    Eight sum = {};
+    if constexpr (kAdd) sum = load8<kVector>(at, to.cols - column);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) sum.at[i] += v.at[i];
     store8<kVector>(at, sum, to.cols - column);
   }
 };
@@ -105,17 +122,19 @@ template <class T>
 void lora_forward(cudaStream_t stream, View<T> y, View<T> h, View<const T> x, const LoraWeights& w,
                   const Dropout& dropout) {
   const View<const float> a = weight(w.a, w.rank, x.cols), b = weight(w.b, y.cols, w.rank);
-  const Mask mask = mask_of(dropout, x.rows), off = mask_of({}, x.rows);
+  const Mask mask = mask_of(dropout, x.cols, dropout.kept);
   with_bool(whole_eights(x) && whole_eights(a), [&](auto v) {
     constexpr bool kVector = decltype(v)::value;
-    tile_product<T>(stream, x.rows, w.rank, x.cols, x.cols, Dropped<T, kVector, true>{x, mask},
+    tile_product<T>(stream, x.rows, w.rank, x.cols, x.cols, Dropped<T, kVector, true, true>{x, mask},
                     Plain<float, kVector, true>{a}, Scaled<T, false>{h, 1});
   });
   const View<const T> h_read = h;
   with_bool(whole_eights(y) && whole_eights(h) && whole_eights(b), [&](auto v) {
     constexpr bool kVector = decltype(v)::value;
-    tile_product<T>(stream, x.rows, y.cols, w.rank, w.rank, Plain<T, kVector, true>{h_read},
-                    Plain<float, kVector, true>{b}, Added<T, kVector>{y, w.scale, off});
+    with_bool(w.beta != 0, [&](auto add) {
+      tile_product<T>(stream, x.rows, y.cols, w.rank, w.rank, Plain<T, kVector, true>{h_read},
+                      Plain<float, kVector, true>{b}, Added<T, kVector, decltype(add)::value>{y, w.scale});
+    });
   });
 }
 
@@ -125,9 +144,11 @@ void lora_backward(cudaStream_t stream, View<T> dx, float* da, float* db, View<c
   const int64_t rows = x.rows, in = x.cols, out = dy.cols, parts = ceil_div(rows, kLoraPart);
   if (rows == 0) return;
   const View<const float> a = weight(w.a, w.rank, in), b = weight(w.b, out, w.rank);
-  const Mask mask = mask_of(dropout, rows);
   auto* sums = static_cast<float*>(scratch);
-  const View<T> dh{reinterpret_cast<T*>(sums + parts * (in > out ? in : out) * w.rank), rows, w.rank, w.rank};
+  float* after_sums = sums + parts * (in > out ? in : out) * w.rank;
+  const View<T> dh{reinterpret_cast<T*>(after_sums), rows, w.rank, w.rank};
+  uint32_t* kept = dropout.kept ? dropout.kept : reinterpret_cast<uint32_t*>(after_sums + rows * w.rank);
+  const Mask mask = mask_of(dropout, in, kept);
   const View<const T> dh_read = dh;
   const auto add_parts = [&](auto kernel, float* to, int64_t count, float scale) {
     launch(kernel, dim3(static_cast<unsigned>(ceil_div(count * w.rank, kThreads))), dim3(kThreads), 0, stream, to, sums,
@@ -148,17 +169,21 @@ void lora_backward(cudaStream_t stream, View<T> dx, float* da, float* db, View<c
   add_parts(add_parts_kernel<false>, db, out, w.scale);
   // dA += dh^T drop(x), made as its transpose
   with_bool(whole_eights(x) && whole_eights(dh), [&](auto v) {
-    constexpr bool kVector = decltype(v)::value;
-    tile_product<T>(stream, in, w.rank, rows, kLoraPart, Dropped<T, kVector, false>{x, mask},
-                    Plain<T, kVector, false>{dh_read}, Part{sums, in, w.rank});
+    with_bool(dropout.kept, [&](auto read) {
+      constexpr bool kVector = decltype(v)::value, kDrawn = !decltype(read)::value;
+      tile_product<T>(stream, in, w.rank, rows, kLoraPart, Dropped<T, kVector, false, kDrawn>{x, mask},
+                      Plain<T, kVector, false>{dh_read}, Part{sums, in, w.rank});
+    });
   });
   add_parts(add_parts_kernel<true>, da, in, 1.0f);
   if (!dx.data) return;
   // dx += drop'(dh A)
   with_bool(whole_eights(dx) && whole_eights(dh) && whole_eights(a), [&](auto v) {
     constexpr bool kVector = decltype(v)::value;
-    tile_product<T>(stream, rows, in, w.rank, w.rank, Plain<T, kVector, true>{dh_read}, Plain<float, kVector, false>{a},
-                    Added<T, kVector>{dx, 1, mask});
+    with_bool(w.beta != 0, [&](auto add) {
+      tile_product<T>(stream, rows, in, w.rank, w.rank, Plain<T, kVector, true>{dh_read},
+                      Plain<float, kVector, false>{a}, Kept<T, kVector, decltype(add)::value>{dx, mask});
+    });
   });
 }
 

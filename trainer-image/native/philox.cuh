@@ -1,4 +1,4 @@
-// Dropout's mask on the device: the bits of philox.h, for eight neighbouring columns at a time.
+// Dropout's mask on the device (lora.h): one counter of philox.h for eight neighbouring columns.
 #pragma once
 
 #include "device.cuh"
@@ -27,50 +27,52 @@ __device__ inline PhiloxWords philox(PhiloxKey key, uint32_t c0, uint32_t c1, ui
   return {{c0, c1, c2, c3}};
 }
 
-// What a kernel needs of Dropout; off when ordinal is null.
+// What a kernel needs of Dropout; off when scale is 0.
 struct Mask {
   PhiloxKey key;
-  uint32_t threshold;
+  uint32_t threshold;  // in the upper half
   float scale;
   const uint32_t *step, *ordinal, *position;
-  int64_t rows;
+  uint8_t* kept;  // Dropout::kept: bit i of byte c / 8 of a row for column c + i
+  int stride;     // bytes of a row of it
 };
 
-inline Mask mask_of(const Dropout& d, int64_t rows) {
-  if (d.rate == 0) return {{0, 0}, 0, 1, nullptr, nullptr, nullptr, rows};
+// kept: where drawn bits go, or nowhere when null; or where they are read.
+inline Mask mask_of(const Dropout& d, int64_t in, uint32_t* kept) {
+  if (d.rate == 0) return {};
   return {d.key,
-          static_cast<uint32_t>(static_cast<double>(d.rate) * 4294967296.0),
-          1.0f / (1.0f - d.rate),
+          dropout_threshold(d.rate) << 16,
+          kept_scale(d.rate),
           d.step,
           d.ordinal,
           d.position,
-          rows};
+          reinterpret_cast<uint8_t*>(kept),
+          static_cast<int>(mask_words(in) * 4)};
 }
 
-// x times its mask at row `row`, columns [column, column + 8). All lanes call it, and four neighbouring lanes for 32
-// neighbouring columns of one row: a counter serves four columns that are 8 apart, so each of the four lanes draws a
-// quarter of the counters and hands their words to the lanes whose columns they serve.
-__device__ inline void drop(Eight& x, const Mask& mask, int64_t row, int64_t column) {
-  if (!mask.ordinal) return;
-  const int lane = static_cast<int>(threadIdx.x) % 4;
-  const bool inside = row < mask.rows;
-  const uint32_t step = *mask.step, ordinal = inside ? mask.ordinal[row] : 0,
-                 position = inside ? mask.position[row] : 0;
-  uint32_t keep = 0;  // bit 8 * word + counter of this lane's two counters
+// Of columns [column, column + 8) of a row, from a multiple of eight on.
+__device__ inline uint32_t read_mask(const Mask& mask, int64_t row, int64_t column) {
+  return mask.kept[row * mask.stride + column / 8];
+}
+
+// The first block along y keeps what it draws.
+__device__ inline uint32_t draw_mask(const Mask& mask, int64_t row, int64_t column) {
+  const PhiloxWords words =
+      philox(mask.key, *mask.step, mask.ordinal[row], mask.position[row], static_cast<uint32_t>(column / 8));
+  uint32_t kept = 0;
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const uint32_t counter = static_cast<uint32_t>(column / 32 * 8) + static_cast<uint32_t>(2 * lane + i);
-    const PhiloxWords words = philox(mask.key, step, ordinal, position, counter);
-    const uint32_t kept = (words.at[0] >= mask.threshold ? 1u : 0u) | (words.at[1] >= mask.threshold ? 1u << 8 : 0u) |
-                          (words.at[2] >= mask.threshold ? 1u << 16 : 0u) |
-                          (words.at[3] >= mask.threshold ? 1u << 24 : 0u);
-    keep |= kept << (2 * lane + i);
+  for (int i = 0; i < 4; ++i) {
+    kept |= words.at[i] << 16 >= mask.threshold ? 1u << (2 * i) : 0;
+    kept |= words.at[i] >= mask.threshold ? 2u << (2 * i) : 0;
   }
-  keep |= __shfl_xor_sync(kAllLanes, keep, 1);
-  keep |= __shfl_xor_sync(kAllLanes, keep, 2);
-  keep >>= 8 * lane;
+  if (mask.kept && blockIdx.y == 0) mask.kept[row * mask.stride + column / 8] = static_cast<uint8_t>(kept);
+  return kept;
+}
+
+// x times the mask of its columns.
+__device__ inline void drop(Eight& x, uint32_t kept, float scale) {
 #pragma unroll
-  for (int i = 0; i < 8; ++i) x.at[i] = keep >> i & 1 ? mul(x.at[i], mask.scale) : 0.0f;
+  for (int i = 0; i < 8; ++i) x.at[i] = kept >> i & 1 ? mul(x.at[i], scale) : 0.0f;
 }
 
 }  // namespace humanizer::cuda

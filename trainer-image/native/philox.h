@@ -4,8 +4,10 @@
 //   key      (seed, layer * 8 + module)
 //   counter  (optimizer step, sequence ordinal in the effective batch, position in the packed sequence, lane)
 //
-// One counter serves four columns. Columns go in groups of 32: column c takes word (c / 8) % 4 of lane (c / 32) * 8 + c
-// % 8, so eight neighbouring lanes fill 32 neighbouring columns without a transpose.
+// One counter serves eight columns of a dropout mask: column c takes 16 bits of lane c / 8, those of word c % 8 / 2,
+// the low half where c is even (dropout_mask.h, philox.cuh). One counter serves four columns of the initial A, in
+// groups of 32: column c takes word (c / 8) % 4 of lane (c / 32) * 8 + c % 8, so eight neighbouring lanes fill 32
+// neighbouring columns without a transpose.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +30,7 @@ static inline PhiloxKey philox_key(uint64_t seed, int layer, int module) {
   return {static_cast<uint32_t>(seed) ^ static_cast<uint32_t>(seed >> 32), static_cast<uint32_t>(layer * 8 + module)};
 }
 
-// Words of columns [32 * group, 32 * group + 32) at counter (c0, c1, c2, lane). static: each instruction path has its
-// own.
+// words[8 * w + i] = word w of counter (c0, c1, c2, first + i). static: each instruction path has its own.
 #if defined(__AVX2__)
 
 struct PhiloxProduct {
@@ -43,13 +44,12 @@ static inline PhiloxProduct philox_multiply(__m256i x, __m256i by) {
 }
 
 static inline void philox_group(uint32_t words[32], PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2,
-                                uint32_t group) {
+                                uint32_t first) {
   const __m256i by0 = _mm256_set1_epi32(static_cast<int>(0xD2511F53u)),
                 by2 = _mm256_set1_epi32(static_cast<int>(0xCD9E8D57u));
   __m256i x0 = _mm256_set1_epi32(static_cast<int>(c0)), x1 = _mm256_set1_epi32(static_cast<int>(c1));
   __m256i x2 = _mm256_set1_epi32(static_cast<int>(c2));
-  __m256i x3 =
-      _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(group * 8)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  __m256i x3 = _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(first)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
   uint32_t k0 = key.low, k1 = key.high;
   for (int round = 0; round < 10; ++round) {
     const PhiloxProduct a = philox_multiply(x0, by0), b = philox_multiply(x2, by2);
@@ -70,13 +70,13 @@ static inline void philox_group(uint32_t words[32], PhiloxKey key, uint32_t c0, 
 #else
 
 static inline void philox_group(uint32_t words[32], PhiloxKey key, uint32_t c0, uint32_t c1, uint32_t c2,
-                                uint32_t group) {
+                                uint32_t first) {
   uint32_t x0[8], x1[8], x2[8], x3[8];
   for (uint32_t lane = 0; lane < 8; ++lane) {
     x0[lane] = c0;
     x1[lane] = c1;
     x2[lane] = c2;
-    x3[lane] = group * 8 + lane;
+    x3[lane] = first + lane;
   }
   uint32_t k0 = key.low, k1 = key.high;
   for (int round = 0; round < 10; ++round) {

@@ -3,10 +3,7 @@
 //
 // An operand is an object with
 //   static constexpr bool kAlongK           whether eight neighbours in memory are neighbours in k
-//   Eight load(i, k)                        i of M or N; the eight from (i, k) on, zeros beyond its end. All lanes call
-//   it
-//                                           together, and four neighbouring lanes for 32 neighbours of one row, from a
-//                                           multiple of 32 on, wherever those end
+//   Eight load(i, k)                        i of M or N; the eight from (i, k) on, zeros beyond its end
 // and a result one with
 //   void store(m, n, Eight)                 likewise; it leaves out what is beyond its end
 #pragma once

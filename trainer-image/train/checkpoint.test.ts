@@ -36,6 +36,7 @@ const environment = {
   instructionPath: 'avx2' as const,
   oneDnnVersion: '3.9',
   compiler: 'gcc',
+  arithmetic: 2,
   node: 'v24',
   microBatchSize: 4,
 }

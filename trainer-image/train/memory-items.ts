@@ -56,7 +56,7 @@ export interface MemoryNeeds {
   readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes' | 'nf4'>[]
   readonly quantization: Quantization
   /** Absent optimizer: AdamW. */
-  readonly lora: Pick<LoraConfig, 'rank' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
+  readonly lora: Pick<LoraConfig, 'rank' | 'dropout' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
   readonly threads: number
   /** Products with frozen weights take bf16 factors: bf16_matmul.h. */
   readonly bf16Products: boolean
@@ -132,8 +132,17 @@ function activationBytes(needs: MemoryNeeds, { tokens }: PassShape, policy: Acti
   if (offloadedBytes(needs, policy) > 0) return 2 * input + others
   // The first layer's input is made again in the second's place.
   if (recomputed(policy)) return Math.max(1, layers - 1) * input + others
-  return layers * (input + others + (policy === 'None' ? cheap : 0))
+  return layers * (input + others + maskBytes(needs, tokens) + (policy === 'None' ? cheap : 0))
 }
+
+/** Of one layer, a bit for each value that dropout decided on: Dropout::kept, lora.h. */
+const maskBytes = ({ architecture, lora }: MemoryNeeds, tokens: number): number =>
+  lora.dropout === 0
+    ? 0
+    : lora.targetModules.reduce(
+        (sum, module) => sum + block(tokens * Math.ceil(moduleShape(architecture, module)[1] / 32)),
+        0,
+      )
 
 /** Where rows are few: what each thread decodes at a time (few_rows.h), and x as bf16 in two orders (few_rows_bf16.h). */
 function fewRowsFloats({ threads, bf16Products }: MemoryNeeds, columns: number, nf4Block: number | undefined): number {
@@ -227,7 +236,10 @@ function scratchBytes(
 /** What LoRA's products of one linear layer take beside their factors: device_ops.cuh, lora.h, bf16_lora.h. */
 function loraFloats(needs: MemoryNeeds, { tokens }: PassShape, [out, input]: readonly [number, number]): number {
   const { threads, lora, bf16Products } = needs
-  if (onDevice(needs)) return (tokens + Math.ceil(tokens / loraPart) * Math.max(input, out)) * lora.rank
+  if (onDevice(needs)) {
+    const sums = Math.ceil(tokens / loraPart) * Math.max(input, out)
+    return (tokens + sums) * lora.rank + tokens * Math.ceil(input / 32)
+  }
   const padded = up(lora.rank, 32)
   const f32 = (threads + 1) * (input + out + 112) * padded
   if (!bf16Products) return f32

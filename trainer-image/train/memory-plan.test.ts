@@ -35,7 +35,7 @@ const needs: MemoryNeeds = {
     bytes: 2 * shape.reduce((product, size) => product * size, 1),
   })),
   quantization: { type: 'NF4', blockSize: 64, doubleQuantization: true },
-  lora: { rank: 32, targetModules: linearModules(architecture) },
+  lora: { rank: 32, dropout: 0.05, targetModules: linearModules(architecture) },
   threads: 16,
   lengths: { longestSequence: 1024, longestDocument: 1024, shortestDocument: 128, mostDocuments: 8, mostLabels: 1024 },
   microBatchSize: 4,

@@ -37,7 +37,7 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
   const device = onDevice(asked.backend)
   const stored = await readRunConfig(runDirectory)
   const config = stored === undefined ? asked : continuedConfig(stored, asked)
-  const { oneDnnVersion, compiler } = engineInfo()
+  const { oneDnnVersion, compiler, arithmetic } = engineInfo()
   const { computeDtype } = config.quantization
   const environment: Environment = {
     threads: stored?.environment.threads ?? threadsOfQuota(),
@@ -46,6 +46,7 @@ export async function settleRun(asked: CheckedConfig, runDirectory: string): Pro
       : computePathOf(device, computeDtype),
     oneDnnVersion,
     compiler,
+    arithmetic,
     node: process.version,
     microBatchSize: config.training.microBatchSize,
   }

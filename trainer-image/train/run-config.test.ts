@@ -6,7 +6,14 @@ import { test } from 'node:test'
 import { TrainConfig } from '#proto/humanizer/trainer/v1/run.ts'
 import { checkConfig } from './configuration.ts'
 import type { MemoryPlan } from './memory-plan.ts'
-import { continuedConfig, differences, type RunConfig, readRunConfig, writeRunConfig } from './run-config.ts'
+import {
+  continuedConfig,
+  differences,
+  type Environment,
+  type RunConfig,
+  readRunConfig,
+  writeRunConfig,
+} from './run-config.ts'
 import { formatTrainerState, parseTrainerState } from './trainer-state.ts'
 
 const valid = TrainConfig.fromPartial({
@@ -70,6 +77,7 @@ const environment = {
   instructionPath: 'avx2' as const,
   oneDnnVersion: '3.9',
   compiler: 'gcc 12',
+  arithmetic: 2,
   node: 'v24',
   microBatchSize: 4,
 }
@@ -129,6 +137,8 @@ test('what a resume on another machine differs in is named', () => {
   assert.deepEqual(differences(environment, { ...environment, instructionPath: 'avx512' as const }), [
     'instructionPath was avx2 and is avx512',
   ])
+  const { arithmetic: _, ...older } = environment
+  assert.deepEqual(differences(older as Environment, environment), ['arithmetic was not recorded and is 2'])
 })
 
 test('trainer_state.json has the fields of the Hugging Face Trainer and gives back what a resume needs', () => {

@@ -14,6 +14,8 @@ export interface Environment {
   readonly instructionPath: ComputePath
   readonly oneDnnVersion: string
   readonly compiler: string
+  /** Of the engine: EngineInfo. */
+  readonly arithmetic: number
   readonly node: string
   /** The sum over an effective batch is taken in this grouping. */
   readonly microBatchSize: number
@@ -82,6 +84,6 @@ export function continuedConfig(stored: RunConfig, asked: CheckedConfig): Checke
 
 /** Names what differs from the machine and engine the run began on; empty when a resume is exact. */
 export const differences = (stored: Environment, now: Environment): string[] =>
-  (Object.keys(stored) as (keyof Environment)[])
+  (Object.keys(now) as (keyof Environment)[])
     .filter((key) => stored[key] !== now[key])
-    .map((key) => `${key} was ${stored[key]} and is ${now[key]}`)
+    .map((key) => `${key} was ${stored[key] ?? 'not recorded'} and is ${now[key]}`)

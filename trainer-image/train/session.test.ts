@@ -95,6 +95,7 @@ async function begin(
       instructionPath: 'avx2' as const,
       oneDnnVersion: '3',
       compiler: 'gcc',
+      arithmetic: 2,
       node: 'v24',
       microBatchSize: 1,
     },
