@@ -56,7 +56,9 @@ export interface MemoryNeeds {
   readonly tensors: readonly Pick<TensorSource, 'name' | 'shape' | 'bytes' | 'nf4'>[]
   readonly quantization: Quantization
   /** Absent optimizer: AdamW. */
-  readonly lora: Pick<LoraConfig, 'rank' | 'dropout' | 'optimizer'> & { readonly targetModules: readonly LinearModule[] }
+  readonly lora: Pick<LoraConfig, 'rank' | 'dropout' | 'optimizer'> & {
+    readonly targetModules: readonly LinearModule[]
+  }
   readonly threads: number
   /** Products with frozen weights take bf16 factors: bf16_matmul.h. */
   readonly bf16Products: boolean
