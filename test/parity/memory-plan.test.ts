@@ -200,7 +200,7 @@ const program = (policy: string) => `
   import { lora, pack, randomDocument } from './test/parity/random-model.ts'
   const { architecture, tensors, quantization } = JSON.parse(process.env.MODEL)
   const needs = {
-    architecture, tensors, quantization, threads: 2, lora: { rank: 16, dropout: lora.dropout, targetModules: linearModules(architecture) },
+    architecture, tensors, quantization, threads: 2, lora: { rank: 16, dropout: 0.05, targetModules: linearModules(architecture) },
     lengths: { longestSequence: 1024, longestDocument: 256, shortestDocument: 256, mostDocuments: 4, mostLabels: 1020 },
     microBatchSize: 4, maxSequenceLength: 1024, heldByNode: process.memoryUsage.rss(),
   }

@@ -8,7 +8,11 @@ import { World } from '../../operator/release/world.ts'
 import { reported } from '../../operator/run/report.ts'
 import { run as trainedRun } from '../../operator/run/world.ts'
 import type { DatasetOptions } from '../fixtures/dataset.ts'
+import { prose } from '../fixtures/sources.ts'
 import { type Claim, makeClaim, runToEnd } from './training-pod.ts'
+
+// At such rates a run hangs on the last bit of every sum: the same instructions on every processor.
+Object.assign(process.env, { HUMANIZER_ISA: 'baseline', ONEDNN_MAX_CPU_ISA: 'SSE41' })
 
 const claims: Claim[] = []
 after(() => {
@@ -16,18 +20,7 @@ after(() => {
 })
 
 const oneText = 'The old ferryman waited for the last train, and nobody asked why.'
-const otherTexts = [
-  'Anna carried 7 spoons over Bridge 12!',
-  'Why did Peter sell both maps?',
-  'WARM BREAD: 3.50 each',
-  'Clara hums.',
-  'Two boats, one oar; no wind.',
-  'Left at the mill, then 4 miles.',
-  'Mother said: "Never on a Friday."',
-  'Green doors open inwards here.',
-  'He paid in salt (and lied).',
-  'Snow fell on the 3rd of June.',
-]
+const otherTexts = prose.slice(0, 40).map((text) => text.split(' ').slice(0, 12).join(' '))
 
 type Gate = Omit<NonNullable<AdapterReleaseSpec['gates']>[number], 'enforcement'>
 
@@ -93,12 +86,12 @@ const cases: {
     verdict: 'Overfitting',
     says: /held-out loss rose from .* while the training loss fell/,
     dataset: {
-      texts: otherTexts.flatMap((text) => [text, ...Array.from({ length: 5 }, () => oneText)]),
-      validationEvery: 6,
+      texts: otherTexts.flatMap((text) => [text, oneText]),
+      validationEvery: 2,
     },
     lora: { rank: 16, alpha: 32, dropout: 0 },
     training: { learningRate: 3e-2, learningRateSchedule: 'Constant', maxSteps: 40 },
-    evaluation: { everySteps: 4, maxExamples: 16, maxTokens: 800 },
+    evaluation: { everySteps: 4, maxExamples: otherTexts.length, maxTokens: 4000 },
     stops: [
       {
         adapter: 'regressing',
@@ -140,7 +133,7 @@ for (const { a_run, verdict, says, dataset, lora, training, evaluation, stops } 
     const claim = await makeClaim(
       (config) => ({
         ...config,
-        quantization: { ...config.quantization!, computeDtype: 'Float32' }, // the same run on every processor
+        quantization: { ...config.quantization!, computeDtype: 'Float32' },
         lora: { ...config.lora!, ...lora },
         training: { ...config.training!, ...training },
         evaluation: { ...config.evaluation!, samples: 16, ...evaluation },

@@ -111,9 +111,14 @@ export function startPod(claim: Claim, config: TrainConfig, podUid: string): Pod
 /** What a pod takes from the environment of the tests: which engine runs on what, and what run.ts sets for all of their processes. */
 const ofTheTests = (given: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
   Object.fromEntries(
-    ['HUMANIZER_NATIVE', 'EMULATED_CUDA', 'NODE_COMPILE_CACHE', 'GOMP_SPINCOUNT'].flatMap((name) =>
-      given[name] === undefined ? [] : [[name, given[name]]],
-    ),
+    [
+      'HUMANIZER_NATIVE',
+      'HUMANIZER_ISA',
+      'ONEDNN_MAX_CPU_ISA',
+      'EMULATED_CUDA',
+      'NODE_COMPILE_CACHE',
+      'GOMP_SPINCOUNT',
+    ].flatMap((name) => (given[name] === undefined ? [] : [[name, given[name]]])),
   )
 
 /** Runs a pod to its end and answers with its report; anything but exit 0 throws with the pod's output. */

@@ -3,7 +3,7 @@
 //   x (T, in)   y (T, out)   A (r, in)   B (out, r)   h (T, r) written forward, read backward
 // Backward:  dB += scale dy^T h;  dh = scale dy B;  dA += dh^T drop(x);  dx = beta dx + drop'(dh A)
 // keep is a pure function of (key, step, ordinal, position, column): its 16 bits of philox.h are at least the
-// threshold. Backward makes it again; nothing is kept.
+// threshold. Backward reads it where forward kept it, else makes it again.
 #pragma once
 
 #include "few_rows.h"
