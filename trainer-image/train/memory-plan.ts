@@ -2,7 +2,6 @@
 import { failureOf, JobFailure } from '../job/failure.ts'
 import type { ActivationCheckpointing } from '../native/index.ts'
 import {
-  groupTokensOf,
   type MemoryItems,
   type MemoryNeeds,
   memoryItems,
@@ -11,6 +10,7 @@ import {
   textNeedsOf,
   totalOf,
 } from './memory-items.ts'
+import { groupTokensOf } from './pass-shape.ts'
 import { graphBytes } from './step-graphs.ts'
 import { TEXTS_AT_ONCE, textsWithinStep } from './text-memory.ts'
 

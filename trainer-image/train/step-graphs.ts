@@ -6,7 +6,6 @@
 import { linearModules } from '../model/llama.ts'
 import type { ActivationCheckpointing } from '../native/index.ts'
 import {
-  groupTokensOf,
   headRowsOf,
   type MemoryNeeds,
   offloadedBytes,
@@ -15,6 +14,7 @@ import {
   recomputed,
   vocabularyBlock,
 } from './memory-items.ts'
+import { groupTokensOf } from './pass-shape.ts'
 
 /** kKeptGraphs of cuda_graphs.cuh. Of full packed sequences whose every token has a label a run repeats one shape; of others it may repeat more. */
 const keptGraphs = 4

@@ -2,7 +2,7 @@
  * What texts that are written between two steps take in memory. Their keys and values, and what a pass needs beside them, lie where a step
  * has its activations, which are nobody's then (LentBlocks, lent_blocks.h); what finds no room there is memory of its own.
  */
-import type { PassShape } from './memory-items.ts'
+import type { PassShape } from './pass-shape.ts'
 
 /**
  * Texts that are computed together, and prompt tokens of one pass: no result depends on them but for rounding. What a prompt needs stays
